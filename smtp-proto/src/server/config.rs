@@ -1,0 +1,184 @@
+//! What a server session is told beforehand.
+
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use core::sync::atomic::AtomicU64;
+use core::time::Duration;
+
+use crate::syntax::{Leniency, Mailbox};
+use crate::text::TextLeniency;
+use crate::tls::Policy;
+
+/// What a server session is told beforehand; shared by all sessions of a listener. Strict by default.
+#[derive(Debug)]
+pub struct Config {
+    pub(super) hostname: String,
+    pub(super) tls: Policy,
+    pub(super) limits: Limits,
+    pub(super) timeouts: Timeouts,
+    pub(super) lenient: Leniency,
+    pub(super) text: TextLeniency,
+    pub(super) early_talkers: bool,
+    pub(super) sessions: AtomicU64,
+}
+
+/// Bounds on everything a peer can make large. Defaults are those of RFC 5321 4.5.3.1 or above.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Octets of a command line, CRLF included. RFC 5321 4.5.3.1.4 asks for 512, extensions for more: 2,048. At least 512.
+    pub line: usize,
+    /// Octets of a message, announced as SIZE (RFC 1870); 0 is no limit. 50 MiB.
+    pub message: u64,
+    /// Recipients of a message (RFC 5321 4.5.3.1.8 asks for 100): 1,000.
+    pub recipients: u32,
+    /// Faults before 421: 20.
+    pub faults: u32,
+    /// Commands in a row that begin or further no transaction, before 421: 100.
+    pub idle_commands: u32,
+    /// Octets of replies that wait to be written, above which no further command is taken: 16 KiB.
+    pub output: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { line: 2048, message: 50 << 20, recipients: 1000, faults: 20, idle_commands: 100, output: 16 << 10 }
+    }
+}
+
+/// How long a session waits, by state (RFC 5321 4.5.3.2.7: at least 5 minutes for a command).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Timeouts {
+    /// For the next command: 5 minutes.
+    pub command: Duration,
+    /// For the next [`Timeouts::text_octets`] octets of text: 3 minutes (RFC 5321 4.5.3.2.5).
+    pub text: Duration,
+    /// Octets of text that count as progress: a slower drip times out. 1,024.
+    pub text_octets: u64,
+    /// For the whole TLS handshake: 60 seconds.
+    pub handshake: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            command: Duration::from_mins(5),
+            text: Duration::from_mins(3),
+            text_octets: 1024,
+            handshake: Duration::from_secs(60),
+        }
+    }
+}
+
+/// A setting that cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The host name is neither a domain nor an address literal (RFC 5321 4.1.3).
+    #[error("hostname {0:?} is neither a domain name nor an address literal such as [192.0.2.1]")]
+    Hostname(String),
+    /// A limit below what RFC 5321 4.5.3.1 guarantees to clients.
+    #[error("limit {name} is {value}; RFC 5321 section 4.5.3.1 asks for at least {least}")]
+    LimitTooLow {
+        /// The field of [`Limits`].
+        name: &'static str,
+        /// What was given.
+        value: u64,
+        /// The least that is allowed.
+        least: u64,
+    },
+}
+
+impl Config {
+    /// The defaults, for a server that calls itself `hostname`: a domain name, or an address literal.
+    ///
+    /// # Errors
+    /// [`ConfigError::Hostname`] when it is neither.
+    pub fn new(hostname: &str) -> Result<Self, ConfigError> {
+        let probe = alloc::format!("x@{hostname}");
+        if Mailbox::parse(&probe, false).is_err() {
+            return Err(ConfigError::Hostname(hostname.to_string()));
+        }
+        Ok(Self {
+            hostname: hostname.to_string(),
+            tls: Policy::default(),
+            limits: Limits::default(),
+            timeouts: Timeouts::default(),
+            lenient: Leniency::default(),
+            text: TextLeniency::default(),
+            early_talkers: false,
+            sessions: AtomicU64::new(0),
+        })
+    }
+
+    /// The TLS policy. The default is [`Policy::Offer`]; a driver that cannot do TLS says [`Policy::Off`].
+    #[must_use]
+    pub fn tls(mut self, policy: Policy) -> Self {
+        self.tls = policy;
+        self
+    }
+
+    /// The limits.
+    ///
+    /// # Errors
+    /// [`ConfigError::LimitTooLow`] for a limit below what RFC 5321 4.5.3.1 guarantees.
+    pub fn limits(mut self, limits: Limits) -> Result<Self, ConfigError> {
+        let too_low = |name, value: u64, least: u64| {
+            if value < least { Err(ConfigError::LimitTooLow { name, value, least }) } else { Ok(()) }
+        };
+        too_low("line", limits.line as u64, 512)?;
+        too_low("recipients", u64::from(limits.recipients), 100)?;
+        if limits.message != 0 {
+            too_low("message", limits.message, 64 << 10)?;
+        }
+        self.limits = limits;
+        Ok(self)
+    }
+
+    /// The timeouts.
+    #[must_use]
+    pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
+        self.timeouts = timeouts;
+        self
+    }
+
+    /// Which departures from the command grammar are let pass, and reported.
+    #[must_use]
+    pub fn lenient(mut self, leniency: Leniency) -> Self {
+        self.lenient = leniency;
+        self
+    }
+
+    /// Which departures from the text rules are let pass, and reported.
+    #[must_use]
+    pub fn lenient_text(mut self, leniency: TextLeniency) -> Self {
+        self.text = leniency;
+        self
+    }
+
+    /// Whether a peer that talks before the greeting is let go on (it is reported all the same). Off by default.
+    #[must_use]
+    pub fn allow_early_talkers(mut self, allow: bool) -> Self {
+        self.early_talkers = allow;
+        self
+    }
+
+    /// The name the server goes by.
+    #[must_use]
+    pub fn hostname(&self) -> &str {
+        &self.hostname
+    }
+
+    /// The TLS policy in force.
+    #[must_use]
+    pub fn tls_policy(&self) -> Policy {
+        self.tls
+    }
+
+    /// This configuration, shared.
+    #[must_use]
+    pub fn shared(self) -> Arc<Self> {
+        Arc::new(self)
+    }
+}

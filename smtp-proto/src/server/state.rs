@@ -1,0 +1,141 @@
+//! The states of a server session and every transition between them. Nothing else assigns a state.
+//!
+//! Two rules: a move that has no row in [`TRANSITIONS`] is refused with 503 and changes nothing (RFC 5321 4.1.4); and
+//! a command moves the session when it is *accepted*, not when it arrives. `docs/state-machine.md` is drawn from this
+//! table, and a test fails when it is stale.
+
+/// Where a server session stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum State {
+    /// Connected; the greeting waits for the application (RFC 5321 3.1).
+    Connected,
+    /// 220 was sent, or TLS has just begun: the client has yet to name itself.
+    Greeted,
+    /// EHLO or HELO was accepted; no transaction.
+    Ready,
+    /// MAIL was accepted (RFC 5321 3.3).
+    Mail,
+    /// At least one RCPT was accepted.
+    Rcpt,
+    /// 354 was sent: everything up to CRLF . CRLF is text.
+    Data,
+    /// The text is complete, and waits for the application to take it.
+    Message,
+    /// 220 was sent for STARTTLS: only TLS or the end may follow (RFC 3207 4).
+    StartTls,
+    /// The last reply is written: the connection is to be closed.
+    Closed,
+}
+
+/// What moves a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Move {
+    /// The application accepted the connection.
+    Greet,
+    /// EHLO or HELO.
+    Hello,
+    /// STARTTLS.
+    StartTls,
+    /// The handshake is done.
+    TlsEstablished,
+    /// MAIL.
+    Mail,
+    /// RCPT.
+    Rcpt,
+    /// DATA.
+    Data,
+    /// CRLF . CRLF, of a text that kept the rules.
+    TextEnd,
+    /// The message was accepted or refused.
+    Delivered,
+    /// CRLF . CRLF, of a text that broke them.
+    TextRefused,
+    /// RSET.
+    Rset,
+    /// NOOP, VRFY, EXPN, HELP.
+    Noop,
+    /// QUIT, a refused connection, a fatal fault, a timeout, the end of the connection.
+    End,
+}
+
+use Move as M;
+use State as S;
+
+/// Every transition of the server's role.
+#[rustfmt::skip]
+pub(super) const TRANSITIONS: &[(State, Move, State)] = &[
+    (S::Connected, M::Greet,          S::Greeted),
+    (S::Connected, M::End,            S::Closed),
+
+    (S::Greeted,   M::Hello,          S::Ready),
+    (S::Greeted,   M::Rset,           S::Greeted),   // RFC 5321 4.1.4: may come before EHLO
+    (S::Greeted,   M::Noop,           S::Greeted),   // likewise
+    (S::Greeted,   M::End,            S::Closed),
+
+    (S::Ready,     M::Hello,          S::Ready),
+    (S::Ready,     M::StartTls,       S::StartTls),
+    (S::Ready,     M::Mail,           S::Mail),
+    (S::Ready,     M::Rset,           S::Ready),
+    (S::Ready,     M::Noop,           S::Ready),
+    (S::Ready,     M::End,            S::Closed),
+
+    (S::Mail,      M::Hello,          S::Ready),     // RFC 5321 4.1.4: EHLO resets
+    (S::Mail,      M::Rcpt,           S::Rcpt),
+    (S::Mail,      M::Rset,           S::Ready),
+    (S::Mail,      M::Noop,           S::Mail),
+    (S::Mail,      M::End,            S::Closed),
+
+    (S::Rcpt,      M::Hello,          S::Ready),
+    (S::Rcpt,      M::Rcpt,           S::Rcpt),
+    (S::Rcpt,      M::Data,           S::Data),
+    (S::Rcpt,      M::Rset,           S::Ready),
+    (S::Rcpt,      M::Noop,           S::Rcpt),
+    (S::Rcpt,      M::End,            S::Closed),
+
+    (S::Data,      M::TextEnd,        S::Message),
+    (S::Data,      M::TextRefused,    S::Ready),     // RFC 5321 4.1.1.4: the buffers are cleared
+    (S::Data,      M::End,            S::Closed),
+
+    (S::Message,   M::Delivered,      S::Ready),
+    (S::Message,   M::End,            S::Closed),
+
+    (S::StartTls,  M::TlsEstablished, S::Greeted),   // RFC 3207 4.2: all that was learnt is forgotten
+    (S::StartTls,  M::End,            S::Closed),
+];
+
+const STATES: usize = S::Closed as usize + 1;
+const MOVES: usize = M::End as usize + 1;
+
+/// [`TRANSITIONS`] as a matrix, so that a look-up is one load.
+const MATRIX: [[Option<State>; MOVES]; STATES] = {
+    let mut matrix = [[None; MOVES]; STATES];
+    let mut row = 0;
+    while row < TRANSITIONS.len() {
+        let (from, by, to) = TRANSITIONS[row];
+        assert!(matrix[from as usize][by as usize].is_none(), "one row a state and move");
+        matrix[from as usize][by as usize] = Some(to);
+        row += 1;
+    }
+    matrix
+};
+
+impl State {
+    /// Where `by` leads from here, if anywhere.
+    #[must_use]
+    pub fn after(self, by: Move) -> Option<Self> {
+        MATRIX.get(self as usize).and_then(|row| row.get(by as usize)).copied().flatten()
+    }
+
+    /// Whether a transaction is open (RFC 5321 3.3).
+    #[must_use]
+    pub const fn in_transaction(self) -> bool {
+        matches!(self, S::Mail | S::Rcpt | S::Data | S::Message)
+    }
+
+    /// Every transition, in the order of the table.
+    pub fn transitions() -> impl Iterator<Item = (Self, Move, Self)> {
+        TRANSITIONS.iter().copied()
+    }
+}

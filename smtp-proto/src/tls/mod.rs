@@ -1,0 +1,156 @@
+//! What the core knows of TLS: the policy, what came of it, and what would have. No TLS library.
+
+mod policy;
+
+use alloc::borrow::Cow;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::fmt;
+
+pub use policy::Policy;
+
+/// What the session runs over when it begins.
+#[derive(Clone, Debug)]
+pub enum Channel {
+    /// Plaintext: STARTTLS may follow (RFC 3207).
+    Plain,
+    /// TLS from the first byte (RFC 8314 section 3).
+    Tls(TlsInfo),
+}
+
+/// The version of TLS in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum TlsVersion {
+    /// TLS 1.2, RFC 5246; the oldest that is accepted (RFC 8996).
+    Tls12,
+    /// TLS 1.3, RFC 8446.
+    Tls13,
+}
+
+impl TlsVersion {
+    /// The name as it is written in trace fields: `TLS1.2`, `TLS1.3`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tls12 => "TLS1.2",
+            Self::Tls13 => "TLS1.3",
+        }
+    }
+}
+
+/// What the client showed of itself in the handshake.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ClientCertificate {
+    /// No certificate: as most mail servers do.
+    #[default]
+    None,
+    /// A certificate signed by its own key.
+    SelfSigned,
+    /// A certificate from an authority that is not trusted here, or that does not verify.
+    Untrusted,
+    /// A certificate that verifies.
+    Verified,
+}
+
+impl ClientCertificate {
+    /// The name used in the ledger.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::SelfSigned => "self-signed",
+            Self::Untrusted => "untrusted",
+            Self::Verified => "verified",
+        }
+    }
+}
+
+/// What is known of an established TLS connection. The driver fills it in; the hop is encrypted, not the message.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TlsInfo {
+    /// The version.
+    pub version: TlsVersion,
+    /// The cipher suite by its IANA name, such as `TLS_AES_128_GCM_SHA256`.
+    pub cipher: Cow<'static, str>,
+    /// What the client showed.
+    pub client_certificate: ClientCertificate,
+    /// The name the client asked for (SNI, RFC 6066), if any. Input from the peer: never logged raw.
+    pub server_name: Option<Box<str>>,
+    /// The `tls-exporter` channel binding (RFC 9266), for SCRAM-PLUS; 32 octets.
+    pub channel_binding: Option<Vec<u8>>,
+}
+
+impl TlsInfo {
+    /// Version and cipher suite; the rest can be set afterwards.
+    #[must_use]
+    pub const fn new(version: TlsVersion, cipher: Cow<'static, str>) -> Self {
+        Self { version, cipher, client_certificate: ClientCertificate::None, server_name: None, channel_binding: None }
+    }
+}
+
+impl fmt::Debug for TlsInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsInfo")
+            .field("version", &self.version)
+            .field("cipher", &self.cipher)
+            .field("client_certificate", &self.client_certificate)
+            .field("server_name", &self.server_name)
+            .field("channel_binding", &self.channel_binding.as_ref().map(|_| "[redacted]"))
+            .finish()
+    }
+}
+
+/// Why a handshake did not complete, as the ledger records it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TlsFailure {
+    /// The peer closed, or reset, before the handshake was done.
+    Closed,
+    /// The peer took too long.
+    TimedOut,
+    /// The peer sent an alert; its description, such as `unknown_ca`.
+    Alert(Cow<'static, str>),
+    /// The peer's bytes were refused here; the TLS library's words, one line.
+    Refused(Cow<'static, str>),
+}
+
+impl fmt::Display for TlsFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("closed"),
+            Self::TimedOut => f.write_str("timed out"),
+            Self::Alert(alert) => write!(f, "alert {alert}"),
+            Self::Refused(why) => write!(f, "refused: {why}"),
+        }
+    }
+}
+
+/// What became of TLS on one hop: the fact that the ledger is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The hop was encrypted.
+    Used(TlsInfo),
+    /// STARTTLS was announced, the client did not try.
+    NotTried,
+    /// The client tried, and the handshake failed.
+    Failed(TlsFailure),
+    /// STARTTLS was not announced.
+    NotOffered,
+}
+
+impl Outcome {
+    /// The word used in the ledger.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Used(_) => "used",
+            Self::NotTried => "not-tried",
+            Self::Failed(_) => "failed",
+            Self::NotOffered => "not-offered",
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Invariant 4: exactly one answer a command. (That answering twice does not compile is shown in `misuse.rs`.)
+
+use std::sync::Arc;
+
+use smtp_proto::server::{Config, Event, FaultKind, Reason, Session, State, Ticket, Verdict};
+use smtp_proto::{Channel, Step, Want};
+
+fn config() -> Arc<Config> {
+    Arc::new(Config::new("mx.example.net").expect("a name"))
+}
+
+fn connect(config: &Arc<Config>) -> (Session, Ticket) {
+    let mut session = Session::new(config.clone(), Channel::Plain);
+    match session.step(&mut &b""[..]) {
+        Step::Event(Event::Connect(ticket)) => (session, ticket),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_forgotten_ticket_is_a_want() {
+    let (mut session, ticket) = connect(&config());
+    let mut input = &b"EHLO early.example\r\n"[..];
+    assert!(matches!(session.step(&mut input), Step::Want(Want::Decision)));
+    assert_eq!(input.len(), 20, "nothing is parsed while a decision is awaited");
+    assert!(session.output().is_empty());
+    session.answer(ticket, Verdict::Accept);
+    assert!(matches!(session.step(&mut &b""[..]), Step::Want(Want::Input)));
+    assert_eq!(session.output(), b"220 mx.example.net ESMTP\r\n");
+}
+
+#[test]
+fn a_ticket_of_another_session_fails_closed() {
+    let shared = config();
+    for (one, two) in [(shared.clone(), shared.clone()), (shared, config())] {
+        let (mut a, ticket_a) = connect(&one);
+        let (_b, ticket_b) = connect(&two);
+        a.answer(ticket_b, Verdict::Accept);
+        assert_eq!(a.output(), b"421 4.3.0 Local error; closing, try again later\r\n");
+        assert_eq!(a.state(), State::Closed);
+        assert!(matches!(a.step(&mut &b""[..]), Step::Event(Event::Fault(f)) if f.kind == FaultKind::ForeignTicket));
+        let closed = Reason::Fault(FaultKind::ForeignTicket);
+        assert!(matches!(a.step(&mut &b""[..]), Step::Event(Event::Closed(reason)) if reason == closed));
+        assert!(matches!(a.step(&mut &b""[..]), Step::Want(Want::Close)));
+        // Its own ticket comes too late, and changes nothing.
+        a.answer(ticket_a, Verdict::Accept);
+        assert!(matches!(a.step(&mut &b""[..]), Step::Want(Want::Close)));
+    }
+}
+
+#[test]
+fn a_late_answer_after_a_timeout_is_ignored() {
+    let (mut session, ticket) = connect(&config());
+    session.timed_out();
+    session.answer(ticket, Verdict::Accept);
+    assert_eq!(session.output(), b"421 4.4.2 Nothing came in time; closing\r\n");
+}
+
+#[test]
+fn a_ticket_can_wait_on_another_thread() {
+    fn assert_send<T: Send + 'static>() {}
+    assert_send::<Ticket>();
+    assert_send::<Session>();
+}
+
+#[test]
+fn output_that_is_not_read_stops_the_reading() {
+    let (mut session, ticket) = connect(&config());
+    session.answer(ticket, Verdict::Accept);
+    let flood = b"HELP\r\n".repeat(90);
+    let many = flood.repeat(50);
+    let mut input = &many[..];
+    let mut most = 0;
+    loop {
+        match session.step(&mut input) {
+            Step::Want(Want::Output | Want::Input | Want::Close) => break,
+            Step::Want(want) => panic!("{want:?}"),
+            Step::Event(_) => most = most.max(session.output().len()),
+        }
+    }
+    assert!(session.output().len() < 17 << 10, "{}", session.output().len());
+}

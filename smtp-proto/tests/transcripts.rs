@@ -1,0 +1,53 @@
+//! Every file in `tests/transcripts/server` is a dialogue, run four ways: line by line (each reply where the file has
+//! it), whole, byte by byte, and at random splits. All four must give the same replies, events and final state
+//! (invariant 3).
+//!
+//! ```text
+//! # comment                      config: tls=require max=70000 …   (before the first line of dialogue)
+//! C: EHLO client.example         what the client sends, CRLF added      C= raw, with \r \n \0 \t \\ \xNN; none added
+//! S: 250 mx.example.net          a reply line, complete
+//! E: Message 12                  an event (if a file has any E line, it has them all; chunks are joined)
+//! V: RCPT 550 5.1.1 Unknown      the verdict on the next RCPT (default: accept);  V: MAIL ok Some words
+//! ! tls | ! tls-failed | ! timeout | ! eof | ! shutdown
+//! ```
+
+mod common;
+
+use common::{Item, Transcript};
+
+#[test]
+fn every_transcript_holds_at_every_split() {
+    let files = common::transcripts("server");
+    assert!(files.len() >= 25, "only {} transcripts found", files.len());
+    let mut failures = Vec::new();
+    for (name, text) in &files {
+        let transcript = Transcript::parse(name, text);
+        let expected = transcript.expected();
+        let by_line = transcript.run_by_line();
+        if by_line != expected {
+            failures.push(format!("{name}, line by line:\n{by_line:#?}\ninstead of\n{expected:#?}"));
+            continue;
+        }
+        let splits = (1..20_u64).map(common::random_sizes);
+        for sizes in [vec![usize::MAX], vec![1]].into_iter().chain(splits) {
+            let split = transcript.run_split(&sizes);
+            if split.flat() != expected.flat() {
+                failures.push(format!("{name}, in pieces of {sizes:?}:\n{split:#?}\ninstead of\n{expected:#?}"));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{} failures\n{}", failures.len(), failures.join("\n"));
+}
+
+#[test]
+fn the_runner_notices_a_wrong_transcript() {
+    for wrong in [
+        "S: 221 mx.example.net ESMTP\n",
+        "S: 220 mx.example.net ESMTP\nC: NOOP\n",
+        "S: 220 mx.example.net ESMTP\nE: Reset\n",
+    ] {
+        let transcript = Transcript::parse("wrong", wrong);
+        assert_ne!(transcript.run_by_line(), transcript.expected(), "{wrong:?}");
+        assert!(matches!(transcript.items.first(), Some(Item::Server(_))));
+    }
+}
