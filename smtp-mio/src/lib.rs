@@ -1,0 +1,29 @@
+//! The [`smtp_proto`] core over mio: one event loop a core, synchronous handlers.
+//!
+//! ```no_run
+//! use smtp_mio::{Answer, Handler, Server};
+//! use smtp_proto::{server::{Config, MessageEnd, Verdict}, tls::Policy};
+//!
+//! #[derive(Default)]
+//! struct Count(u64);
+//!
+//! impl Handler for Count {
+//!     fn chunk(&mut self, text: &[u8]) {
+//!         self.0 += text.len() as u64;
+//!     }
+//!     fn message(&mut self, _: &smtp_mio::Peer<'_>, _: MessageEnd) -> Answer<'_> {
+//!         Verdict::Accept.into()
+//!     }
+//! }
+//!
+//! let config = Config::new("mx.example.net")?.tls(Policy::Off).shared();
+//! let server = Server::bind(&["127.0.0.1:2525".parse()?], config)?;
+//! server.run(|_| Count::default())?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod link;
+mod server;
+mod wheel;
+
+pub use server::{Answer, Deferred, Handle, Handler, Limits, OwnedVerdict, Peer, Server};
