@@ -61,11 +61,11 @@ pub trait Handler: Send + 'static {
     /// The text is complete; accepting it takes over the responsibility (RFC 5321 6.1).
     fn message(&mut self, _peer: &Peer<'_>, _end: MessageEnd) -> Answer<'_>;
     /// The transaction is gone: forget envelope and text.
-    fn reset(&mut self) {}
+    fn reset(&mut self, _peer: &Peer<'_>) {}
     /// The peer broke a rule, and has been answered.
     fn fault(&mut self, _peer: &Peer<'_>, _fault: Fault) {}
     /// The end.
-    fn closed(&mut self, _reason: Reason) {}
+    fn closed(&mut self, _peer: &Peer<'_>, _reason: Reason) {}
 }
 
 /// Who is at the other end, and what is known of the session.
@@ -754,7 +754,7 @@ impl<H: Handler> Connection<H> {
                 Event::Data(ticket) => (ticket, self.handler.data(&peer)),
                 Event::Message(end, ticket) => (ticket, self.handler.message(&peer, end)),
                 Event::Reset => {
-                    self.handler.reset();
+                    self.handler.reset(&peer);
                     continue;
                 }
                 Event::Fault(fault) => {
@@ -762,7 +762,7 @@ impl<H: Handler> Connection<H> {
                     continue;
                 }
                 Event::Closed(reason) => {
-                    self.handler.closed(reason);
+                    self.handler.closed(&peer, reason);
                     continue;
                 }
                 _ => continue,

@@ -51,7 +51,7 @@ mod tests {
                 if key == 3 && now < 5000 {
                     wheel.put(3, 7, 5000);
                 } else {
-                    seen.push((key, now))
+                    seen.push((key, now));
                 }
             }
         }

@@ -43,10 +43,10 @@ impl Handler for Keep {
         self.kept.messages.lock().expect("lock").push((peer.session.protocol().as_str().into(), text));
         Verdict::AcceptWith("kept").into()
     }
-    fn reset(&mut self) {
+    fn reset(&mut self, _: &Peer<'_>) {
         self.text.clear();
     }
-    fn closed(&mut self, reason: Reason) {
+    fn closed(&mut self, _: &Peer<'_>, reason: Reason) {
         self.kept.closed.lock().expect("lock").push(format!("{reason:?}"));
     }
 }

@@ -4,7 +4,6 @@ use alloc::vec::Vec;
 use core::fmt::{self, Write as _};
 use core::net::IpAddr;
 
-use crate::syntax::ReversePath;
 use crate::tls::TlsInfo;
 
 /// The `with` word of a Received field (RFC 5321 4.4, RFC 3848, RFC 6531 4.3).
@@ -100,11 +99,9 @@ impl Received<'_> {
 }
 
 /// Writes the Return-Path field that the final delivery puts on top (RFC 5321 4.4), with its CRLF.
-pub fn return_path(path: &ReversePath<'_>, out: &mut Vec<u8>) {
+pub fn return_path(path: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b"Return-Path: <");
-    if let ReversePath::Mailbox(mailbox) = path {
-        Printable(out).path(mailbox.as_str());
-    }
+    Printable(out).path(path);
     out.extend_from_slice(b">\r\n");
 }
 

@@ -176,6 +176,12 @@ impl Config {
         self.tls
     }
 
+    /// How long a handshake may take ([`Timeouts::handshake`]), for drivers of channels where TLS comes first.
+    #[must_use]
+    pub fn handshake_timeout(&self) -> Duration {
+        self.timeouts.handshake
+    }
+
     /// This configuration, shared.
     #[must_use]
     pub fn shared(self) -> Arc<Self> {

@@ -1,0 +1,31 @@
+//! `smtp-smol`: a mail server that knows what requiring STARTTLS would cost.
+
+mod failure;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// SMTP over smol: a mail server that knows what requiring STARTTLS would cost.
+#[derive(Debug, Parser)]
+#[command(version, about, arg_required_else_help = true, after_help = "Try: smtp-smol serve --help")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Options),
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Serve(options) => serve::run(&options),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}

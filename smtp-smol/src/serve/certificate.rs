@@ -1,0 +1,121 @@
+//! The server's certificate: the operator's, or one that it makes for itself once and keeps.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::failure::Failure;
+
+type Chain = Vec<CertificateDer<'static>>;
+
+/// TLS with the certificate and key in these files.
+pub(crate) fn from_files(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, Failure> {
+    let chain = chain(certificate).map_err(|wrong| {
+        Failure::option(
+            "--cert",
+            certificate.display(),
+            wrong,
+            "it must be a readable PEM file with the certificate, then its chain",
+        )
+    })?;
+    let private = private_key(key).map_err(|wrong| {
+        Failure::option("--key", key.display(), wrong, "it must be a readable PEM file with an unencrypted private key")
+    })?;
+    config(chain, private).map_err(|wrong| {
+        Failure::option("--key", key.display(), wrong, &format!("it must be the key of {}", certificate.display()))
+    })
+}
+
+/// TLS with a self-signed certificate for `host`, made at the first start. Gives the file's name, too.
+pub(crate) fn self_signed(state: &Path, host: &str) -> Result<(Arc<ServerConfig>, PathBuf), Failure> {
+    let file = state.join(format!("{}.pem", host.replace(['/', ':', '[', ']'], "_")));
+    let unusable = |wrong: String| {
+        Failure::option(
+            "--state",
+            state.display(),
+            format_args!("{}: {wrong}", file.display()),
+            "name a folder that can be written, or give --cert and --key",
+        )
+    };
+    if !file.exists() {
+        make(&file, host).map_err(unusable)?;
+    }
+    let pair = chain(&file).and_then(|chain| Ok((chain, private_key(&file)?)));
+    let config = pair
+        .and_then(|(chain, key)| config(chain, key))
+        .map_err(|wrong| Failure::usage(format!("{}: {wrong}; remove it, and a new one is made", file.display())))?;
+    Ok((config, file))
+}
+
+fn make(file: &Path, host: &str) -> Result<(), String> {
+    let words = |error: std::io::Error| error.to_string();
+    let name = host.trim_start_matches('[').trim_start_matches("IPv6:").trim_end_matches(']');
+    let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).map_err(|error| error.to_string())?;
+    if let Some(folder) = file.parent() {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(words)?;
+    }
+    // Complete or not there: two servers may start at once, and one may be killed.
+    let draft = file.with_extension(format!("{}.tmp", std::process::id()));
+    let pem = format!("{}{}", made.cert.pem(), made.signing_key.serialize_pem());
+    let write = || {
+        let _ = fs::remove_file(&draft);
+        let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+        out.write_all(pem.as_bytes())?;
+        out.sync_all()?;
+        match fs::hard_link(&draft, file) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+            linked => linked,
+        }
+    };
+    let written = write();
+    let _ = fs::remove_file(&draft);
+    written.map_err(words)
+}
+
+fn chain(file: &Path) -> Result<Chain, String> {
+    let chain: Result<Chain, _> =
+        CertificateDer::pem_file_iter(file).map_err(plain)?.map(|certificate| certificate.map_err(plain)).collect();
+    chain.and_then(|chain| if chain.is_empty() { Err("no certificate in it".into()) } else { Ok(chain) })
+}
+
+fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    PrivateKeyDer::from_pem_file(file).map_err(plain)
+}
+
+/// The library's errors in words for an operator.
+fn plain(error: rustls::pki_types::pem::Error) -> String {
+    use rustls::pki_types::pem::Error;
+    match error {
+        Error::Io(error) => error.to_string(),
+        Error::NoItemsFound => "nothing of the kind in it".into(),
+        other => format!("not PEM: {other}"),
+    }
+}
+
+fn config(chain: Chain, key: PrivateKeyDer<'static>) -> Result<Arc<ServerConfig>, String> {
+    // TLS 1.2 and 1.3 (RFC 8996, RFC 9325); the library knows no older ones.
+    ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).map(Arc::new).map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn a_certificate_is_made_once_and_its_key_is_private() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let state = folder.path().join("a/b");
+        let (_, file) = super::self_signed(&state, "mx.example.net").expect("made");
+        let first = std::fs::read(&file).expect("read");
+        assert_eq!(std::fs::metadata(&file).expect("there").permissions().mode() & 0o777, 0o600);
+        super::self_signed(&state, "mx.example.net").expect("kept");
+        assert_eq!(std::fs::read(&file).expect("read"), first);
+        assert_eq!(std::fs::read_dir(&state).expect("read").count(), 1, "nothing else is left there");
+    }
+}

@@ -1,0 +1,260 @@
+//! The handler: takes any mail, puts it where it was told to, and keeps account of it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use smtp_proto::server::{Fault, FaultKind, MessageEnd, Reason, Verdict};
+use smtp_proto::syntax::{Mail, Rcpt, Reply};
+use smtp_proto::trace::{self, Received};
+use smtp_smol::{Handler, Peer};
+
+use super::maildir::{Draft, Maildir, unique};
+use super::record::{Ledger, Record, Taken, Tls, print};
+
+/// Text is held in memory up to here, then goes to the file piece by piece.
+const PIECE: usize = 256 << 10;
+
+const TRY_LATER: Reply<'static> = Reply::fixed(451, (4, 3, 0), "The message could not be stored; try again later");
+
+/// What all connections share.
+#[derive(Debug)]
+pub(crate) struct Office {
+    pub(crate) hostname: String,
+    /// Where mail goes; without one it is thrown away.
+    pub(crate) maildir: Option<Maildir>,
+    pub(crate) ledger: Option<Ledger>,
+    pub(crate) json: bool,
+}
+
+/// The handler of a connection.
+#[derive(Debug)]
+pub(crate) struct Clerk {
+    office: Arc<Office>,
+    peer: SocketAddr,
+    envelope: Option<Envelope>,
+    /// Whether the session came to a transaction, of which the ledger has its line.
+    counted: bool,
+    /// Whether mail was refused because it came in plaintext.
+    plaintext_refused: bool,
+    words: String,
+}
+
+#[derive(Debug)]
+struct Envelope {
+    from: String,
+    to: Vec<String>,
+    id: String,
+    size: u64,
+    refused: bool,
+    letter: Letter,
+}
+
+/// The message itself, on its way to the file.
+#[derive(Debug, Default)]
+struct Letter {
+    held: Vec<u8>,
+    draft: Option<Draft>,
+    failed: Option<io::Error>,
+}
+
+impl Clerk {
+    pub(crate) fn new(office: Arc<Office>, peer: SocketAddr) -> Self {
+        Self { office, peer, envelope: None, counted: false, plaintext_refused: false, words: String::new() }
+    }
+
+    fn record(&self, peer: &Peer<'_>, outcome: &'static str) -> Record {
+        let envelope = self.envelope.as_ref();
+        let domain = |from: &str| from.rsplit_once('@').map(|(_, domain)| domain.to_ascii_lowercase());
+        Record {
+            time: now(),
+            peer: self.peer.ip().to_string(),
+            helo: peer.session.hello().map(Into::into),
+            sender_domain: envelope.and_then(|envelope| domain(&envelope.from)),
+            recipients: envelope.map_or(0, |envelope| u32::try_from(envelope.to.len()).unwrap_or(u32::MAX)),
+            bytes: envelope.map_or(0, |envelope| envelope.size),
+            outcome,
+            tls: Tls::from(&peer.session.tls_outcome()),
+            id: envelope.map(|envelope| envelope.id.clone()),
+        }
+    }
+
+    /// Writes a line into the ledger, if one is kept.
+    fn count(&mut self, peer: &Peer<'_>, outcome: &'static str) {
+        self.counted = true;
+        if let Some(ledger) = &self.office.ledger {
+            ledger.write(&self.record(peer, outcome));
+        }
+    }
+}
+
+impl Handler for Clerk {
+    async fn mail(&mut self, _: &Peer<'_>, mail: &Mail<'_>) -> Verdict<'_> {
+        self.envelope = Some(Envelope {
+            from: mail.path.as_str().into(),
+            to: Vec::new(),
+            id: unique(),
+            size: 0,
+            refused: false,
+            letter: Letter::default(),
+        });
+        Verdict::Accept
+    }
+
+    async fn rcpt(&mut self, _: &Peer<'_>, rcpt: &Rcpt<'_>) -> Verdict<'_> {
+        if let Some(envelope) = &mut self.envelope {
+            envelope.to.push(rcpt.path.as_str().into());
+        }
+        Verdict::Accept
+    }
+
+    async fn data(&mut self, peer: &Peer<'_>) -> Verdict<'_> {
+        if let (Some(envelope), true) = (&mut self.envelope, self.office.maildir.is_some()) {
+            envelope.letter.held = head(envelope, peer, &self.office.hostname);
+        }
+        Verdict::Accept
+    }
+
+    async fn chunk(&mut self, text: &[u8]) {
+        let Some(envelope) = &mut self.envelope else { return };
+        envelope.size += text.len() as u64;
+        if self.office.maildir.is_some() {
+            envelope.letter.held.extend_from_slice(text);
+            if envelope.letter.held.len() >= PIECE {
+                spill(&self.office, envelope).await;
+            }
+        }
+    }
+
+    async fn message(&mut self, peer: &Peer<'_>, _: MessageEnd) -> Verdict<'_> {
+        if let Some(mut envelope) = self.envelope.take() {
+            let stored = store(&self.office, &mut envelope).await;
+            self.envelope = Some(envelope);
+            if let Err(error) = stored {
+                tracing::error!(%error, "a message could not be stored; its sender has been told to try again");
+                self.count(peer, "deferred");
+                self.envelope = None;
+                return Verdict::Refuse(TRY_LATER);
+            }
+        }
+        self.count(peer, "accepted");
+        let Some(envelope) = self.envelope.take() else { return Verdict::Refuse(TRY_LATER) };
+        let taken = Taken {
+            time: &now(),
+            peer: &self.peer.ip().to_string(),
+            helo: peer.session.hello(),
+            tls: &Tls::from(&peer.session.tls_outcome()),
+            from: &envelope.from,
+            to: &envelope.to,
+            size: envelope.size,
+            id: &envelope.id,
+        };
+        print(&taken.line(self.office.json));
+        self.words = format!("Ok: taken as {}", envelope.id);
+        Verdict::AcceptWith(&self.words)
+    }
+
+    fn reset(&mut self, peer: &Peer<'_>) {
+        if let Some(envelope) = &self.envelope {
+            let outcome = if envelope.refused { "refused" } else { "abandoned" };
+            self.count(peer, outcome);
+            self.envelope = None;
+        }
+    }
+
+    fn fault(&mut self, peer: &Peer<'_>, fault: Fault) {
+        tracing::info!(peer = %self.peer, helo = peer.session.hello(), kind = ?fault.kind, offset = fault.offset, code = fault.code, "fault");
+        if matches!(fault.kind, FaultKind::Text(_) | FaultKind::MessageTooBig)
+            && let Some(envelope) = &mut self.envelope
+        {
+            envelope.refused = true;
+        }
+        self.plaintext_refused |= fault.kind == FaultKind::TlsRequired;
+    }
+
+    fn closed(&mut self, peer: &Peer<'_>, reason: Reason) {
+        tracing::debug!(peer = %self.peer, ?reason, "closed");
+        self.reset(peer);
+        // What the founding question is about, and what would leave no trace otherwise.
+        match reason {
+            Reason::TlsFailed(_) => self.count(peer, "handshake-failed"),
+            _ if self.plaintext_refused && !self.counted => self.count(peer, "tls-required"),
+            _ => {}
+        }
+    }
+}
+
+/// Return-Path and Received (RFC 5321 4.4).
+fn head(envelope: &Envelope, peer: &Peer<'_>, by: &str) -> Vec<u8> {
+    let mut head = Vec::with_capacity(1024);
+    trace::return_path(&envelope.from, &mut head);
+    Received {
+        hello: peer.session.hello(),
+        peer: Some(peer.address.ip().to_canonical()),
+        by,
+        protocol: peer.session.protocol(),
+        tls: peer.session.tls(),
+        id: &envelope.id,
+        // RFC 5321 7.2: more than one would tell them of each other.
+        recipient: if let [only] = envelope.to.as_slice() { Some(only) } else { None },
+        date: &date(),
+    }
+    .write(&mut head);
+    head
+}
+
+/// What is held goes to the file. An error is kept for the end, when it can be answered.
+async fn spill(office: &Arc<Office>, envelope: &mut Envelope) {
+    let mut letter = std::mem::take(&mut envelope.letter);
+    if letter.failed.is_some() {
+        letter.held.clear();
+        envelope.letter = letter;
+        return;
+    }
+    let (office, id) = (office.clone(), envelope.id.clone());
+    envelope.letter = smol::unblock(move || {
+        letter.failed = office.maildir.as_ref().and_then(|maildir| letter.write(maildir, &id).err());
+        letter
+    })
+    .await;
+}
+
+/// The whole message is on disk when this returns, synced.
+async fn store(office: &Arc<Office>, envelope: &mut Envelope) -> io::Result<()> {
+    let mut letter = std::mem::take(&mut envelope.letter);
+    let (office, id) = (office.clone(), envelope.id.clone());
+    let Some(_) = office.maildir else { return Ok(()) };
+    smol::unblock(move || {
+        if let Some(error) = letter.failed.take() {
+            return Err(error);
+        }
+        let Some(maildir) = &office.maildir else { return Ok(()) };
+        letter.write(maildir, &id)?;
+        letter.draft.take().map_or(Ok(()), |draft| maildir.commit(draft))
+    })
+    .await
+}
+
+impl Letter {
+    fn write(&mut self, maildir: &Maildir, id: &str) -> io::Result<()> {
+        let draft = match &mut self.draft {
+            Some(draft) => draft,
+            none => none.insert(maildir.draft(id)?),
+        };
+        draft.write(&self.held)?;
+        self.held.clear();
+        Ok(())
+    }
+}
+
+/// RFC 3339, for logs.
+fn now() -> String {
+    format!("{:.3}", Timestamp::now())
+}
+
+/// RFC 5322 3.3, for fields.
+fn date() -> String {
+    jiff::fmt::rfc2822::to_string(&Timestamp::now().to_zoned_datetime(TimeZone::UTC)).unwrap_or_default()
+}

@@ -1,0 +1,303 @@
+//! `smtp-smol serve`: a server that takes mail for anyone, offers STARTTLS, and counts.
+
+mod certificate;
+mod deliver;
+mod maildir;
+mod record;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+use rustix::process::{Resource, getrlimit, setrlimit};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use smtp_proto::server::{Config, Limits};
+use smtp_proto::tls::Policy;
+use smtp_smol::Server;
+
+use crate::failure::Failure;
+use deliver::{Clerk, Office};
+use maildir::Maildir;
+use record::Ledger;
+
+const EXAMPLES: &str = "\
+Examples:
+  smtp-smol serve
+      Listen on 127.0.0.1:2525 with a certificate made on the spot; keep mail in ./mail
+  smtp-smol serve --listen [::]:25 --hostname mx.example.net --cert mx.crt --key mx.key
+      Listen to the world under a name and certificate of your own
+  smtp-smol serve --deliver discard --ledger ledger.jsonl
+      Keep no mail, but count what came over TLS and what did not
+  smtp-smol serve --tls require --json
+      Refuse mail in plaintext; print a JSON line for each message";
+
+/// Receive mail: offer STARTTLS, keep what comes in a Maildir, and count who uses TLS.
+///
+/// Mail for any recipient is taken, and stays here: nothing is relayed.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Options {
+    /// Listen here; may be given several times. Port 0 means any free one.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:2525", value_parser = address)]
+    listen: Vec<SocketAddr>,
+
+    /// Name of this server in its greeting and in Received fields [default: this machine's name]
+    #[arg(long, value_name = "NAME")]
+    hostname: Option<String>,
+
+    /// Where mail goes: `maildir:DIR` or `discard`
+    #[arg(long, value_name = "WHERE", default_value = "maildir:mail", value_parser = delivery)]
+    deliver: Delivery,
+
+    /// Certificate and its chain (PEM) [default: a self-signed one, made once and kept]
+    #[arg(long, value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+
+    /// Private key of the certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+
+    /// Folder for what is made once and kept [default: $XDG_STATE_HOME/smtp-smol or ~/.local/state/smtp-smol]
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+
+    /// What to do about TLS. A public server must not require it (RFC 3207 section 4)
+    #[arg(long, value_enum, default_value = "offer")]
+    tls: Tls,
+
+    /// Largest message: octets, or with k, M or G behind
+    #[arg(long, value_name = "SIZE", default_value = "50M", value_parser = size)]
+    max_size: u64,
+
+    /// Most connections at once; more are answered 421
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    max_connections: u32,
+
+    /// Most connections at once of one address
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    max_per_address: u32,
+
+    /// Append one JSON line a transaction to this file
+    #[arg(long, value_name = "FILE")]
+    ledger: Option<PathBuf>,
+
+    /// What to log on stderr
+    #[arg(long, value_name = "LEVEL", default_value = "warn", value_parser = ["off", "error", "warn", "info", "debug", "trace"])]
+    log: String,
+
+    /// Print the line a message as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Delivery {
+    Maildir(PathBuf),
+    Discard,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Tls {
+    /// Offer STARTTLS, and take mail without it too
+    Offer,
+    /// Answer 530 to mail until the hop is TLS
+    Require,
+    /// Do not offer it
+    Off,
+}
+
+/// Runs until it is told to end.
+pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    log(&options.log);
+    // Everything that can be wrong is found out before anything listens.
+    let config = config(options)?;
+    let hostname = config.hostname().to_owned();
+    let maildir = match &options.deliver {
+        Delivery::Discard => None,
+        Delivery::Maildir(folder) => Some(Maildir::open(folder, &hostname).map_err(|error| {
+            Failure::option(
+                "--deliver",
+                format_args!("maildir:{}", folder.display()),
+                error,
+                "name a folder that can be written",
+            )
+        })?),
+    };
+    let ledger = options.ledger.as_deref().map(Ledger::open).transpose().map_err(|error| {
+        let file = options.ledger.clone().unwrap_or_default();
+        Failure::option("--ledger", file.display(), error, "name a file that can be written")
+    })?;
+    let (tls, certificate) = match (options.tls, &options.cert, &options.key) {
+        (Tls::Off, ..) => (None, None),
+        (_, Some(certificate), Some(key)) => (Some(certificate::from_files(certificate, key)?), None),
+        _ => {
+            let (tls, file) = certificate::self_signed(&state_folder(options)?, &hostname)?;
+            (Some(tls), Some(file))
+        }
+    };
+    raise_descriptor_limit();
+
+    let mut server = Server::new(config.shared());
+    let mut limits = smtp_smol::Limits::default();
+    limits.connections = usize::try_from(options.max_connections).unwrap_or(usize::MAX);
+    limits.per_address = usize::try_from(options.max_per_address).unwrap_or(usize::MAX);
+    server = server.limits(limits);
+    if let Some(tls) = tls {
+        server = server.tls(tls);
+    }
+    let mut addresses = Vec::new();
+    for address in &options.listen {
+        addresses.push(server.listen(*address).map_err(|error| {
+            Failure::option(
+                "--listen",
+                address,
+                error,
+                "name an address of this machine and a port that is free and allowed",
+            )
+        })?);
+    }
+    let office = Arc::new(Office { hostname: hostname.clone(), maildir, ledger, json: options.json });
+    end_on_signal(&server).map_err(|error| Failure::running(format!("signals cannot be handled: {error}")))?;
+    tell(options, &hostname, &addresses, certificate.as_deref());
+    server
+        .run(move |peer| Clerk::new(office.clone(), peer))
+        .map_err(|error| Failure::running(format!("the server ended: {error}")))
+}
+
+fn config(options: &Options) -> Result<Config, Failure> {
+    let config = match &options.hostname {
+        Some(name) => Config::new(name).map_err(|_| {
+            Failure::option(
+                "--hostname",
+                name,
+                "not a host name",
+                "give a domain name, or an address in brackets such as [192.0.2.1]",
+            )
+        })?,
+        None => {
+            let name = hostname::get().unwrap_or_default();
+            // Many a machine's name is no domain name. This one is, and claims nothing.
+            Config::new(&name.to_string_lossy())
+                .or_else(|_| Config::new("localhost"))
+                .map_err(|error| Failure::running(error.to_string()))?
+        }
+    };
+    let mut limits = Limits::default();
+    limits.message = options.max_size;
+    let config = config.limits(limits).map_err(|_| {
+        Failure::option("--max-size", options.max_size, "too small", "RFC 5321 section 4.5.3.1.7 asks for at least 64k")
+    })?;
+    Ok(config.tls(match options.tls {
+        Tls::Offer => Policy::Offer,
+        Tls::Require => Policy::Require,
+        Tls::Off => Policy::Off,
+    }))
+}
+
+fn state_folder(options: &Options) -> Result<PathBuf, Failure> {
+    let folder = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
+    options
+        .state
+        .clone()
+        .or_else(|| folder("XDG_STATE_HOME").map(|base| base.join("smtp-smol")))
+        .or_else(|| folder("HOME").map(|home| home.join(".local/state/smtp-smol")))
+        .ok_or_else(|| Failure::usage("there is no home folder to keep the certificate in; name a folder with --state"))
+}
+
+fn log(level: &str) {
+    use std::io::IsTerminal as _;
+    let filter = tracing_subscriber::EnvFilter::new(level);
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    subscriber.with_ansi(std::io::stderr().is_terminal()).with_target(false).init();
+}
+
+/// A connection is a descriptor: the soft limit of many systems is 1,024.
+fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit on open files stays as it is");
+    }
+}
+
+/// The first SIGINT or SIGTERM ends the server in order, the second at once.
+fn end_on_signal(server: &Server) -> std::io::Result<()> {
+    let handle = server.handle();
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        for (index, signal) in signals.forever().enumerate() {
+            if index > 0 {
+                std::process::exit(128 + signal);
+            }
+            eprintln!("ending: no new connections, messages in flight complete; once more to end at once");
+            handle.shut_down();
+        }
+    })?;
+    Ok(())
+}
+
+/// Tells on stderr what was started, and how to try it; stdout is for the line a message.
+fn tell(options: &Options, hostname: &str, addresses: &[SocketAddr], certificate: Option<&std::path::Path>) {
+    for address in addresses {
+        eprintln!("listening on {address} as {hostname}");
+    }
+    match certificate {
+        Some(file) => eprintln!("TLS: self-signed certificate in {}", file.display()),
+        None if matches!(options.tls, Tls::Off) => eprintln!("TLS: off"),
+        None => eprintln!("TLS: certificate in {}", options.cert.clone().unwrap_or_default().display()),
+    }
+    match &options.deliver {
+        Delivery::Maildir(folder) => eprintln!("mail goes to the Maildir {}", folder.display()),
+        Delivery::Discard => eprintln!("mail is thrown away"),
+    }
+    let Some(mut address) = addresses.first().copied() else { return };
+    if address.ip().is_unspecified() {
+        address.set_ip(if address.is_ipv4() {
+            IpAddr::from([127, 0, 0, 1])
+        } else {
+            IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])
+        });
+    }
+    let tls = if matches!(options.tls, Tls::Off) { "" } else { "--ssl-reqd --insecure " };
+    eprintln!(
+        "try: printf 'Subject: hello\\n\\nIt works.\\n' | curl --crlf {tls}smtp://{address} --mail-from me@example.org --mail-rcpt you@example.net --upload-file -"
+    );
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "give ADDRESS:PORT, such as 127.0.0.1:2525 or [::]:25".into())
+}
+
+fn delivery(text: &str) -> Result<Delivery, String> {
+    match text.split_once(':') {
+        Some(("maildir", folder)) if !folder.is_empty() => Ok(Delivery::Maildir(folder.into())),
+        None if text == "discard" => Ok(Delivery::Discard),
+        _ => Err("give maildir:DIR or discard".into()),
+    }
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|char: char| char.is_ascii_alphabetic());
+    let unit: u64 = match text.get(digits.len()..) {
+        Some("") => 1,
+        Some("k" | "K") => 1 << 10,
+        Some("M") => 1 << 20,
+        Some("G") => 1 << 30,
+        _ => 0,
+    };
+    let octets = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).filter(|_| unit != 0);
+    octets.ok_or_else(|| "give a number of octets, or one with k, M or G behind, such as 50M".into())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn sizes() {
+        assert_eq!(super::size("65536"), Ok(65536));
+        assert_eq!(super::size("50M"), Ok(50 << 20));
+        for wrong in ["", "M", "50X", "50MB", "-1", "99999999999999999G"] {
+            assert!(super::size(wrong).is_err(), "{wrong}");
+        }
+    }
+}
