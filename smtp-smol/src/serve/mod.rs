@@ -8,6 +8,7 @@ mod record;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -31,6 +32,9 @@ Examples:
       Keep no mail, but count what came over TLS and what did not
   smtp-smol serve --tls require --json
       Refuse mail in plaintext; print a JSON line for each message";
+
+/// After which a second Ctrl-C is meant as one.
+const IMPATIENCE: Duration = Duration::from_secs(1);
 
 /// Receive mail: offer STARTTLS, keep what comes in a Maildir, and count who uses TLS.
 ///
@@ -221,17 +225,23 @@ fn raise_descriptor_limit() {
     }
 }
 
-/// The first SIGINT or SIGTERM ends the server in order, the second at once.
+/// SIGINT or SIGTERM ends the server in order; a second Ctrl-C, by somebody who has waited, at once. SIGTERM never does:
+/// some supervisors send it twice.
 fn end_on_signal(server: &Server) -> std::io::Result<()> {
     let handle = server.handle();
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
     std::thread::Builder::new().name("signals".into()).spawn(move || {
-        for (index, signal) in signals.forever().enumerate() {
-            if index > 0 {
-                std::process::exit(128 + signal);
+        let mut began: Option<Instant> = None;
+        for signal in signals.forever() {
+            match began {
+                None => {
+                    began = Some(Instant::now());
+                    eprintln!("ending: no new connections, messages in flight complete; Ctrl-C again to end at once");
+                    handle.shut_down();
+                }
+                Some(began) if signal == SIGINT && began.elapsed() > IMPATIENCE => std::process::exit(128 + signal),
+                Some(_) => {}
             }
-            eprintln!("ending: no new connections, messages in flight complete; once more to end at once");
-            handle.shut_down();
         }
     })?;
     Ok(())
