@@ -22,8 +22,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod connection;
+mod event_loop;
+mod handler;
+mod limits;
 mod link;
 mod server;
 mod wheel;
 
-pub use server::{Answer, Deferred, Handle, Handler, Limits, OwnedVerdict, Peer, Server};
+pub use handler::{Answer, Deferred, Handler, OwnedVerdict, Peer};
+pub use limits::Limits;
+pub use server::{Handle, Server};

@@ -1,0 +1,146 @@
+//! What an application writes: a handler, whose return values are the answers, now or later.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+
+use mio::Waker;
+use smtp_proto::server::{Fault, MessageEnd, Reason, Session, Verdict};
+use smtp_proto::syntax::{Host, Mail, Rcpt, Reply};
+
+/// What a server does with what it hears: the return value is the answer.
+///
+/// One handler a connection. The names are those of `smtp-smol`'s; here nothing may block for long, as it would hold up
+/// the other connections of the loop: what takes time is answered [`Answer::Later`].
+pub trait Handler: Send + 'static {
+    /// The peer has connected.
+    fn connect(&mut self, _peer: &Peer<'_>) -> Answer<'_> {
+        Verdict::Accept.into()
+    }
+    /// EHLO or HELO.
+    fn hello(&mut self, _peer: &Peer<'_>, _host: &Host<'_>) -> Answer<'_> {
+        Verdict::Accept.into()
+    }
+    /// MAIL.
+    fn mail(&mut self, _peer: &Peer<'_>, _mail: &Mail<'_>) -> Answer<'_> {
+        Verdict::Accept.into()
+    }
+    /// RCPT.
+    fn rcpt(&mut self, _peer: &Peer<'_>, _rcpt: &Rcpt<'_>) -> Answer<'_> {
+        Verdict::Accept.into()
+    }
+    /// DATA.
+    fn data(&mut self, _peer: &Peer<'_>) -> Answer<'_> {
+        Verdict::Accept.into()
+    }
+    /// A piece of text.
+    fn chunk(&mut self, _text: &[u8]) {}
+    /// The text is complete; accepting it takes over the responsibility (RFC 5321 6.1).
+    fn message(&mut self, _peer: &Peer<'_>, _end: MessageEnd) -> Answer<'_>;
+    /// The transaction is gone: forget envelope and text.
+    fn reset(&mut self, _peer: &Peer<'_>) {}
+    /// The peer broke a rule, and has been answered.
+    fn fault(&mut self, _peer: &Peer<'_>, _fault: Fault) {}
+    /// The end.
+    fn closed(&mut self, _peer: &Peer<'_>, _reason: Reason) {}
+}
+
+/// Who is at the other end, and what is known of the session.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer<'s> {
+    /// Its address.
+    pub address: SocketAddr,
+    /// The session: name, TLS, protocol type.
+    pub session: &'s Session,
+    pub(crate) deferral: &'s Deferral,
+}
+
+impl Peer<'_> {
+    /// The right to answer the present event later, from any thread. Return it as [`Answer::Later`]'s companion: the
+    /// connection waits, nothing further is read from it.
+    pub fn defer(&self) -> Deferred {
+        Deferred { question: Some(self.deferral.question), to: self.deferral.to.clone() }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Deferral {
+    pub(crate) question: Question,
+    pub(crate) to: Mailroom,
+}
+
+/// Which event of which connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Question {
+    pub(crate) key: usize,
+    pub(crate) generation: u64,
+    pub(crate) serial: u64,
+}
+
+/// A handler's answer.
+#[derive(Debug)]
+#[must_use]
+pub enum Answer<'r> {
+    /// At once.
+    Now(Verdict<'r>),
+    /// By the [`Deferred`] that [`Peer::defer`] gave.
+    Later,
+}
+
+impl<'r> From<Verdict<'r>> for Answer<'r> {
+    fn from(verdict: Verdict<'r>) -> Self {
+        Self::Now(verdict)
+    }
+}
+
+impl<'r> From<Reply<'r>> for Answer<'r> {
+    fn from(reply: Reply<'r>) -> Self {
+        Self::Now(Verdict::Refuse(reply))
+    }
+}
+
+/// A verdict that owns its words, to travel between threads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OwnedVerdict {
+    /// Yes.
+    Accept,
+    /// Yes, in these words.
+    AcceptWith(String),
+    /// No: code, enhanced code, text. What makes no valid reply is answered 451 4.3.0.
+    Refuse(u16, (u8, u16, u16), String),
+}
+
+/// An answer that is still owed. Dropped without one, the command is answered 451 4.3.0.
+#[derive(Debug)]
+#[must_use = "dropped, it answers 451 4.3.0"]
+pub struct Deferred {
+    question: Option<Question>,
+    to: Mailroom,
+}
+
+impl Deferred {
+    /// Gives the answer.
+    pub fn answer(mut self, verdict: OwnedVerdict) {
+        self.send(verdict);
+    }
+
+    fn send(&mut self, verdict: OwnedVerdict) {
+        if let Some(question) = self.question.take() {
+            let _ = self.to.sender.send((question, verdict));
+            let _ = self.to.waker.wake();
+        }
+    }
+}
+
+impl Drop for Deferred {
+    fn drop(&mut self) {
+        self.send(OwnedVerdict::Refuse(451, (4, 3, 0), "Local error; try again later".into()));
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Mailroom {
+    pub(crate) sender: Sender<(Question, OwnedVerdict)>,
+    pub(crate) waker: Arc<Waker>,
+}
