@@ -1,0 +1,70 @@
+//! Message text (RFC 5321 4.5.2, RFC 3030), both ways, as slices of what the caller holds; nothing is copied.
+//!
+//! | on the wire | read by | written by |
+//! |---|---|---|
+//! | DATA: up to CRLF . CRLF, leading dots doubled | [`Scanner`] | [`Writer::new`] |
+//! | BDAT: so many octets | [`Counted`], with [`Check`] unless BINARYMIME | [`Writer::unstuffed`] unless BINARYMIME |
+
+mod chunk;
+mod find;
+mod scanner;
+mod writer;
+
+pub use chunk::{Check, Counted};
+pub use scanner::Scanner;
+pub use writer::{Newlines, Writer};
+
+/// Which departures from RFC 5321 2.3.8 are let pass, as content; none of them ever ends a line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TextLeniency {
+    /// CR without LF.
+    pub bare_cr: bool,
+    /// LF without CR.
+    pub bare_lf: bool,
+    /// NUL.
+    pub nul: bool,
+}
+
+impl TextLeniency {
+    pub(crate) const fn lets_pass(self, flaw: TextFlaw) -> bool {
+        match flaw {
+            TextFlaw::BareCr => self.bare_cr,
+            TextFlaw::BareLf => self.bare_lf,
+            TextFlaw::Nul => self.nul,
+        }
+    }
+}
+
+/// What is wrong with a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum TextFlaw {
+    /// CR without LF (RFC 5321 2.3.8).
+    #[error("a CR without LF")]
+    BareCr,
+    /// LF without CR (RFC 5321 2.3.8).
+    #[error("a LF without CR")]
+    BareLf,
+    /// NUL (RFC 5321 4.5.2, RFC 6152).
+    #[error("a NUL")]
+    Nul,
+}
+
+/// What the input begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scan<'i> {
+    /// Text, dots removed; taken off the input, never empty.
+    Chunk(&'i [u8]),
+    /// More is needed; at most two octets are left in the input, which the caller keeps.
+    Need,
+    /// The end of the text, or of the chunk, has been taken off.
+    End,
+}
+
+/// Takes `n` octets off the front of `input`.
+fn take<'i>(input: &mut &'i [u8], n: usize) -> &'i [u8] {
+    let (taken, rest) = input.split_at_checked(n).unwrap_or((input, &[]));
+    *input = rest;
+    taken
+}

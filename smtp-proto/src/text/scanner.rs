@@ -1,0 +1,106 @@
+//! Reading the text of DATA (RFC 5321 4.5.2): its end found and dots removed, as slices of the input.
+
+use super::find::{Stop, stop};
+use super::{Scan, TextFlaw, TextLeniency, take};
+
+/// Finds the end of DATA: CRLF . CRLF over the octet stream, whatever the reads, and nothing else.
+///
+/// The caller keeps what is left of the input and appends to it.
+///
+/// ```
+/// use smtp_proto::text::{Scan, Scanner, TextLeniency};
+///
+/// let mut scanner = Scanner::new(TextLeniency::default());
+/// let mut input = &b"Hello\r\n..\r\n.\r\nQUIT\r\n"[..];
+/// assert_eq!(scanner.next(&mut input), Scan::Chunk(b"Hello\r\n"));
+/// assert_eq!(scanner.next(&mut input), Scan::Chunk(b".\r\n"));
+/// assert_eq!(scanner.next(&mut input), Scan::End);
+/// assert_eq!(input, b"QUIT\r\n");
+/// assert_eq!(scanner.refused(), None);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Scanner {
+    lenient: TextLeniency,
+    /// Whether the next octet begins a line: it follows a true CRLF, or DATA's own.
+    line_start: bool,
+    octets: u64,
+    refused: Option<(TextFlaw, u64)>,
+    tolerated: bool,
+}
+
+impl Scanner {
+    /// At the start of the text.
+    #[must_use]
+    pub const fn new(lenient: TextLeniency) -> Self {
+        Self { lenient, line_start: true, octets: 0, refused: None, tolerated: false }
+    }
+
+    /// The first flaw that is not let pass, and the octets of the wire before it. What comes before the flaw has been
+    /// handed out in chunks of its own.
+    #[must_use]
+    pub const fn refused(&self) -> Option<(TextFlaw, u64)> {
+        self.refused
+    }
+
+    /// Whether a flaw was let pass, before any that was not.
+    #[must_use]
+    pub const fn tolerated(&self) -> bool {
+        self.tolerated
+    }
+
+    /// Takes the next piece off the front of `input`.
+    pub fn next<'i>(&mut self, input: &mut &'i [u8]) -> Scan<'i> {
+        if self.line_start {
+            match **input {
+                // RFC 5321 4.1.1.4: the end.
+                [b'.', b'\r', b'\n', ..] => {
+                    self.take(input, 3);
+                    return Scan::End;
+                }
+                [] | [b'.'] | [b'.', b'\r'] => return Scan::Need,
+                // RFC 5321 4.5.2: a leading dot goes, when other octets follow on the line.
+                [b'.', ..] => {
+                    self.take(input, 1);
+                }
+                _ => {}
+            }
+            self.line_start = false;
+        }
+        let mut at = 0;
+        loop {
+            match stop(input.get(at..).unwrap_or_default(), true) {
+                Stop::Dot(n) => {
+                    self.line_start = true;
+                    return Scan::Chunk(self.take(input, at + n));
+                }
+                Stop::Flaw(flaw, n) => {
+                    at += n;
+                    if self.refused.is_none() {
+                        if self.lenient.lets_pass(flaw) {
+                            self.tolerated = true;
+                        } else if at > 0 {
+                            // What comes before is told apart, so that it is told whatever the reads.
+                            return Scan::Chunk(self.take(input, at));
+                        } else {
+                            self.refused = Some((flaw, self.octets));
+                        }
+                    }
+                    at += 1;
+                }
+                Stop::LastCr(n) => {
+                    let n = at + n;
+                    return if n == 0 { Scan::Need } else { Scan::Chunk(self.take(input, n)) };
+                }
+                Stop::End(line_end) => {
+                    self.line_start = line_end;
+                    return if input.is_empty() { Scan::Need } else { Scan::Chunk(self.take(input, input.len())) };
+                }
+            }
+        }
+    }
+
+    fn take<'i>(&mut self, input: &mut &'i [u8], n: usize) -> &'i [u8] {
+        self.octets += n as u64;
+        take(input, n)
+    }
+}
