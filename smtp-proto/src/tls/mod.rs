@@ -1,13 +1,23 @@
 //! What the core knows of TLS: the policy, what came of it, and what would have. No TLS library.
 
+mod ledger;
+mod loss;
 mod policy;
+mod record;
+mod retries;
+mod senders;
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
+pub use ledger::{Bounds, Ledger, OtherScope, RehearsalCounts, Scope};
+pub use loss::{Heavy, Interval, Loss, Point, Require, Share, Tally};
 pub use policy::Policy;
+pub use record::{Direction, End, EndToEnd, Hop, Record, Rehearsed, Wanted};
+pub use retries::Retries;
+pub use senders::Counts;
 
 /// What the session runs over when it begins.
 #[derive(Clone, Debug)]
@@ -22,6 +32,12 @@ pub enum Channel {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum TlsVersion {
+    /// SSL 2 or 3 (RFC 6176, RFC 7568): never accepted here, but seen in logs.
+    Ssl,
+    /// TLS 1.0, RFC 2246: never accepted here (RFC 8996), but seen in logs.
+    Tls10,
+    /// TLS 1.1, RFC 4346: never accepted here (RFC 8996), but seen in logs.
+    Tls11,
     /// TLS 1.2, RFC 5246; the oldest that is accepted (RFC 8996).
     Tls12,
     /// TLS 1.3, RFC 8446.
@@ -29,10 +45,13 @@ pub enum TlsVersion {
 }
 
 impl TlsVersion {
-    /// The name as it is written in trace fields: `TLS1.2`, `TLS1.3`.
+    /// The name as it is written in trace fields and ledgers: `TLS1.2`, `TLS1.3`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Ssl => "SSL",
+            Self::Tls10 => "TLS1.0",
+            Self::Tls11 => "TLS1.1",
             Self::Tls12 => "TLS1.2",
             Self::Tls13 => "TLS1.3",
         }
@@ -40,7 +59,7 @@ impl TlsVersion {
 }
 
 /// What the client showed of itself in the handshake.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum ClientCertificate {
     /// No certificate: as most mail servers do.
@@ -52,6 +71,8 @@ pub enum ClientCertificate {
     Untrusted,
     /// A certificate that verifies.
     Verified,
+    /// It was not asked for one, or a log does not tell.
+    Unknown,
 }
 
 impl ClientCertificate {
@@ -63,6 +84,7 @@ impl ClientCertificate {
             Self::SelfSigned => "self-signed",
             Self::Untrusted => "untrusted",
             Self::Verified => "verified",
+            Self::Unknown => "unknown",
         }
     }
 }

@@ -1,0 +1,315 @@
+//! What a policy would have cost.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+
+use super::ledger::{Book, Ledger};
+use super::record::{Direction, Hop, Wanted};
+use super::senders::{Cells, Counts};
+use super::{ClientCertificate, TlsVersion};
+
+/// A policy that might be required of the other side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Require {
+    /// TLS, of whatever version.
+    Tls,
+    /// TLS 1.2 or later.
+    Tls12,
+    /// TLS 1.3 or later.
+    Tls13,
+    /// A client certificate, also a self-signed one. For inbound mail.
+    Certificate,
+    /// A client certificate that verifies. For inbound mail.
+    VerifiedCertificate,
+}
+
+impl Require {
+    /// All of them, in the order of reports.
+    pub const ALL: [Self; 5] = [Self::Tls, Self::Tls12, Self::Tls13, Self::Certificate, Self::VerifiedCertificate];
+
+    /// The word used on command lines and in reports.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tls => "tls",
+            Self::Tls12 => "tls1.2",
+            Self::Tls13 => "tls1.3",
+            Self::Certificate => "certificate",
+            Self::VerifiedCertificate => "verified-certificate",
+        }
+    }
+
+    /// Whether a hop like this meets it; `None` where that cannot be told, because a log does not say, the client was
+    /// not asked for a certificate, or we did not offer STARTTLS.
+    #[must_use]
+    pub fn met(self, hop: Hop, direction: Direction) -> Option<bool> {
+        let (version, certificate) = match hop {
+            Hop::Unknown => return None,
+            // A client that is not offered STARTTLS might have used it.
+            Hop::NotOffered if direction == Direction::Inbound => return None,
+            Hop::NotOffered | Hop::NotTried | Hop::Failed | Hop::FailedThenPlaintext => return Some(false),
+            Hop::Used { version, certificate } => (version, certificate),
+        };
+        match (self, certificate) {
+            (Self::Tls, _) => Some(true),
+            (Self::Tls12, _) => version.map(|version| version >= TlsVersion::Tls12),
+            (Self::Tls13, _) => version.map(|version| version >= TlsVersion::Tls13),
+            (_, ClientCertificate::Unknown) => None,
+            (Self::Certificate, certificate) => Some(certificate != ClientCertificate::None),
+            (Self::VerifiedCertificate, certificate) => Some(certificate == ClientCertificate::Verified),
+        }
+    }
+
+    /// The policies that such a hop does not meet, as bits in the order of `ALL`.
+    pub(super) fn lost_by(hop: Hop, direction: Direction) -> u8 {
+        Self::ALL.into_iter().filter(|require| require.met(hop, direction) == Some(false)).map(Self::bit).sum()
+    }
+
+    const fn bit(self) -> u8 {
+        1 << self as u8
+    }
+}
+
+/// What requiring something would have cost: an upper bound in that nobody is taken to adapt.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Loss {
+    /// Which mail.
+    pub direction: Direction,
+    /// What would have been required.
+    pub require: Require,
+    /// Of the mail that was wanted.
+    pub wanted: Share,
+    /// Of the mail that was not.
+    pub unwanted: Share,
+    /// Of the mail of which nobody can tell.
+    pub unknown: Share,
+}
+
+impl Loss {
+    /// By verdict.
+    #[must_use]
+    pub const fn of(&self, wanted: Wanted) -> &Share {
+        match wanted {
+            Wanted::Yes => &self.wanted,
+            Wanted::No => &self.unwanted,
+            Wanted::Unknown => &self.unknown,
+        }
+    }
+}
+
+/// A part that would be lost, of a whole.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Share {
+    /// What would be lost.
+    pub lost: Counts,
+    /// Of which: all whose outcome can be told.
+    pub total: Counts,
+    /// Mail of which it cannot be told whether it meets the policy. Not in `total`.
+    pub untold: Counts,
+    /// Senders of which at least one message would be lost, of all senders with told mail.
+    pub senders: Tally,
+    /// Senders of which every message would be lost.
+    pub silenced: u64,
+    /// Hosts of which at least one message would be lost, of all hosts.
+    pub hosts: Tally,
+    /// The 95 % interval of the share of messages. `None` where nothing was counted.
+    pub interval: Option<Interval>,
+    /// Messages in `total` from senders that were seen only once: about the chance that the next message comes from a
+    /// sender never seen (Good, 1953), of which the sample knows nothing.
+    pub seen_once: u64,
+    /// Who would lose most, the heaviest first.
+    pub heaviest: Vec<Heavy>,
+}
+
+impl Share {
+    /// The share of messages lost, between 0 and 1; `None` of nothing.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a share")]
+    pub fn ratio(&self) -> Option<f64> {
+        (self.total.messages > 0).then(|| self.lost.messages as f64 / self.total.messages as f64)
+    }
+}
+
+/// How many distinct ones, of how many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Tally {
+    /// Those concerned.
+    pub lost: u64,
+    /// All.
+    pub total: u64,
+    /// Counted; otherwise estimated from a sample (see [`Bounds`](super::Bounds)).
+    pub exact: bool,
+}
+
+/// Bounds between which the share lies with a confidence of 95 %.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Interval {
+    /// From, 0 to 1.
+    pub low: f64,
+    /// To, 0 to 1.
+    pub high: f64,
+}
+
+/// A sender that weighs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Heavy {
+    /// Its domain; empty where nothing is known of it.
+    pub sender: String,
+    /// Messages lost.
+    pub lost: u64,
+    /// Of so many.
+    pub total: u64,
+    /// By how much `lost` and `total` may each be too low; 0 where they are exact.
+    pub error: u64,
+}
+
+/// A piece of a trend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Point {
+    /// Its first day, counted from 1970-01-01.
+    pub day: i32,
+    /// Messages lost.
+    pub lost: u64,
+    /// Of so many.
+    pub total: u64,
+}
+
+impl Ledger {
+    /// What requiring this would have cost, with as many of the heaviest senders as wished.
+    #[must_use]
+    pub fn loss(&self, direction: Direction, require: Require, heaviest: usize) -> Loss {
+        let share = |wanted| share(self.book(direction, wanted), direction, require, heaviest);
+        Loss {
+            direction,
+            require,
+            wanted: share(Wanted::Yes),
+            unwanted: share(Wanted::No),
+            unknown: share(Wanted::Unknown),
+        }
+    }
+
+    /// The same over time, in pieces of so many days (1: days, 7: weeks from Monday), without those that have nothing.
+    #[must_use]
+    pub fn trend(&self, direction: Direction, wanted: Wanted, require: Require, days: u16) -> Vec<Point> {
+        let mut points: BTreeMap<i32, Sums> = BTreeMap::new();
+        let step = i32::from(days.max(1));
+        for (day, cells) in &self.book(direction, wanted).days {
+            // 1970-01-01 was a Thursday: day 4 a Monday.
+            let first = (day - 4).div_euclid(step) * step + 4;
+            points.entry(first).or_default().add(cells, direction, require);
+        }
+        points
+            .into_iter()
+            .map(|(day, sums)| Point { day, lost: sums.lost.messages, total: sums.total.messages })
+            .filter(|point| point.total > 0)
+            .collect()
+    }
+}
+
+/// Counts by what a policy says of them.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Sums {
+    pub(super) lost: Counts,
+    pub(super) total: Counts,
+    untold: Counts,
+}
+
+impl Sums {
+    fn of(cells: &Cells, direction: Direction, require: Require) -> Self {
+        let mut sums = Self::default();
+        sums.add(cells, direction, require);
+        sums
+    }
+
+    fn add(&mut self, cells: &Cells, direction: Direction, require: Require) {
+        for (hop, counts) in cells.iter() {
+            match require.met(hop, direction) {
+                None => self.untold += counts,
+                Some(met) => {
+                    self.total += counts;
+                    if !met {
+                        self.lost += counts;
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn share(book: &Book, direction: Direction, require: Require, heaviest: usize) -> Share {
+    let Sums { lost, total, untold } = Sums::of(&book.cells, direction, require);
+    let (mut losing, mut told, mut silenced, mut once) = (0_u64, 0_u64, 0_u64, 0_u64);
+    let mut top = Top::new(heaviest);
+    for sender in book.senders.kept.values() {
+        let sums = Sums::of(&sender.cells, direction, require);
+        told += u64::from(sums.total.messages > 0);
+        once += u64::from(sums.total.messages == 1);
+        losing += u64::from(sums.lost.messages > 0);
+        silenced += u64::from(sums.lost.messages > 0 && sums.lost.messages == sums.total.messages);
+        top.add(&sender.name, sums.lost.messages, sums.total.messages, 0);
+    }
+    let mut rest: BTreeMap<u64, (&Box<str>, u64, u64)> = BTreeMap::new();
+    for ((hash, hop), (name, messages)) in &book.senders.rest.heavy {
+        if let Some(met) = require.met(*hop, direction) {
+            let (_, lost, total) = rest.entry(*hash).or_insert((name, 0, 0));
+            *total += messages;
+            *lost += if met { 0 } else { *messages };
+        }
+    }
+    for (name, lost, total) in rest.values() {
+        top.add(name, *lost, *total, book.senders.rest.error);
+    }
+    let scale = book.senders.scale();
+    let hosts_losing = book.hosts.kept.values().filter(|marks| **marks & require.bit() != 0).count() as u64;
+    Share {
+        lost,
+        total,
+        untold,
+        senders: Tally { lost: scaled(losing, scale), total: scaled(told, scale), exact: book.senders.is_exact() },
+        silenced: scaled(silenced, scale),
+        hosts: Tally {
+            lost: scaled(hosts_losing, book.hosts.scale()),
+            total: scaled(book.hosts.kept.len() as u64, book.hosts.scale()),
+            exact: book.hosts.is_exact(),
+        },
+        interval: None,
+        seen_once: scaled(once, scale).min(total.messages),
+        heaviest: top.0,
+    }
+}
+
+#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an estimate")]
+fn scaled(count: u64, scale: f64) -> u64 {
+    if scale > 1.0 { (count as f64 * scale + 0.5) as u64 } else { count }
+}
+
+/// The first of a long list, kept short while it is read.
+struct Top(Vec<Heavy>, usize);
+
+impl Top {
+    const fn new(bound: usize) -> Self {
+        Self(Vec::new(), bound)
+    }
+
+    fn add(&mut self, name: &str, lost: u64, total: u64, error: u64) {
+        // Equals by name, so that a report is the same every time.
+        let place = |heavy: &Heavy| (Reverse(heavy.lost), Reverse(heavy.total), heavy.sender.clone());
+        if lost == 0 || (self.0.len() >= self.1 && self.0.last().is_none_or(|last| lost < last.lost)) {
+            return;
+        }
+        let heavy = Heavy { sender: name.into(), lost, total, error };
+        let at = self.0.partition_point(|other| place(other) < place(&heavy));
+        self.0.insert(at, heavy);
+        self.0.truncate(self.1);
+    }
+}

@@ -1,0 +1,285 @@
+//! What is known of one transaction when it has ended: the fact that live servers, log readers and clients all tell.
+
+use core::net::IpAddr;
+
+use super::{ClientCertificate, Outcome, TlsVersion};
+
+/// One transaction, or a session that came to none for the sake of TLS. Borrowed: nothing is kept of it but counts.
+///
+/// ```
+/// use smtp_proto::tls::{ClientCertificate, Direction, Hop, Record, TlsVersion, Wanted};
+///
+/// let mut record = Record::new(1_795_000_000, Direction::Inbound);
+/// record.sender = Some("example.org");
+/// record.recipients = 1;
+/// record.bytes = 4_711;
+/// record.wanted = Wanted::Yes;
+/// record.hop = Hop::Used { version: Some(TlsVersion::Tls13), certificate: ClientCertificate::None };
+/// assert_eq!(record.party(), Some("example.org"));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Record<'a> {
+    /// When it ended: seconds since 1970-01-01 00:00 UTC.
+    pub time: i64,
+    /// Who was the client.
+    pub direction: Direction,
+    /// The other side's address.
+    pub peer: Option<IpAddr>,
+    /// The other side's name, by EHLO or by DNS: best its registrable domain. Its own claim.
+    pub host: Option<&'a str>,
+    /// The sender's domain, lower case: best the registrable one (public suffix list), so that the hosts of one
+    /// organisation are one sender. `None` where the reverse-path is null, or not known.
+    pub sender: Option<&'a str>,
+    /// The recipients' domains, lower case, as far as known.
+    pub recipient_domains: &'a [&'a str],
+    /// How many recipients were accepted.
+    pub recipients: u32,
+    /// A hash of sender and recipients, by which a retry is known again; 0 where not known.
+    pub envelope: u64,
+    /// Octets of text.
+    pub bytes: u64,
+    /// How the transaction ended.
+    pub end: End,
+    /// Whether the mail was wanted.
+    pub wanted: Wanted,
+    /// What became of TLS on the hop.
+    pub hop: Hop,
+    /// Protection of the message itself, seen from the outside.
+    pub end_to_end: EndToEnd,
+    /// What a rehearsal did, or found out.
+    pub rehearsed: Option<Rehearsed>,
+}
+
+impl<'a> Record<'a> {
+    /// A transaction that was accepted and of which nothing else is known.
+    #[must_use]
+    pub const fn new(time: i64, direction: Direction) -> Self {
+        Self {
+            time,
+            direction,
+            peer: None,
+            host: None,
+            sender: None,
+            recipient_domains: &[],
+            recipients: 0,
+            envelope: 0,
+            bytes: 0,
+            end: End::Accepted,
+            wanted: Wanted::Unknown,
+            hop: Hop::Unknown,
+            end_to_end: EndToEnd::Unknown,
+            rehearsed: None,
+        }
+    }
+
+    /// Whose mail stands or falls together: the sender of inbound mail, the recipient's domain of outbound mail.
+    /// A notice with a null reverse-path counts as its host's.
+    #[must_use]
+    pub fn party(&self) -> Option<&'a str> {
+        match self.direction {
+            Direction::Inbound => self.sender.or(self.host),
+            Direction::Outbound => self.recipient_domains.first().copied().or(self.host),
+        }
+    }
+}
+
+/// Who opened the connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Direction {
+    /// The other side did: mail comes in.
+    #[default]
+    Inbound,
+    /// We did: mail goes out.
+    Outbound,
+}
+
+impl Direction {
+    /// The word used in ledger files.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Inbound => "inbound",
+            Self::Outbound => "outbound",
+        }
+    }
+}
+
+/// How a transaction ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum End {
+    /// 2yz: the message has been taken over.
+    #[default]
+    Accepted,
+    /// 5yz: it never will be.
+    Refused,
+    /// 4yz: it is expected again.
+    Deferred,
+    /// Given up by the client, or cut off; it may come again.
+    Abandoned,
+}
+
+impl End {
+    /// Whether the same message may still come again.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Accepted | Self::Refused)
+    }
+
+    /// The word used in ledger files.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Refused => "refused",
+            Self::Deferred => "deferred",
+            Self::Abandoned => "abandoned",
+        }
+    }
+}
+
+/// The verdict on the mail. Requiring TLS is not protection against spam: what counts is the wanted mail.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Wanted {
+    /// Wanted, or accepted where nothing better is known.
+    Yes,
+    /// Spam, or refused where nothing better is known.
+    No,
+    /// Nobody can tell.
+    #[default]
+    Unknown,
+}
+
+impl Wanted {
+    /// All of them, in the order of reports.
+    pub const ALL: [Self; 3] = [Self::Yes, Self::No, Self::Unknown];
+
+    /// The word used in ledger files.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Yes => "wanted",
+            Self::No => "unwanted",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// What became of TLS on a hop, in what counts for policies. The hop was encrypted, not the message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Hop {
+    /// Encrypted. `None` and [`ClientCertificate::Unknown`] where a log does not tell.
+    Used {
+        /// The version.
+        version: Option<TlsVersion>,
+        /// What the client showed.
+        certificate: ClientCertificate,
+    },
+    /// STARTTLS was offered, the client did not try.
+    NotTried,
+    /// The handshake failed, and that was all that was heard of it.
+    Failed,
+    /// The handshake failed, and the mail then came in plaintext.
+    FailedThenPlaintext,
+    /// STARTTLS was not offered.
+    NotOffered,
+    /// Cannot be told.
+    #[default]
+    Unknown,
+}
+
+impl Hop {
+    /// Whether the message crossed the hop unencrypted; `None` where that cannot be told or where no message did.
+    #[must_use]
+    pub const fn plaintext(self) -> Option<bool> {
+        match self {
+            Self::Used { .. } => Some(false),
+            Self::NotTried | Self::FailedThenPlaintext | Self::NotOffered => Some(true),
+            Self::Failed | Self::Unknown => None,
+        }
+    }
+
+    /// The word used in ledger files.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Used { .. } => "used",
+            Self::NotTried => "not-tried",
+            Self::Failed => "failed",
+            Self::FailedThenPlaintext => "failed-then-plaintext",
+            Self::NotOffered => "not-offered",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl From<&Outcome> for Hop {
+    fn from(outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::Used(info) => Self::Used { version: Some(info.version), certificate: info.client_certificate },
+            Outcome::NotTried => Self::NotTried,
+            Outcome::Failed(_) => Self::Failed,
+            Outcome::NotOffered => Self::NotOffered,
+        }
+    }
+}
+
+/// Protection from end to end, as far as it shows in the fields and the first octets of a message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum EndToEnd {
+    /// None is seen.
+    None,
+    /// PGP/MIME: `multipart/encrypted` (RFC 3156 section 4).
+    PgpMime,
+    /// S/MIME: `application/pkcs7-mime` with enveloped data (RFC 8551 section 3.2).
+    Smime,
+    /// A PGP message as text (RFC 9580 section 6.2).
+    PgpInline,
+    /// Nobody looked.
+    #[default]
+    Unknown,
+}
+
+impl EndToEnd {
+    /// All of them, in the order of reports.
+    pub const ALL: [Self; 5] = [Self::PgpMime, Self::Smime, Self::PgpInline, Self::None, Self::Unknown];
+
+    /// The word used in ledger files.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::PgpMime => "pgp-mime",
+            Self::Smime => "s-mime",
+            Self::PgpInline => "pgp-inline",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// What a rehearsal of `require` did, or found out, with this transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Rehearsed {
+    /// Asked to come back: it was in plaintext, and the first time.
+    Asked,
+    /// It came back, with TLS: it would have adapted.
+    CameWithTls,
+    /// It came back in plaintext, and was accepted: this is what `require` would have lost.
+    CameInPlaintext,
+}
+
+impl Rehearsed {
+    /// The word used in ledger files.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Asked => "asked",
+            Self::CameWithTls => "came-with-tls",
+            Self::CameInPlaintext => "came-in-plaintext",
+        }
+    }
+}
