@@ -52,6 +52,7 @@
 
 extern crate alloc;
 
+pub mod auth;
 mod buffer;
 mod framing;
 pub mod server;
