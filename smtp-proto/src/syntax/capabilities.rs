@@ -1,0 +1,481 @@
+//! What a server announces in its reply to EHLO (RFC 5321 4.1.1.1), read and written.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+/// An extension of the registry, by its EHLO keyword.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[repr(u8)]
+pub enum Extension {
+    /// PIPELINING, RFC 2920.
+    Pipelining,
+    /// SIZE, RFC 1870.
+    Size,
+    /// 8BITMIME, RFC 6152.
+    EightBitMime,
+    /// SMTPUTF8, RFC 6531.
+    SmtpUtf8,
+    /// STARTTLS, RFC 3207.
+    StartTls,
+    /// AUTH, RFC 4954.
+    Auth,
+    /// ENHANCEDSTATUSCODES, RFC 2034.
+    EnhancedStatusCodes,
+    /// DSN, RFC 3461.
+    Dsn,
+    /// CHUNKING, RFC 3030.
+    Chunking,
+    /// BINARYMIME, RFC 3030.
+    BinaryMime,
+    /// DELIVERBY, RFC 2852.
+    DeliverBy,
+    /// FUTURERELEASE, RFC 4865.
+    FutureRelease,
+    /// MT-PRIORITY, RFC 6710.
+    MtPriority,
+    /// RRVS, RFC 7293.
+    Rrvs,
+    /// REQUIRETLS, RFC 8689.
+    RequireTls,
+    /// LIMITS, RFC 9422.
+    Limits,
+    /// ETRN, RFC 1985.
+    Etrn,
+    /// ATRN, RFC 2645.
+    Atrn,
+    /// BURL, RFC 4468.
+    Burl,
+    /// NO-SOLICITING, RFC 3865.
+    NoSoliciting,
+    /// MTRK, RFC 3885.
+    Mtrk,
+    /// CHECKPOINT, RFC 1845.
+    Checkpoint,
+    /// CONPERM, RFC 4141.
+    ConPerm,
+    /// CONNEG, RFC 4141.
+    ConNeg,
+    /// SUBMITTER, RFC 4405.
+    Submitter,
+    /// VRFY, RFC 5321 3.5.
+    Vrfy,
+    /// EXPN, RFC 5321 3.5.
+    Expn,
+    /// HELP, RFC 5321 4.1.1.8.
+    Help,
+    /// XCLIENT: not of an RFC; a trusted proxy hands on who its client is.
+    XClient,
+    /// XFORWARD: not of an RFC; likewise, for the log.
+    XForward,
+}
+
+use Extension as E;
+
+/// Keywords, in the order of [`Extension`].
+const KEYWORDS: [(Extension, &str); 30] = [
+    (E::Pipelining, "PIPELINING"),
+    (E::Size, "SIZE"),
+    (E::EightBitMime, "8BITMIME"),
+    (E::SmtpUtf8, "SMTPUTF8"),
+    (E::StartTls, "STARTTLS"),
+    (E::Auth, "AUTH"),
+    (E::EnhancedStatusCodes, "ENHANCEDSTATUSCODES"),
+    (E::Dsn, "DSN"),
+    (E::Chunking, "CHUNKING"),
+    (E::BinaryMime, "BINARYMIME"),
+    (E::DeliverBy, "DELIVERBY"),
+    (E::FutureRelease, "FUTURERELEASE"),
+    (E::MtPriority, "MT-PRIORITY"),
+    (E::Rrvs, "RRVS"),
+    (E::RequireTls, "REQUIRETLS"),
+    (E::Limits, "LIMITS"),
+    (E::Etrn, "ETRN"),
+    (E::Atrn, "ATRN"),
+    (E::Burl, "BURL"),
+    (E::NoSoliciting, "NO-SOLICITING"),
+    (E::Mtrk, "MTRK"),
+    (E::Checkpoint, "CHECKPOINT"),
+    (E::ConPerm, "CONPERM"),
+    (E::ConNeg, "CONNEG"),
+    (E::Submitter, "SUBMITTER"),
+    (E::Vrfy, "VRFY"),
+    (E::Expn, "EXPN"),
+    (E::Help, "HELP"),
+    (E::XClient, "XCLIENT"),
+    (E::XForward, "XFORWARD"),
+];
+
+impl Extension {
+    /// The keyword, in upper case.
+    #[must_use]
+    pub const fn keyword(self) -> &'static str {
+        KEYWORDS[self as usize].1
+    }
+
+    /// The extension with this keyword, in any case.
+    #[must_use]
+    pub fn from_keyword(keyword: &[u8]) -> Option<Self> {
+        Self::look_up(fold(keyword), keyword)
+    }
+
+    fn look_up(folded: u64, keyword: &[u8]) -> Option<Self> {
+        let slot = SLOTS.get(slot(folded, MULTIPLIER)).copied().unwrap_or(EMPTY);
+        let (extension, known) = KEYWORDS.get(usize::from(slot))?;
+        let same = FOLDED.get(usize::from(slot)) == Some(&folded) && known.len() == keyword.len();
+        let tail = |text| <[u8]>::get(text, 8..).unwrap_or_default();
+        (same && tail(known.as_bytes()).eq_ignore_ascii_case(tail(keyword))).then_some(*extension)
+    }
+}
+
+/// A set of extensions.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct ExtensionSet(u32);
+
+impl ExtensionSet {
+    /// None.
+    pub const EMPTY: Self = Self(0);
+
+    /// Adds one.
+    pub const fn insert(&mut self, extension: Extension) {
+        self.0 |= 1 << extension as u32;
+    }
+
+    /// Takes one out.
+    pub const fn remove(&mut self, extension: Extension) {
+        self.0 &= !(1 << extension as u32);
+    }
+
+    /// Whether it is in.
+    #[must_use]
+    pub const fn contains(self, extension: Extension) -> bool {
+        self.0 & 1 << extension as u32 != 0
+    }
+
+    /// Those that are in.
+    pub fn iter(self) -> impl Iterator<Item = Extension> {
+        KEYWORDS.iter().map(|(extension, _)| *extension).filter(move |extension| self.contains(*extension))
+    }
+}
+
+impl FromIterator<Extension> for ExtensionSet {
+    fn from_iter<I: IntoIterator<Item = Extension>>(extensions: I) -> Self {
+        extensions.into_iter().fold(Self::EMPTY, |mut set, extension| {
+            set.insert(extension);
+            set
+        })
+    }
+}
+
+impl fmt::Debug for ExtensionSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.iter()).finish()
+    }
+}
+
+/// One line of the reply to EHLO: an extension and its parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Capability<'a> {
+    /// An extension that takes no parameter.
+    Plain(Extension),
+    /// SIZE: the most octets that a message may have; 0 is no fixed limit, `None` is unsaid (RFC 1870 4).
+    Size(Option<u64>),
+    /// AUTH: the names of mechanisms (RFC 4954 3).
+    Auth(Words<'a>),
+    /// DELIVERBY: the shortest time in seconds (RFC 2852 2).
+    DeliverBy(Option<u32>),
+    /// FUTURERELEASE (RFC 4865 4).
+    FutureRelease {
+        /// How many seconds ahead at most.
+        interval: u32,
+        /// Until when at most, a date-time of RFC 3339.
+        until: &'a str,
+    },
+    /// MT-PRIORITY: the profile, if it is said (RFC 6710 4.1).
+    MtPriority(Option<&'a str>),
+    /// LIMITS, each `NAME=value` (RFC 9422 4).
+    Limits(Words<'a>),
+    /// BURL: how URLs are resolved (RFC 4468 3.3).
+    Burl(Words<'a>),
+    /// NO-SOLICITING: the class keywords that are not wanted (RFC 3865 2).
+    NoSoliciting(Option<&'a str>),
+    /// XCLIENT: the names of attributes.
+    XClient(Words<'a>),
+    /// XFORWARD: the names of attributes.
+    XForward(Words<'a>),
+    /// Anything else: an unknown keyword, or a known one with parameters that it does not take.
+    Other {
+        /// As it was written.
+        keyword: &'a str,
+        /// What stands behind it, as it was written.
+        params: Words<'a>,
+    },
+}
+
+impl<'a> Capability<'a> {
+    /// Reads a line of the reply, its code cut off. `None` when it is no `ehlo-line` of RFC 5321 4.1.1.1. Blanks at
+    /// the end, and more than one between words, are let pass.
+    #[must_use]
+    pub fn parse(line: &'a [u8]) -> Option<Self> {
+        let (end, folded) = first_word(line);
+        let (keyword, rest) = line.split_at_checked(end)?;
+        let extension = Extension::look_up(folded, keyword);
+        if rest.is_empty() {
+            match extension {
+                Some(E::Size) => return Some(Self::Size(None)),
+                Some(E::DeliverBy) => return Some(Self::DeliverBy(None)),
+                Some(E::MtPriority) => return Some(Self::MtPriority(None)),
+                Some(E::NoSoliciting) => return Some(Self::NoSoliciting(None)),
+                Some(E::Burl) => return Some(Self::Burl(Words(""))),
+                Some(E::Auth) => return Some(Self::Auth(Words(""))),
+                Some(E::Limits | E::FutureRelease | E::XClient | E::XForward) | None => {}
+                Some(extension) => return Some(Self::Plain(extension)),
+            }
+        }
+        let params = Words::parse(rest)?;
+        if let Some(known) = extension.and_then(|extension| Self::with_params(extension, params)) {
+            return Some(known);
+        }
+        // RFC 5321 4.1.1.1: ehlo-keyword = (ALPHA / DIGIT) *(ALPHA / DIGIT / "-"). `AUTH=LOGIN` is an old habit.
+        let keyword = str::from_utf8(keyword).ok()?;
+        let (first, more) = keyword.as_bytes().split_first()?;
+        let fits = first.is_ascii_alphanumeric() && more.iter().all(u8::is_ascii_graphic);
+        fits.then_some(Self::Other { keyword, params })
+    }
+
+    fn with_params(extension: Extension, params: Words<'a>) -> Option<Self> {
+        Some(match extension {
+            E::Size => match params.one() {
+                Some(size) => Self::Size(Some(digits(size, 20)?)),
+                None if params.is_empty() => Self::Size(None),
+                None => return None,
+            },
+            E::Auth => Self::Auth(params),
+            E::DeliverBy => match params.one() {
+                Some(seconds) => Self::DeliverBy(Some(u32::try_from(digits(seconds, 9)?).ok()?)),
+                None if params.is_empty() => Self::DeliverBy(None),
+                None => return None,
+            },
+            E::FutureRelease => {
+                let mut words = params.iter();
+                let (interval, until, None) = (words.next()?, words.next()?, words.next()) else { return None };
+                Self::FutureRelease { interval: u32::try_from(digits(interval, 9)?).ok()?, until }
+            }
+            E::MtPriority if params.iter().nth(1).is_none() => Self::MtPriority(params.one()),
+            E::NoSoliciting if params.iter().nth(1).is_none() => Self::NoSoliciting(params.one()),
+            E::Limits if !params.is_empty() => Self::Limits(params),
+            E::Burl => Self::Burl(params),
+            E::XClient if !params.is_empty() => Self::XClient(params),
+            E::XForward if !params.is_empty() => Self::XForward(params),
+            // RFC 6531 3.1: a client must ignore parameters of SMTPUTF8.
+            E::SmtpUtf8 => Self::Plain(extension),
+            E::MtPriority | E::NoSoliciting | E::Limits | E::XClient | E::XForward => return None,
+            // Blanks at the end.
+            extension if params.is_empty() => Self::Plain(extension),
+            _ => return None,
+        })
+    }
+
+    /// The extension, if it is known and well announced.
+    #[must_use]
+    pub const fn extension(&self) -> Option<Extension> {
+        Some(match self {
+            Self::Plain(extension) => *extension,
+            Self::Size(_) => E::Size,
+            Self::Auth(_) => E::Auth,
+            Self::DeliverBy(_) => E::DeliverBy,
+            Self::FutureRelease { .. } => E::FutureRelease,
+            Self::MtPriority(_) => E::MtPriority,
+            Self::Limits(_) => E::Limits,
+            Self::Burl(_) => E::Burl,
+            Self::NoSoliciting(_) => E::NoSoliciting,
+            Self::XClient(_) => E::XClient,
+            Self::XForward(_) => E::XForward,
+            Self::Other { .. } => return None,
+        })
+    }
+
+    /// Writes the line without code and CRLF; [`ReplyWriter::capability`](super::ReplyWriter::capability) adds them,
+    /// and checks what the application gave.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Other { keyword, .. } => out.extend_from_slice(keyword.as_bytes()),
+            known => out.extend_from_slice(known.extension().map_or("", E::keyword).as_bytes()),
+        }
+        match self {
+            Self::Plain(_) => {}
+            Self::Size(size) => size.iter().for_each(|size| number(out, *size)),
+            Self::DeliverBy(seconds) => seconds.iter().for_each(|seconds| number(out, u64::from(*seconds))),
+            Self::FutureRelease { interval, until } => {
+                number(out, u64::from(*interval));
+                word(out, until);
+            }
+            Self::MtPriority(text) | Self::NoSoliciting(text) => text.iter().for_each(|text| word(out, text)),
+            Self::Auth(words)
+            | Self::Limits(words)
+            | Self::Burl(words)
+            | Self::XClient(words)
+            | Self::XForward(words)
+            | Self::Other { params: words, .. } => words.iter().for_each(|text| word(out, text)),
+        }
+    }
+}
+
+/// Words with blanks between them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Words<'a>(&'a str);
+
+impl<'a> Words<'a> {
+    /// These words, separated by blanks.
+    #[must_use]
+    pub const fn new(words: &'a str) -> Self {
+        Self(words)
+    }
+
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.0.split(' ').filter(|word| !word.is_empty())
+    }
+
+    /// Whether `word` is among them, in any case.
+    #[must_use]
+    pub fn contains(&self, word: &str) -> bool {
+        self.iter().any(|each| each.eq_ignore_ascii_case(word))
+    }
+
+    /// The value behind `name=`, the name in any case.
+    #[must_use]
+    pub fn value(&self, name: &str) -> Option<&'a str> {
+        self.iter()
+            .filter_map(|word| word.split_once('='))
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, v)| v)
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// RFC 5321 4.1.1.1: ehlo-param is of %d33-126. Blanks around them go.
+    fn parse(text: &'a [u8]) -> Option<Self> {
+        let text = text.trim_ascii();
+        if !text.iter().all(|octet| matches!(octet, b' '..=b'~')) {
+            return None;
+        }
+        str::from_utf8(text).ok().map(Self)
+    }
+
+    fn one(self) -> Option<&'a str> {
+        (!self.0.is_empty() && !self.0.contains(' ')).then_some(self.0)
+    }
+}
+
+fn digits(text: &str, most: usize) -> Option<u64> {
+    let fits = text.len() <= most && text.bytes().all(|octet| octet.is_ascii_digit());
+    if fits { text.parse().ok() } else { None }
+}
+
+fn word(out: &mut Vec<u8>, text: &str) {
+    out.push(b' ');
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn number(out: &mut Vec<u8>, mut number: u64) {
+    let mut text = [0_u8; 20];
+    let mut start = text.len();
+    for digit in text.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(number % 10).unwrap_or(0);
+        number /= 10;
+        start -= 1;
+        if number == 0 {
+            break;
+        }
+    }
+    out.push(b' ');
+    out.extend_from_slice(text.get(start..).unwrap_or_default());
+}
+
+// ---- the look-up: a table of 256 places, the keyword's first eight octets times a number being its place
+
+const EMPTY: u8 = u8::MAX;
+
+/// A number that gives each keyword a place of its own.
+const MULTIPLIER: u64 = {
+    let mut multiplier: u64 = 0x9e37_79b9_7f4a_7c15;
+    while table(multiplier).is_none() {
+        multiplier = multiplier.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(2);
+    }
+    multiplier
+};
+
+const SLOTS: [u8; 256] = match table(MULTIPLIER) {
+    Some(slots) => slots,
+    None => [EMPTY; 256],
+};
+
+const fn table(multiplier: u64) -> Option<[u8; 256]> {
+    let mut slots = [EMPTY; 256];
+    let mut at = 0;
+    while at < KEYWORDS.len() {
+        assert!(KEYWORDS[at].0 as usize == at, "in the order of the enum");
+        let slot = slot(fold(KEYWORDS[at].1.as_bytes()), multiplier);
+        if slots[slot] != EMPTY {
+            return None;
+        }
+        slots[slot] = KEYWORDS[at].0 as u8;
+        at += 1;
+    }
+    Some(slots)
+}
+
+const fn slot(folded: u64, multiplier: u64) -> usize {
+    (folded.wrapping_mul(multiplier) >> 56) as usize
+}
+
+/// [`fold`] of each keyword.
+const FOLDED: [u64; KEYWORDS.len()] = {
+    let mut folded = [0; KEYWORDS.len()];
+    let mut at = 0;
+    while at < KEYWORDS.len() {
+        folded[at] = fold(KEYWORDS[at].1.as_bytes());
+        at += 1;
+    }
+    folded
+};
+
+/// The first eight octets as a number, letters in upper case.
+const fn fold(keyword: &[u8]) -> u64 {
+    let mut number = 0;
+    let mut at = 0;
+    while at < 8 && at < keyword.len() {
+        number |= (keyword[at] as u64) << (8 * at);
+        at += 1;
+    }
+    upper(number)
+}
+
+/// Clears 0x20 where 0x40 is set: letters become upper case, digits and hyphens stay.
+const fn upper(number: u64) -> u64 {
+    number & !((number & 0x4040_4040_4040_4040) >> 1)
+}
+
+/// How long the first word is, and its first eight octets folded.
+fn first_word(line: &[u8]) -> (usize, u64) {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let Some(eight) = line.first_chunk::<8>() else {
+        let end = line.iter().position(|&octet| octet == b' ').unwrap_or(line.len());
+        return (end, fold(line.get(..end).unwrap_or_default()));
+    };
+    let word = u64::from_le_bytes(*eight);
+    let differs = word ^ (EACH * 0x20);
+    let blank = differs.wrapping_sub(EACH) & !differs & (EACH << 7);
+    if blank == 0 {
+        let more = line.iter().skip(8).position(|&octet| octet == b' ');
+        return (more.map_or(line.len(), |more| 8 + more), upper(word));
+    }
+    let end = blank.trailing_zeros() / 8;
+    (end as usize, upper(word & !(u64::MAX << (8 * end))))
+}

@@ -1,0 +1,349 @@
+//! Replies as they are read (RFC 5321 4.2): bounded, strict in shape, without a copy.
+
+use core::fmt;
+
+use super::{Capability, Enhanced};
+
+/// Bounds on a reply that is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReplyLimits {
+    /// Octets of a line, CRLF included. RFC 5321 4.5.3.1.5 allows 512; 2,048, as some servers do not keep to it.
+    pub line: usize,
+    /// Lines: 128.
+    pub lines: usize,
+    /// Octets in all, which the caller must be able to hold: 16 KiB.
+    pub total: usize,
+}
+
+impl Default for ReplyLimits {
+    fn default() -> Self {
+        Self { line: 2048, lines: 128, total: 16 << 10 }
+    }
+}
+
+/// Why what was read is no reply. None of them can be recovered from: where the next reply begins is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReplyFault {
+    /// A line does not begin with three digits, 200 to 599 (RFC 5321 4.2).
+    #[error("a reply line does not begin with a code from 200 to 599")]
+    Code,
+    /// Neither SP, `-` nor the end of the line follows the code (RFC 5321 4.2).
+    #[error("neither a space, a hyphen nor the end of the line follows the code")]
+    Separator,
+    /// The lines of one reply have different codes (RFC 5321 4.2.1).
+    #[error("the lines of one reply have different codes")]
+    CodesDiffer,
+    /// CR without LF (RFC 5321 2.3.8).
+    #[error("bare CR in a reply")]
+    BareCr,
+    /// LF without CR (RFC 5321 2.3.8).
+    #[error("bare LF in a reply")]
+    BareLf,
+    /// NUL.
+    #[error("NUL in a reply")]
+    Nul,
+    /// A line over [`ReplyLimits::line`].
+    #[error("a reply line over the limit")]
+    LineTooLong,
+    /// More lines than [`ReplyLimits::lines`].
+    #[error("a reply with more lines than the limit")]
+    TooManyLines,
+    /// A reply over [`ReplyLimits::total`].
+    #[error("a reply over the limit")]
+    TooLong,
+}
+
+/// Finds replies in an input whose unused end the caller keeps; each octet is looked at once.
+///
+/// ```
+/// use smtp_proto::syntax::{ReplyLimits, ReplyReader};
+///
+/// let mut reader = ReplyReader::new(ReplyLimits::default());
+/// let mut input = &b"250-mx.example.net\r\n250 HELP\r\n35"[..];
+/// let reply = reader.next(&mut input)?.expect("a whole reply");
+/// assert_eq!((reply.code(), reply.lines().count()), (250, 2));
+/// assert!(reader.next(&mut input)?.is_none(), "the rest is kept until more has come");
+/// assert_eq!(input, b"35");
+/// # Ok::<(), smtp_proto::syntax::ReplyFault>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct ReplyReader {
+    limits: ReplyLimits,
+    /// Where the present line begins in the input, and up to where the line is known to hold nothing special.
+    line: usize,
+    scanned: usize,
+    /// Of the lines before, 0 at the first; how many they are.
+    code: u16,
+    lines: usize,
+}
+
+impl ReplyReader {
+    /// At the beginning of a reply.
+    #[must_use]
+    pub const fn new(limits: ReplyLimits) -> Self {
+        Self { limits, line: 0, scanned: 0, code: 0, lines: 0 }
+    }
+
+    /// Whether a reply has begun and is not complete: after its first octet.
+    #[must_use]
+    pub const fn in_reply(&self) -> bool {
+        self.line > 0 || self.scanned > 0
+    }
+
+    /// Takes a reply off the front of `input`, or nothing while it is not complete.
+    ///
+    /// # Errors
+    /// [`ReplyFault`], the first in the order of the octets, whatever the reads. Nothing can follow it.
+    pub fn next<'i>(&mut self, input: &mut &'i [u8]) -> Result<Option<ReplyLines<'i>>, ReplyFault> {
+        let (octets, mut line, mut lines, mut code) = (*input, self.line, self.lines, self.code);
+        let mut scanned = self.scanned;
+        loop {
+            let rest = octets.get(line..).unwrap_or_default();
+            let last = match *rest {
+                [a @ b'2'..=b'5', b @ b'0'..=b'9', c @ b'0'..=b'9', separator @ (b' ' | b'-' | b'\r'), ..] => {
+                    let here = u16::from(a) * 100 + u16::from(b) * 10 + u16::from(c) - 111 * u16::from(b'0');
+                    if code != here {
+                        if lines > 0 {
+                            return Err(ReplyFault::CodesDiffer);
+                        }
+                        code = here;
+                    }
+                    separator != b'-'
+                }
+                _ => {
+                    beginning(rest, code)?;
+                    break;
+                }
+            };
+            let window = self.limits.line.min(self.limits.total.saturating_sub(line));
+            let from = scanned.max(3);
+            let Some(at) = rest.get(from..rest.len().min(window)).and_then(special) else {
+                if rest.len() >= window {
+                    return Err(self.over(line));
+                }
+                scanned = rest.len();
+                break;
+            };
+            let at = from + at;
+            match rest.get(at..).unwrap_or_default() {
+                [b'\r', b'\n', ..] if at + 2 <= window => {}
+                [b'\r'] | [b'\r', b'\n', ..] if at + 2 > window => return Err(self.over(line)),
+                [b'\r'] => {
+                    scanned = at;
+                    break;
+                }
+                [b'\r', ..] => return Err(ReplyFault::BareCr),
+                [b'\n', ..] => return Err(ReplyFault::BareLf),
+                _ => return Err(ReplyFault::Nul),
+            }
+            line += at + 2;
+            lines += 1;
+            scanned = 0;
+            if last {
+                let (raw, after) = octets.split_at_checked(line).unwrap_or((octets, &[]));
+                *input = after;
+                *self = Self::new(self.limits);
+                return Ok(Some(ReplyLines { raw, code, lines }));
+            }
+            if lines >= self.limits.lines {
+                return Err(ReplyFault::TooManyLines);
+            }
+            // No room for even the shortest line.
+            if self.limits.total.saturating_sub(line) < 5 {
+                return Err(ReplyFault::TooLong);
+            }
+        }
+        (self.line, self.lines, self.code, self.scanned) =
+            (line, lines, code, scanned.max(usize::from(octets.len() > line)));
+        Ok(None)
+    }
+
+    /// Which limit a line that began at `line` has hit.
+    const fn over(&self, line: usize) -> ReplyFault {
+        if self.limits.line <= self.limits.total.saturating_sub(line) {
+            ReplyFault::LineTooLong
+        } else {
+            ReplyFault::TooLong
+        }
+    }
+}
+
+/// A line whose first four octets are not there, or wrong.
+#[cold]
+fn beginning(rest: &[u8], code: u16) -> Result<(), ReplyFault> {
+    let mut here = 0;
+    for (at, octet) in rest.iter().take(3).enumerate() {
+        match octet {
+            b'2'..=b'5' if at == 0 => {}
+            b'0'..=b'9' if at > 0 => {}
+            _ => return Err(ReplyFault::Code),
+        }
+        here = here * 10 + u16::from(octet - b'0');
+    }
+    if rest.len() >= 3 && code != 0 && here != code {
+        return Err(ReplyFault::CodesDiffer);
+    }
+    if rest.len() >= 4 { Err(ReplyFault::Separator) } else { Ok(()) }
+}
+
+/// Where the first CR, LF or NUL stands. Lines of a reply are short: eight octets at a time cost less here than a call of
+/// a search that is made for long ones.
+fn special(octets: &[u8]) -> Option<usize> {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let mut at = 0;
+    while let Some(eight) = octets.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+        let word = u64::from_le_bytes(*eight);
+        // The high bit of each octet below 14, exact for the first of them.
+        let low = word.wrapping_sub(EACH * 14) & !word & (EACH << 7);
+        if low != 0 {
+            at += (low.trailing_zeros() / 8) as usize;
+            if matches!(octets.get(at), Some(b'\r' | b'\n' | 0)) {
+                return Some(at);
+            }
+            at += 1;
+        } else {
+            at += 8;
+        }
+    }
+    let rest = octets.get(at..)?;
+    rest.iter().position(|octet| matches!(octet, b'\r' | b'\n' | 0)).map(|found| at + found)
+}
+
+/// A reply as it was received: at least one line, all with one code. Its text is what the peer sent, any octet but CR,
+/// LF and NUL: never shown raw.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ReplyLines<'i> {
+    raw: &'i [u8],
+    code: u16,
+    lines: usize,
+}
+
+impl<'i> ReplyLines<'i> {
+    /// Reads exactly one reply.
+    ///
+    /// # Errors
+    /// `None` when octets are missing or left over, [`ReplyFault`] when it is no reply.
+    pub fn parse(octets: &'i [u8]) -> Result<Option<Self>, ReplyFault> {
+        let mut input = octets;
+        let reply = ReplyReader::new(ReplyLimits::default()).next(&mut input)?;
+        Ok(reply.filter(|_| input.is_empty()))
+    }
+
+    /// The reply code, 200 to 599. The second digit may be one that RFC 5321 4.2.1 does not define: a client acts on
+    /// the first (4.3.2).
+    #[must_use]
+    pub const fn code(&self) -> u16 {
+        self.code
+    }
+
+    /// 2 success, 3 go on, 4 not now, 5 no (RFC 5321 4.2.1).
+    #[must_use]
+    pub const fn class(&self) -> u16 {
+        self.code / 100
+    }
+
+    /// The enhanced code of the first line.
+    #[must_use]
+    pub fn enhanced(&self) -> Option<Enhanced> {
+        self.first().enhanced()
+    }
+
+    /// Each line.
+    #[must_use]
+    pub fn lines(&self) -> Lines<'i> {
+        Lines { rest: self.raw, class: u8::try_from(self.code / 100).unwrap_or(0), left: self.lines }
+    }
+
+    /// The first line.
+    #[must_use]
+    pub fn first(&self) -> ReplyLine<'i> {
+        self.lines().next().unwrap_or(ReplyLine { text: &[], class: 0 })
+    }
+
+    /// The extensions that this reply to EHLO announces; lines that announce nothing are left out.
+    pub fn capabilities(&self) -> impl Iterator<Item = Capability<'i>> + use<'i> {
+        self.lines().skip(1).filter_map(|line| Capability::parse(line.text))
+    }
+
+    /// The octets as they came.
+    #[must_use]
+    pub const fn raw(&self) -> &'i [u8] {
+        self.raw
+    }
+}
+
+impl fmt::Debug for ReplyLines<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ReplyLines({})", self.raw.trim_ascii_end().escape_ascii())
+    }
+}
+
+/// On one line, in printable ASCII whatever the peer sent.
+impl fmt::Display for ReplyLines<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.code)?;
+        for (at, line) in self.lines().enumerate() {
+            let text = if at == 0 { line.text } else { line.words() };
+            if !text.is_empty() {
+                write!(f, " {}", text.escape_ascii())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A line of a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplyLine<'i> {
+    text: &'i [u8],
+    class: u8,
+}
+
+impl<'i> ReplyLine<'i> {
+    /// What stands behind the code, any octet but CR, LF and NUL.
+    #[must_use]
+    pub const fn text(&self) -> &'i [u8] {
+        self.text
+    }
+
+    /// The enhanced code, if the line has one of the class of its code (RFC 2034 4).
+    #[must_use]
+    pub fn enhanced(&self) -> Option<Enhanced> {
+        Enhanced::parse(self.text, self.class).map(|(enhanced, _)| enhanced)
+    }
+
+    /// What stands behind the enhanced code, or behind the code where there is none.
+    #[must_use]
+    pub fn words(&self) -> &'i [u8] {
+        Enhanced::parse(self.text, self.class).map_or(self.text, |(_, words)| words)
+    }
+}
+
+/// The lines of a reply, in order.
+#[derive(Clone, Debug)]
+pub struct Lines<'i> {
+    rest: &'i [u8],
+    class: u8,
+    left: usize,
+}
+
+impl<'i> Iterator for Lines<'i> {
+    type Item = ReplyLine<'i>;
+
+    fn next(&mut self) -> Option<ReplyLine<'i>> {
+        // The reader has seen that each line ends in CRLF and holds no other CR, LF or NUL.
+        let behind = self.rest.get(3..)?;
+        let (line, rest) = behind.split_at_checked(special(behind)?)?;
+        self.rest = rest.get(2..).unwrap_or_default();
+        self.left = self.left.saturating_sub(1);
+        Some(ReplyLine { text: line.get(1..).unwrap_or_default(), class: self.class })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl ExactSizeIterator for Lines<'_> {}
