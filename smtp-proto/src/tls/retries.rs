@@ -63,6 +63,13 @@ impl Retries {
         Self { window, bound: bound.max(1), waiting: BTreeMap::new(), order: BTreeSet::new() }
     }
 
+    /// A hash of an envelope for [`Record::envelope`]; the order of the recipients does not count. Never 0.
+    #[must_use]
+    pub fn envelope<'a>(sender: &str, recipients: impl IntoIterator<Item = &'a str>) -> u64 {
+        let sum = recipients.into_iter().map(|to| hash(to.as_bytes())).fold(0_u64, u64::wrapping_add);
+        hash(sender.as_bytes()).rotate_left(1).wrapping_add(sum).max(1)
+    }
+
     /// Takes a record, and gives those that can now be counted.
     pub fn add(&mut self, record: &Record<'_>, mut count: impl FnMut(&Record<'_>)) {
         self.expire(record.time, &mut count);

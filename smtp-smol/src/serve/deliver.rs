@@ -8,11 +8,13 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use smtp_proto::server::{Fault, FaultKind, MessageEnd, Reason, Verdict};
 use smtp_proto::syntax::{Mail, Rcpt, Reply};
+use smtp_proto::tls::{Direction, Retries};
 use smtp_proto::trace::{self, Received};
+use smtp_smol::ledger::{LedgerFile, Line, Tls};
 use smtp_smol::{Handler, Peer};
 
 use super::maildir::{Draft, Maildir, unique};
-use super::record::{Ledger, Record, Taken, Tls, print};
+use super::record::{Taken, print};
 
 /// Text is held in memory up to here, then goes to the file piece by piece.
 const PIECE: usize = 256 << 10;
@@ -25,7 +27,7 @@ pub(crate) struct Office {
     pub(crate) hostname: String,
     /// Where mail goes; without one it is thrown away.
     pub(crate) maildir: Option<Maildir>,
-    pub(crate) ledger: Option<Ledger>,
+    pub(crate) ledger: Option<LedgerFile>,
     pub(crate) json: bool,
 }
 
@@ -65,27 +67,31 @@ impl Clerk {
         Self { office, peer, envelope: None, counted: false, plaintext_refused: false, words: String::new() }
     }
 
-    fn record(&self, peer: &Peer<'_>, outcome: &'static str) -> Record {
-        let envelope = self.envelope.as_ref();
-        let domain = |from: &str| from.rsplit_once('@').map(|(_, domain)| domain.to_ascii_lowercase());
-        Record {
-            time: now(),
-            peer: self.peer.ip().to_string(),
-            helo: peer.session.hello().map(Into::into),
-            sender_domain: envelope.and_then(|envelope| domain(&envelope.from)),
-            recipients: envelope.map_or(0, |envelope| u32::try_from(envelope.to.len()).unwrap_or(u32::MAX)),
-            bytes: envelope.map_or(0, |envelope| envelope.size),
-            outcome,
-            tls: Tls::from(&peer.session.tls_outcome()),
-            id: envelope.map(|envelope| envelope.id.clone()),
-        }
+    fn line(&self, peer: &Peer<'_>, outcome: &'static str) -> Line<'static> {
+        let mut line = Line::new(now(), Direction::Inbound);
+        line.peer = self.peer.ip().to_canonical().to_string().into();
+        line.helo = peer.session.hello().map(|name| name.to_owned().into());
+        line.outcome = outcome.into();
+        line.tls = Tls::from(&peer.session.tls_outcome());
+        let Some(envelope) = &self.envelope else { return line };
+        line.sender_domain = Some(domain(&envelope.from).into());
+        let mut domains: Vec<String> = envelope.to.iter().map(|recipient| domain(recipient)).collect();
+        domains.sort();
+        domains.dedup();
+        line.recipient_domains = domains.into_iter().map(Into::into).collect();
+        line.recipients = u32::try_from(envelope.to.len()).unwrap_or(u32::MAX);
+        let hash = Retries::envelope(&envelope.from, envelope.to.iter().map(String::as_str));
+        line.envelope = Some(format!("{hash:016x}").into());
+        line.bytes = envelope.size;
+        line.id = Some(envelope.id.clone().into());
+        line
     }
 
     /// Writes a line into the ledger, if one is kept.
     fn count(&mut self, peer: &Peer<'_>, outcome: &'static str) {
         self.counted = true;
         if let Some(ledger) = &self.office.ledger {
-            ledger.write(&self.record(peer, outcome));
+            ledger.write(&self.line(peer, outcome));
         }
     }
 }
@@ -247,6 +253,11 @@ impl Letter {
         self.held.clear();
         Ok(())
     }
+}
+
+/// In lower case; empty for the null reverse-path.
+fn domain(path: &str) -> String {
+    path.rsplit_once('@').map_or_else(String::new, |(_, domain)| domain.to_ascii_lowercase())
 }
 
 /// RFC 3339, for logs.

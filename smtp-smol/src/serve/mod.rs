@@ -16,11 +16,11 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use smtp_proto::server::{Config, Limits};
 use smtp_proto::tls::Policy;
 use smtp_smol::Server;
+use smtp_smol::ledger::LedgerFile;
 
 use crate::failure::Failure;
 use deliver::{Clerk, Office};
 use maildir::Maildir;
-use record::Ledger;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -128,7 +128,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             )
         })?),
     };
-    let ledger = options.ledger.as_deref().map(Ledger::open).transpose().map_err(|error| {
+    let ledger = options.ledger.as_deref().map(LedgerFile::open).transpose().map_err(|error| {
         let file = options.ledger.clone().unwrap_or_default();
         Failure::option("--ledger", file.display(), error, "name a file that can be written")
     })?;
