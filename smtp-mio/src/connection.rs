@@ -3,14 +3,16 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
-use smtp_proto::server::{Event, Session, Ticket, Verdict};
-use smtp_proto::{Step, Want};
+use smtp_proto::server::{Config, Event, Reason, Session, State, Ticket};
+use smtp_proto::tls::TlsFailure;
+use smtp_proto::{Channel, Step, Want};
 
 use crate::event_loop::TICK;
-use crate::handler::{Answer, Deferral, Handler, Peer};
+use crate::handler::{Answer, Handler, Mailroom, OwnedVerdict, Peer, Question};
+use crate::limits::Counters;
 use crate::link::{Link, Read};
 
 /// Reads of one connection before others get their turn.
@@ -19,23 +21,33 @@ const ROUNDS: usize = 8;
 pub(crate) const LINGER_TICKS: u64 = 4;
 const LINGER_OCTETS: usize = 256 << 10;
 
+/// While it waits it holds no buffer, unless half a line or half a TLS record has come.
 #[derive(Debug)]
 pub(crate) struct Connection<H> {
     pub(crate) link: Link,
     pub(crate) session: Session,
-    pub(crate) handler: H,
     pub(crate) address: SocketAddr,
-    pub(crate) deferral: Deferral,
-    /// The ticket of a decision that was put off.
-    pub(crate) parked: Option<Ticket>,
-    /// What the session left over: the beginning of a line.
-    pub(crate) held: Vec<u8>,
+    /// Names the event that is being answered.
+    pub(crate) question: Question,
+    /// A decision that was put off.
+    pub(crate) parked: Option<Box<Parked>>,
+    /// What the session left over: the beginning of a line, or what lies behind a decision.
+    held: Vec<u8>,
     pub(crate) phase: Phase,
-    pub(crate) progress: u64,
-    /// The tick at which `session.timeout()` is over.
+    farewell: Farewell,
+    progress: u64,
+    /// The tick at which the peer's time is over.
     pub(crate) deadline: u64,
     /// The earliest tick at which the wheel comes round to it.
     pub(crate) scheduled: u64,
+    handler: H,
+}
+
+/// A decision that was put off, and if so until when.
+#[derive(Debug)]
+pub(crate) struct Parked {
+    pub(crate) ticket: Ticket,
+    pub(crate) after: Option<(Instant, OwnedVerdict)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,115 +60,219 @@ pub(crate) enum Phase {
     },
     Gone,
 }
+
+/// How to part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Farewell {
+    /// The last words must arrive: wait for the peer to end, too.
+    Wait,
+    /// The peer has said QUIT: it sends nothing more that could make a reset of our end.
+    Quit,
+    /// The peer has ended.
+    Ended,
+    /// At once, without a word.
+    HangUp,
+}
+
+/// What the connections of a loop share.
+#[derive(Debug)]
+pub(crate) struct Common {
+    /// What is read goes here, and stays only as far as a session leaves it over.
+    pub(crate) plain: Vec<u8>,
+    /// The same before it is decrypted.
+    pub(crate) wire: Vec<u8>,
+    pub(crate) office: Office,
+}
+
+#[derive(Debug)]
+pub(crate) struct Office {
+    pub(crate) config: Arc<Config>,
+    pub(crate) tls: Option<Arc<ServerConfig>>,
+    pub(crate) mailroom: Mailroom,
+    pub(crate) counters: Arc<Counters>,
+}
+
 impl<H: Handler> Connection<H> {
-    /// Does all that can be done without waiting; true when there may be more to read at once.
-    pub(crate) fn turn(&mut self, scratch: &mut [u8], tls: Option<&Arc<ServerConfig>>) -> bool {
-        match self.try_turn(scratch, tls) {
-            Ok(more) => more,
-            Err(error) => {
-                tracing::debug!(%error, peer = %self.address, "connection lost");
-                self.session.eof();
-                self.tell_the_rest();
-                self.phase = Phase::Gone;
-                false
-            }
+    pub(crate) fn new(link: Link, address: SocketAddr, question: Question, handler: H, config: &Arc<Config>) -> Self {
+        Self {
+            link,
+            session: Session::new(config.clone(), Channel::Plain),
+            address,
+            question,
+            parked: None,
+            held: Vec::new(),
+            phase: Phase::Talk,
+            farewell: Farewell::Wait,
+            progress: u64::MAX,
+            deadline: 0,
+            scheduled: u64::MAX,
+            handler,
         }
     }
 
-    fn try_turn(&mut self, scratch: &mut [u8], tls: Option<&Arc<ServerConfig>>) -> io::Result<bool> {
-        if self.phase == Phase::Handshake && !self.handshake() {
-            return Ok(false);
+    /// TLS comes first (RFC 8314 3.3).
+    pub(crate) fn start_with_tls(&mut self, office: &Office) {
+        match self.start_tls(office) {
+            Ok(()) => self.phase = Phase::Handshake,
+            Err(_) => self.phase = Phase::Gone,
         }
-        if let Phase::Linger { mut left } = self.phase {
-            let gone = self.link.drain(scratch, &mut left);
-            self.phase = if gone { Phase::Gone } else { Phase::Linger { left } };
-            return Ok(false);
+    }
+
+    /// Does all that can be done without waiting; true when there may be more to read at once.
+    pub(crate) fn turn(&mut self, common: &mut Common) -> bool {
+        self.try_turn(common).unwrap_or_else(|error| {
+            tracing::debug!(%error, peer = %self.address, "connection lost");
+            self.abandon(&common.office);
+            false
+        })
+    }
+
+    /// Ends without a word; the handler hears of it.
+    pub(crate) fn abandon(&mut self, office: &Office) {
+        self.session.eof();
+        let _ = self.step(&mut &[][..], office);
+        self.phase = Phase::Gone;
+    }
+
+    fn try_turn(&mut self, common: &mut Common) -> io::Result<bool> {
+        let Common { plain, wire, office } = common;
+        match self.phase {
+            Phase::Handshake => {
+                if !self.handshake(wire, office) {
+                    return Ok(false);
+                }
+            }
+            Phase::Linger { mut left } => {
+                let gone = self.link.drain(wire, &mut left);
+                self.phase = if gone { Phase::Gone } else { Phase::Linger { left } };
+                return Ok(false);
+            }
+            Phase::Gone => return Ok(false),
+            Phase::Talk => {}
         }
-        if !self.link.flush()? {
+        if self.link.is_full() && !self.link.flush()? {
             return Ok(false);
         }
         let mut filled = self.held.len();
-        scratch.get_mut(..filled).unwrap_or_default().copy_from_slice(&self.held);
+        plain[..filled].copy_from_slice(&self.held);
         let mut reads = 0;
-        let mut drained = false;
         let more = loop {
-            let mut input = scratch.get(..filled).unwrap_or_default();
-            let want = self.step(&mut input);
+            let mut input = &plain[..filled];
+            let want = self.step(&mut input, office);
             let left = input.len();
-            scratch.copy_within(filled - left..filled, 0);
+            plain.copy_within(filled - left..filled, 0);
             filled = left;
+            if want == Want::Close {
+                filled = 0;
+                self.part(wire);
+                break false;
+            }
             // Flush before acting on a want; and while output waits, nothing is read.
             let taken = self.link.write(self.session.output())?;
             self.session.sent(taken);
-            if !self.session.output().is_empty() || !self.link.flush()? {
+            if self.link.is_full() {
                 break false;
             }
             match want {
-                Want::Output => {}
-                Want::Decision => break false,
-                Want::Input if drained => break false,
                 Want::Input if reads >= ROUNDS => break true,
                 Want::Input => {
                     reads += 1;
-                    match self.link.read(scratch.get_mut(filled..).unwrap_or_default())? {
-                        Read::Octets(n, more) => {
-                            filled += n;
-                            drained = !more;
-                        }
+                    match self.link.read(&mut plain[filled..], wire)? {
+                        Read::Octets(n) => filled += n,
                         Read::Blocked => break false,
                         Read::End => self.session.eof(),
                     }
                 }
-                Want::Tls => {
-                    let config = tls.ok_or_else(|| io::Error::other("no certificate"))?;
-                    if let Err(failure) = self.link.start_tls(config.clone()) {
-                        self.session.tls_failed(failure);
-                        continue;
+                Want::Tls => match self.start_tls(office) {
+                    Ok(()) => {
+                        self.phase = Phase::Handshake;
+                        if !self.handshake(wire, office) {
+                            break false;
+                        }
                     }
-                    self.phase = Phase::Handshake;
-                    drained = false;
-                    if !self.handshake() {
-                        break false;
-                    }
-                }
-                Want::Close => {
-                    self.link.finish();
-                    let mut left = LINGER_OCTETS;
-                    let gone = self.link.drain(scratch, &mut left);
-                    self.phase = if gone { Phase::Gone } else { Phase::Linger { left } };
-                    filled = 0;
-                    break false;
-                }
+                    Err(failure) => self.session.tls_failed(failure),
+                },
+                Want::Decision => break false,
+                Want::Output | Want::Close => {}
             }
         };
-        self.held.clear();
         if filled > 0 {
-            self.held.extend_from_slice(scratch.get(..filled).unwrap_or_default());
+            self.held.clear();
+            self.held.extend_from_slice(&plain[..filled]);
         } else if self.held.capacity() > 0 {
             self.held = Vec::new();
         }
+        self.session.release();
         Ok(more)
     }
 
-    /// True when the handshake has ended, one way or the other.
-    fn handshake(&mut self) -> bool {
-        match self.link.handshake() {
+    fn start_tls(&mut self, office: &Office) -> Result<(), TlsFailure> {
+        let config = office.tls.clone().ok_or(TlsFailure::Refused("no certificate".into()))?;
+        self.link.start_tls(config)
+    }
+
+    /// True when the handshake has ended, one way or the other, and the session can go on.
+    fn handshake(&mut self, wire: &mut [u8], office: &Office) -> bool {
+        let done = match self.link.handshake(wire) {
             Ok(None) => return false,
-            Ok(Some(info)) => self.session.tls_established(info),
+            Ok(Some(info)) => Ok(info),
+            Err(failure) => Err(failure),
+        };
+        self.phase = Phase::Talk;
+        office.counters.handshake(done.is_ok(), self.link.is_resumed());
+        // Before the greeting there is no session that could tell of it.
+        let implicit = self.session.state() == State::Connected;
+        match done {
+            Ok(info) if implicit => self.session = Session::new(office.config.clone(), Channel::Tls(info)),
+            Ok(info) => self.session.tls_established(info),
+            Err(failure) if implicit => {
+                tracing::info!(peer = %self.address, %failure, "no handshake on a port where TLS comes first");
+                self.part(wire);
+                return false;
+            }
             Err(failure) => self.session.tls_failed(failure),
         }
-        self.phase = Phase::Talk;
         true
     }
 
-    fn step(&mut self, input: &mut &[u8]) -> Want {
+    /// Writes the last words, and closes: at once where nothing can be lost by it.
+    fn part(&mut self, wire: &mut [u8]) {
+        if self.farewell == Farewell::HangUp {
+            self.phase = Phase::Gone;
+            return;
+        }
+        match self.link.finish(self.session.output()) {
+            Ok(taken) => self.session.sent(taken),
+            // After a failed handshake: the alert has been its last word.
+            Err(error) => tracing::debug!(%error, peer = %self.address, "no last words"),
+        }
+        if self.link.is_full() {
+            return;
+        }
+        if self.farewell == Farewell::Ended || (self.farewell == Farewell::Quit && self.link.is_drained()) {
+            self.phase = Phase::Gone;
+            return;
+        }
+        self.link.shut_down();
+        let mut left = LINGER_OCTETS;
+        let gone = self.link.drain(wire, &mut left);
+        self.phase = if gone { Phase::Gone } else { Phase::Linger { left } };
+    }
+
+    fn step(&mut self, input: &mut &[u8], office: &Office) -> Want {
         loop {
             let event = match self.session.step(input) {
                 Step::Want(want) => return want,
                 Step::Event(event) => event,
             };
-            self.deferral.question.serial += 1;
-            let peer = Peer { address: self.address, session: &self.session, deferral: &self.deferral };
+            self.question.serial += 1;
+            let peer = Peer {
+                address: self.address,
+                session: &self.session,
+                question: self.question,
+                mailroom: &office.mailroom,
+            };
+            let mut message = None;
             let (ticket, answer) = match event {
                 Event::Chunk(text) => {
                     self.handler.chunk(text);
@@ -164,52 +280,65 @@ impl<H: Handler> Connection<H> {
                 }
                 Event::Connect(ticket) => (ticket, self.handler.connect(&peer)),
                 Event::Hello(host, ticket) => (ticket, self.handler.hello(&peer, &host)),
-                Event::StartTls(ticket) => (ticket, Verdict::Accept.into()),
+                Event::StartTls(ticket) => (ticket, self.handler.start_tls(&peer)),
                 Event::Mail(mail, ticket) => (ticket, self.handler.mail(&peer, &mail)),
                 Event::Rcpt(rcpt, ticket) => (ticket, self.handler.rcpt(&peer, &rcpt)),
                 Event::Data(ticket) => (ticket, self.handler.data(&peer)),
-                Event::Message(end, ticket) => (ticket, self.handler.message(&peer, end)),
+                Event::Message(end, ticket) => {
+                    message = Some(end.octets);
+                    (ticket, self.handler.message(&peer, end))
+                }
                 Event::Reset => {
                     self.handler.reset(&peer);
                     continue;
                 }
                 Event::Fault(fault) => {
+                    office.counters.fault();
                     self.handler.fault(&peer, fault);
                     continue;
                 }
                 Event::Closed(reason) => {
+                    self.farewell = match (self.farewell, &reason) {
+                        (Farewell::HangUp, _) => Farewell::HangUp,
+                        (_, Reason::Quit) => Farewell::Quit,
+                        (_, Reason::Eof) => Farewell::Ended,
+                        _ => Farewell::Wait,
+                    };
                     self.handler.closed(&peer, reason);
                     continue;
                 }
                 _ => continue,
             };
+            if let Some(octets) = message {
+                office.counters.message(octets);
+            }
             match answer {
                 Answer::Now(verdict) => self.session.answer(ticket, verdict),
-                Answer::Later => self.parked = Some(ticket),
+                Answer::After(time, verdict) => {
+                    self.parked = Some(Box::new(Parked { ticket, after: Some((Instant::now() + time, verdict)) }));
+                }
+                Answer::Later(_) => self.parked = Some(Box::new(Parked { ticket, after: None })),
+                Answer::HangUp => {
+                    self.farewell = Farewell::HangUp;
+                    self.session.eof();
+                }
             }
         }
     }
 
-    /// The connection is gone: the handler hears of it all the same.
-    fn tell_the_rest(&mut self) {
-        let _ = self.step(&mut &[][..]);
-    }
-
-    pub(crate) fn restart_clock(&mut self, now: u64) {
+    /// A new period begins when the session got on.
+    pub(crate) fn restart_clock(&mut self, now: u64, office: &Office) {
         let ticks = |time: Duration| u64::try_from(time.as_millis() / TICK.as_millis()).unwrap_or(u64::MAX).max(1);
-        match self.phase {
-            Phase::Linger { .. } | Phase::Gone => {
-                if self.progress != u64::MAX - 1 {
-                    self.progress = u64::MAX - 1;
-                    self.deadline = now + LINGER_TICKS;
-                }
+        let (progress, ticks) = match self.phase {
+            Phase::Talk if self.session.state() != State::Closed => {
+                (self.session.progress(), ticks(self.session.timeout()))
             }
-            Phase::Talk | Phase::Handshake => {
-                if self.progress != self.session.progress() {
-                    self.progress = self.session.progress();
-                    self.deadline = now.saturating_add(ticks(self.session.timeout()));
-                }
-            }
+            Phase::Handshake => (u64::MAX - 2, ticks(office.config.handshake_timeout())),
+            Phase::Talk | Phase::Linger { .. } | Phase::Gone => (u64::MAX - 1, LINGER_TICKS),
+        };
+        if self.progress != progress {
+            self.progress = progress;
+            self.deadline = now.saturating_add(ticks);
         }
     }
 }

@@ -1,88 +1,112 @@
-//! One event loop: a listener, its connections, their deadlines, and the answers that come later.
+//! One event loop: listeners, their connections, their deadlines, and the answers that come later.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
-use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 use rustls::ServerConfig;
 use slab::Slab;
-use smtp_proto::Channel;
-use smtp_proto::server::{Config, Session, State, Verdict};
-use smtp_proto::syntax::{Enhanced, Reply};
+use smtp_proto::server::{Config, State};
 
-use crate::connection::{Connection, LINGER_TICKS, Phase};
-use crate::handler::{Deferral, Handler, Mailroom, OwnedVerdict, Question};
-use crate::limits::{Counts, Limits};
+use crate::connection::{Common, Connection, Office, Phase};
+use crate::handler::{Handler, Mailroom, OwnedVerdict, Question};
+use crate::limits::{Counters, Counts, Limits};
 use crate::link::Link;
 use crate::server::Handle;
 use crate::wheel::Wheel;
 
 const WAKER: Token = Token(usize::MAX);
 const LISTENERS: usize = usize::MAX - 1024;
-/// Read buffer of a loop, shared by its connections.
-const SCRATCH: usize = 256 << 10;
+/// What connections share to read into: plaintext, and what is yet to be decrypted. The first is larger by more than a
+/// session leaves over, so that what was decrypted always finds room.
+const PLAIN: usize = 256 << 10;
+const WIRE: usize = 128 << 10;
 pub(crate) const TICK: Duration = Duration::from_millis(500);
+
+/// A listener of one loop.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    pub(crate) socket: TcpListener,
+    pub(crate) implicit_tls: bool,
+}
 
 pub(crate) struct Loop<H, F> {
     poll: Poll,
-    listeners: Vec<TcpListener>,
-    config: Arc<Config>,
-    tls: Option<Arc<ServerConfig>>,
+    listeners: Vec<Listener>,
     limits: Limits,
     counts: Arc<Counts>,
     handle: Handle,
     make: F,
     connections: Slab<Box<Connection<H>>>,
+    common: Common,
     wheel: Wheel,
     begun: Instant,
+    /// The tick it is.
+    now: u64,
     generation: u64,
     mail: Receiver<(Question, OwnedVerdict)>,
-    mailroom: Mailroom,
-    scratch: Vec<u8>,
+    /// Answers that wait for their time.
+    delayed: BinaryHeap<Reverse<Delayed>>,
     /// Connections that may have more to read, but had their turn.
     again: Vec<usize>,
+    /// Descriptors ran out: there may be connections that wait to be accepted.
+    accept_again: bool,
+}
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Delayed {
+    at: Instant,
+    question: Question,
+    verdict: OwnedVerdict,
 }
 
 impl<H: Handler, F: Fn(SocketAddr) -> H> Loop<H, F> {
     pub(crate) fn new(
-        listeners: Vec<std::net::TcpListener>,
-        config: &Arc<Config>,
-        tls: &Option<Arc<ServerConfig>>,
+        mut listeners: Vec<Listener>,
+        config: Arc<Config>,
+        tls: Option<Arc<ServerConfig>>,
         limits: Limits,
-        counts: &Arc<Counts>,
-        handle: &Handle,
+        counts: Arc<Counts>,
+        handle: Handle,
         make: F,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
-        handle.shared.wakers.lock().unwrap_or_else(PoisonError::into_inner).push(waker.clone());
-        let mut listeners: Vec<_> = listeners.into_iter().map(TcpListener::from_std).collect();
         for (index, listener) in listeners.iter_mut().enumerate() {
-            poll.registry().register(listener, Token(LISTENERS + index), Interest::READABLE)?;
+            poll.registry().register(&mut listener.socket, Token(LISTENERS + index), Interest::READABLE)?;
         }
+        let counters = Arc::new(Counters::default());
+        handle.join(waker.clone(), counters.clone());
         let (sender, mail) = mpsc::channel();
+        let mailroom = Mailroom { sender, waker };
         Ok(Self {
             poll,
             listeners,
-            config: config.clone(),
-            tls: tls.clone(),
             limits,
-            counts: counts.clone(),
-            handle: handle.clone(),
+            counts,
+            handle,
             make,
             connections: Slab::new(),
+            common: Common {
+                plain: vec![0; PLAIN],
+                wire: vec![0; WIRE],
+                office: Office { config, tls, mailroom, counters },
+            },
             wheel: Wheel::new(0),
             begun: Instant::now(),
+            now: 0,
             generation: 0,
             mail,
-            mailroom: Mailroom { sender, waker },
-            scratch: vec![0; SCRATCH],
+            delayed: BinaryHeap::new(),
             again: Vec::new(),
+            accept_again: false,
         })
     }
 
@@ -91,7 +115,7 @@ impl<H: Handler, F: Fn(SocketAddr) -> H> Loop<H, F> {
         let mut due = Vec::new();
         let mut stopping = false;
         loop {
-            if self.handle.shared.stop.load(Ordering::Acquire) && !stopping {
+            if self.handle.is_stopped() && !stopping {
                 stopping = true;
                 self.listeners.clear();
                 let keys: Vec<usize> = self.connections.iter().map(|(key, _)| key).collect();
@@ -103,18 +127,23 @@ impl<H: Handler, F: Fn(SocketAddr) -> H> Loop<H, F> {
             if stopping && self.connections.is_empty() {
                 return Ok(());
             }
-            let wait = if self.again.is_empty() { Some(TICK) } else { Some(Duration::ZERO) };
-            let wait = if self.connections.is_empty() { None } else { wait };
-            match self.poll.poll(&mut events, wait) {
+            match self.poll.poll(&mut events, self.wait()) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             }
+            let ticks = self.begun.elapsed().as_millis() / TICK.as_millis();
+            self.now = u64::try_from(ticks).unwrap_or(u64::MAX);
             for event in &events {
                 match event.token() {
                     WAKER => {}
                     Token(token) if token >= LISTENERS => self.accept(token - LISTENERS),
-                    Token(key) => self.turn(key),
+                    Token(key) => {
+                        if let Some(connection) = self.connections.get_mut(key) {
+                            connection.link.told(event);
+                            self.turn(key);
+                        }
+                    }
                 }
             }
             for key in std::mem::take(&mut self.again) {
@@ -123,83 +152,113 @@ impl<H: Handler, F: Fn(SocketAddr) -> H> Loop<H, F> {
             while let Ok((question, verdict)) = self.mail.try_recv() {
                 self.answered(question, &verdict);
             }
-            self.wheel.advance(self.now(), &mut due);
+            self.answer_delayed();
+            self.wheel.advance(self.now, &mut due);
             for (key, generation) in due.drain(..) {
                 self.tick(key, generation);
+            }
+            if self.accept_again {
+                self.accept_again = false;
+                (0..self.listeners.len()).for_each(|listener| self.accept(listener));
             }
         }
     }
 
-    fn now(&self) -> u64 {
-        u64::try_from(self.begun.elapsed().as_millis() / TICK.as_millis()).unwrap_or(u64::MAX)
+    /// How long to wait for something to happen.
+    fn wait(&self) -> Option<Duration> {
+        if !self.again.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let tick = (!self.connections.is_empty() || self.accept_again).then_some(TICK);
+        let delayed = self.delayed.peek().map(|Reverse(next)| next.at.saturating_duration_since(Instant::now()));
+        match (tick, delayed) {
+            // Polling counts milliseconds: not a little too early, again and again.
+            (Some(tick), Some(delayed)) => Some(tick.min(delayed + Duration::from_millis(1))),
+            (tick, _) => tick,
+        }
     }
 
-    fn accept(&mut self, listener: usize) {
+    fn accept(&mut self, index: usize) {
         loop {
-            let Some(listener) = self.listeners.get(listener) else { return };
-            match listener.accept() {
-                Ok((socket, address)) => self.welcome(socket, address),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            let Some(listener) = self.listeners.get(index) else { return };
+            let implicit_tls = listener.implicit_tls;
+            match listener.socket.accept() {
+                Ok((socket, address)) => self.welcome(socket, address, implicit_tls),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                // Such as a peer that is gone already, or no descriptors left: the others must not suffer.
+                // Such as a peer that is gone already.
+                Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted) => {
+                }
+                // Such as no descriptors left: the others must not suffer. This edge will not be told again.
                 Err(error) => {
                     tracing::warn!(%error, "accept failed");
+                    self.accept_again = true;
                     return;
                 }
             }
         }
     }
 
-    fn welcome(&mut self, mut socket: TcpStream, address: SocketAddr) {
+    fn welcome(&mut self, mut socket: TcpStream, address: SocketAddr, implicit_tls: bool) {
+        let counters = &self.common.office.counters;
         if !self.counts.enter(address.ip(), self.limits) {
-            // RFC 5321 3.8: 421, and the end. The socket's buffer is empty: this does not block.
-            let _ = io::Write::write(&mut socket, b"421 4.7.0 Too many connections; try again later\r\n");
+            counters.turned_away();
+            if !implicit_tls {
+                // RFC 5321 3.8: 421, and the end. The socket's buffer is empty: this does not block.
+                let _ = io::Write::write(&mut socket, b"421 4.7.0 Too many connections; try again later\r\n");
+            }
             let _ = socket.shutdown(std::net::Shutdown::Write);
             return;
         }
-        let _ = socket.set_nodelay(true);
         let entry = self.connections.vacant_entry();
         let key = entry.key();
-        self.generation += 1;
-        if let Err(error) =
-            self.poll.registry().register(&mut socket, Token(key), Interest::READABLE | Interest::WRITABLE)
-        {
+        if let Err(error) = self.poll.registry().register(&mut socket, Token(key), Interest::READABLE) {
             tracing::warn!(%error, "cannot watch a connection");
             self.counts.leave(address.ip());
             return;
         }
-        let session = Session::new(self.config.clone(), Channel::Plain);
-        entry.insert(Box::new(Connection {
-            link: Link::new(socket),
-            session,
-            handler: (self.make)(address),
-            address,
-            deferral: Deferral {
-                question: Question { key, generation: self.generation, serial: 0 },
-                to: self.mailroom.clone(),
-            },
-            parked: None,
-            held: Vec::new(),
-            phase: Phase::Talk,
-            progress: u64::MAX,
-            deadline: 0,
-            scheduled: u64::MAX,
-        }));
+        counters.connected();
+        self.generation += 1;
+        let question = Question { key, generation: self.generation, serial: 0 };
+        let office = &self.common.office;
+        let mut connection =
+            Connection::new(Link::new(socket), address, question, (self.make)(address), &office.config);
+        if implicit_tls {
+            connection.start_with_tls(office);
+        }
+        entry.insert(Box::new(connection));
         self.turn(key);
     }
 
     /// A connection has something to do.
     fn turn(&mut self, key: usize) {
-        let now = self.now();
         let Some(connection) = self.connections.get_mut(key) else { return };
-        let more = connection.turn(&mut self.scratch, self.tls.as_ref());
-        connection.restart_clock(now);
+        let was_full = connection.link.is_full();
+        let Ok(more) = catch_unwind(AssertUnwindSafe(|| connection.turn(&mut self.common))) else {
+            // A handler that panics ends its own connection and no other.
+            tracing::error!(peer = %connection.address, "a handler panicked; its connection is closed");
+            self.leave(key);
+            return;
+        };
+        connection.restart_clock(self.now, &self.common.office);
         if connection.phase == Phase::Gone {
             self.leave(key);
             return;
         }
         if more {
             self.again.push(key);
+        }
+        if connection.link.is_full() != was_full {
+            let interest = if was_full { Interest::READABLE } else { Interest::READABLE | Interest::WRITABLE };
+            if let Err(error) = self.poll.registry().reregister(connection.link.socket(), Token(key), interest) {
+                tracing::warn!(%error, "cannot watch a connection");
+                self.leave(key);
+                return;
+            }
+        }
+        if let Some(parked) = &mut connection.parked
+            && let Some((at, verdict)) = parked.after.take()
+        {
+            self.delayed.push(Reverse(Delayed { at, question: connection.question, verdict }));
         }
         self.schedule(key);
     }
@@ -208,53 +267,63 @@ impl<H: Handler, F: Fn(SocketAddr) -> H> Loop<H, F> {
     fn schedule(&mut self, key: usize) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         if connection.deadline < connection.scheduled {
-            connection.scheduled = self.wheel.put(key, connection.deferral.question.generation, connection.deadline);
+            connection.scheduled = self.wheel.put(key, connection.question.generation, connection.deadline);
         }
     }
 
     fn leave(&mut self, key: usize) {
-        let mut connection = self.connections.remove(key);
-        let _ = self.poll.registry().deregister(connection.link.socket());
+        let connection = self.connections.remove(key);
+        // Closing the socket takes it out of the poll.
         self.counts.leave(connection.address.ip());
+        self.common.office.counters.closed();
+    }
+
+    fn answer_delayed(&mut self) {
+        let Some(Reverse(first)) = self.delayed.peek() else { return };
+        let now = Instant::now();
+        if first.at > now {
+            return;
+        }
+        while self.delayed.peek().is_some_and(|Reverse(next)| next.at <= now)
+            && let Some(Reverse(due)) = self.delayed.pop()
+        {
+            self.answered(due.question, &due.verdict);
+        }
     }
 
     fn answered(&mut self, question: Question, verdict: &OwnedVerdict) {
         let key = question.key;
         let Some(connection) = self.connections.get_mut(key) else { return };
-        if connection.deferral.question != question {
+        if connection.question != question {
             return;
         }
-        let Some(ticket) = connection.parked.take() else { return };
-        match verdict {
-            OwnedVerdict::Accept => connection.session.answer(ticket, Verdict::Accept),
-            OwnedVerdict::AcceptWith(words) => connection.session.answer(ticket, Verdict::AcceptWith(words)),
-            OwnedVerdict::Refuse(code, (class, subject, detail), text) => {
-                let reply = Reply::new(*code, Some(Enhanced::new(*class, *subject, *detail)), text)
-                    .unwrap_or(Reply::fixed(451, (4, 3, 0), "Local error; try again later"));
-                connection.session.answer(ticket, Verdict::Refuse(reply));
-            }
-        }
+        let Some(parked) = connection.parked.take() else { return };
+        connection.session.answer(parked.ticket, verdict.as_verdict());
         self.turn(key);
     }
 
     /// The wheel has come round to a connection: its time may be over, or have been put off since.
     fn tick(&mut self, key: usize, generation: u64) {
-        let now = self.now();
         let Some(connection) = self.connections.get_mut(key) else { return };
         // Someone else by now, or a place in the wheel that an earlier one has replaced.
-        if connection.deferral.question.generation != generation || connection.scheduled > now {
+        if connection.question.generation != generation || connection.scheduled > self.now {
             return;
         }
         connection.scheduled = u64::MAX;
-        if connection.deadline <= now {
+        if connection.deadline <= self.now {
             match connection.phase {
                 // The application's time is not the peer's.
-                Phase::Talk if connection.parked.is_some() => connection.deadline = now + 10,
-                Phase::Talk | Phase::Handshake if connection.session.state() != State::Closed => {
+                Phase::Talk if connection.parked.is_some() => connection.deadline = self.now + 10,
+                Phase::Talk if connection.session.state() != State::Closed => {
+                    connection.session.timed_out();
+                    self.turn(key);
+                    return;
+                }
+                Phase::Handshake if connection.session.state() == State::StartTls => {
                     connection.session.timed_out();
                     connection.phase = Phase::Talk;
-                    connection.deadline = now + LINGER_TICKS;
                     self.turn(key);
+                    return;
                 }
                 // It does not even read its last reply, or does not close.
                 _ => {

@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::time::Duration;
 
 use mio::Waker;
 use smtp_proto::server::{Fault, MessageEnd, Reason, Session, Verdict};
-use smtp_proto::syntax::{Host, Mail, Rcpt, Reply};
+use smtp_proto::syntax::{Enhanced, Host, Mail, Rcpt, Reply};
 
 /// What a server does with what it hears: the return value is the answer.
 ///
@@ -19,6 +20,10 @@ pub trait Handler: Send + 'static {
     }
     /// EHLO or HELO.
     fn hello(&mut self, _peer: &Peer<'_>, _host: &Host<'_>) -> Answer<'_> {
+        Verdict::Accept.into()
+    }
+    /// STARTTLS. When accepted, the handshake follows (RFC 3207 4).
+    fn start_tls(&mut self, _peer: &Peer<'_>) -> Answer<'_> {
         Verdict::Accept.into()
     }
     /// MAIL.
@@ -52,25 +57,20 @@ pub struct Peer<'s> {
     pub address: SocketAddr,
     /// The session: name, TLS, protocol type.
     pub session: &'s Session,
-    pub(crate) deferral: &'s Deferral,
+    pub(crate) question: Question,
+    pub(crate) mailroom: &'s Mailroom,
 }
 
 impl Peer<'_> {
-    /// The right to answer the present event later, from any thread. Return it as [`Answer::Later`]'s companion: the
-    /// connection waits, nothing further is read from it.
-    pub fn defer(&self) -> Deferred {
-        Deferred { question: Some(self.deferral.question), to: self.deferral.to.clone() }
+    /// Puts the present answer off: the handler returns [`Answer::Later`] with the first, and the second gives the
+    /// answer, from any thread. Meanwhile the connection waits, and nothing further is read from it.
+    pub fn defer(&self) -> (Later, Deferred) {
+        (Later(()), Deferred { question: Some(self.question), to: self.mailroom.clone() })
     }
 }
 
-#[derive(Debug)]
-pub(crate) struct Deferral {
-    pub(crate) question: Question,
-    pub(crate) to: Mailroom,
-}
-
 /// Which event of which connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Question {
     pub(crate) key: usize,
     pub(crate) generation: u64,
@@ -83,9 +83,17 @@ pub(crate) struct Question {
 pub enum Answer<'r> {
     /// At once.
     Now(Verdict<'r>),
+    /// This, when so much time has gone by. For tarpits and for tests of clients.
+    After(Duration, OwnedVerdict),
     /// By the [`Deferred`] that [`Peer::defer`] gave.
-    Later,
+    Later(Later),
+    /// None: the connection is closed at once, without a word.
+    HangUp,
 }
+
+/// Proof that an answer is on its way: [`Peer::defer`] gives it together with the [`Deferred`] that answers.
+#[derive(Debug)]
+pub struct Later(());
 
 impl<'r> From<Verdict<'r>> for Answer<'r> {
     fn from(verdict: Verdict<'r>) -> Self {
@@ -100,7 +108,7 @@ impl<'r> From<Reply<'r>> for Answer<'r> {
 }
 
 /// A verdict that owns its words, to travel between threads.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum OwnedVerdict {
     /// Yes.
@@ -109,6 +117,22 @@ pub enum OwnedVerdict {
     AcceptWith(String),
     /// No: code, enhanced code, text. What makes no valid reply is answered 451 4.3.0.
     Refuse(u16, (u8, u16, u16), String),
+}
+
+impl OwnedVerdict {
+    pub(crate) fn as_verdict(&self) -> Verdict<'_> {
+        match self {
+            Self::Accept => Verdict::Accept,
+            Self::AcceptWith(words) => Verdict::AcceptWith(words),
+            Self::Refuse(code, (class, subject, detail), text) => Verdict::Refuse(
+                Reply::new(*code, Some(Enhanced::new(*class, *subject, *detail)), text).unwrap_or(Reply::fixed(
+                    451,
+                    (4, 3, 0),
+                    "Local error; try again later",
+                )),
+            ),
+        }
+    }
 }
 
 /// An answer that is still owed. Dropped without one, the command is answered 451 4.3.0.

@@ -17,7 +17,8 @@
 //! }
 //!
 //! let config = Config::new("mx.example.net")?.tls(Policy::Off).shared();
-//! let server = Server::bind(&["127.0.0.1:2525".parse()?], config)?;
+//! let mut server = Server::new(config);
+//! server.listen("127.0.0.1:2525".parse()?)?;
 //! server.run(|_| Count::default())?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -28,8 +29,9 @@ mod handler;
 mod limits;
 mod link;
 mod server;
+mod tls;
 mod wheel;
 
-pub use handler::{Answer, Deferred, Handler, OwnedVerdict, Peer};
-pub use limits::Limits;
+pub use handler::{Answer, Deferred, Handler, Later, OwnedVerdict, Peer};
+pub use limits::{Limits, Stats};
 pub use server::{Handle, Server};

@@ -1,8 +1,8 @@
-//! How many connections there may be, and how many there are.
+//! How many connections there may be, how many there are, and what they have done.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// Bounds on connections.
@@ -53,4 +53,92 @@ impl Counts {
             }
         }
     }
+}
+
+/// What a server has done so far, and does; all since its start, but for `open`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Connections made.
+    pub connections: u64,
+    /// Connections turned away with 421, for [`Limits`].
+    pub turned_away: u64,
+    /// Connections open now.
+    pub open: u64,
+    /// Messages whose text has come to its end, whatever was answered.
+    pub messages: u64,
+    /// Octets of the text of these messages.
+    pub octets: u64,
+    /// Rules that peers broke.
+    pub faults: u64,
+    /// TLS handshakes done, those that took up an earlier session among them.
+    pub handshakes: u64,
+    /// Those that took up an earlier session.
+    pub resumed: u64,
+    /// TLS handshakes that failed.
+    pub handshakes_failed: u64,
+}
+
+/// The same, of one loop, which alone writes it.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    connections: AtomicU64,
+    turned_away: AtomicU64,
+    closed: AtomicU64,
+    messages: AtomicU64,
+    octets: AtomicU64,
+    faults: AtomicU64,
+    handshakes: AtomicU64,
+    resumed: AtomicU64,
+    handshakes_failed: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn connected(&self) {
+        add(&self.connections, 1);
+    }
+
+    pub(crate) fn turned_away(&self) {
+        add(&self.turned_away, 1);
+    }
+
+    pub(crate) fn closed(&self) {
+        add(&self.closed, 1);
+    }
+
+    pub(crate) fn message(&self, octets: u64) {
+        add(&self.messages, 1);
+        add(&self.octets, octets);
+    }
+
+    pub(crate) fn fault(&self) {
+        add(&self.faults, 1);
+    }
+
+    pub(crate) fn handshake(&self, done: bool, resumed: bool) {
+        add(if done { &self.handshakes } else { &self.handshakes_failed }, 1);
+        if done && resumed {
+            add(&self.resumed, 1);
+        }
+    }
+
+    pub(crate) fn add_to(&self, stats: &mut Stats) {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let closed = read(&self.closed);
+        let connections = read(&self.connections);
+        stats.connections += connections;
+        stats.turned_away += read(&self.turned_away);
+        stats.open += connections.saturating_sub(closed);
+        stats.messages += read(&self.messages);
+        stats.octets += read(&self.octets);
+        stats.faults += read(&self.faults);
+        stats.handshakes += read(&self.handshakes);
+        stats.resumed += read(&self.resumed);
+        stats.handshakes_failed += read(&self.handshakes_failed);
+    }
+}
+
+/// Of one writer: no need of an atomic addition.
+fn add(counter: &AtomicU64, n: u64) {
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
 }

@@ -4,26 +4,34 @@ use std::io::{self, Read as _, Write as _};
 use std::net::Shutdown;
 use std::sync::Arc;
 
+use mio::event::Event;
 use mio::net::TcpStream;
-use rustls::{ServerConfig, ServerConnection};
-use smtp_proto::tls::{ClientCertificate, TlsFailure, TlsInfo, TlsVersion};
+use rustls::ServerConfig;
+use smtp_proto::tls::{TlsFailure, TlsInfo, TlsVersion};
 
-/// More than this before the handshake is done is no ClientHello of a mail client.
-const HANDSHAKE_LIMIT: usize = 64 << 10;
+use crate::tls::Tls;
 
-/// Reads are made into a buffer of the event loop; only what a session leaves over is kept here.
+/// Octets of a read while the handshake lasts.
+const HANDSHAKE_READ: usize = 16 << 10;
+
+/// Readiness is edge-triggered: it is told once, and lasts until a read comes back short or empty.
 #[derive(Debug)]
 pub(crate) struct Link {
     socket: TcpStream,
-    tls: Option<Box<ServerConnection>>,
-    handshake_octets: usize,
+    tls: Option<Box<Tls>>,
+    /// The socket was read empty since it was last said to be readable.
+    drained: bool,
+    /// The peer's end was told: it lies behind what a short read brings.
+    ending: bool,
+    /// The socket took no more when last written to.
+    full: bool,
 }
 
 /// What a read brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Read {
-    /// So many octets, and whether there may be more at once.
-    Octets(usize, bool),
+    /// So many octets.
+    Octets(usize),
     /// Nothing yet.
     Blocked,
     /// The end; within TLS also its own end (close_notify).
@@ -31,124 +39,185 @@ pub(crate) enum Read {
 }
 
 impl Link {
+    /// A socket that is watched already: what is there to be read will be told.
     pub(crate) const fn new(socket: TcpStream) -> Self {
-        Self { socket, tls: None, handshake_octets: 0 }
+        Self { socket, tls: None, drained: true, ending: false, full: false }
     }
 
     pub(crate) fn socket(&mut self) -> &mut TcpStream {
         &mut self.socket
     }
 
-    /// Reads plaintext (of the channel) into `space`.
-    pub(crate) fn read(&mut self, space: &mut [u8]) -> io::Result<Read> {
-        match &mut self.tls {
-            None => read_socket(&mut self.socket, space),
-            Some(tls) => loop {
-                match tls.reader().read(space) {
-                    // `Ok(0)` is close_notify.
-                    Ok(0) => return Ok(Read::End),
-                    Ok(n) => return Ok(Read::Octets(n, true)),
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    // The TCP connection ended without close_notify.
-                    Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(Read::End),
-                    Err(error) => return Err(error),
-                }
-                match tls.read_tls(&mut self.socket) {
-                    Ok(0) => return Ok(Read::End),
-                    Ok(_) => {
-                        tls.process_new_packets().map_err(io::Error::other)?;
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Read::Blocked),
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err(error),
-                }
-            },
+    /// The poll says that something happened.
+    pub(crate) fn told(&mut self, event: &Event) {
+        if event.is_readable() {
+            self.drained = false;
+        }
+        if event.is_read_closed() || event.is_error() {
+            self.drained = false;
+            self.ending = true;
         }
     }
 
-    /// Writes what it can of `output`; says how much was taken. Within TLS all is taken, and may wait in the library.
-    pub(crate) fn write(&mut self, output: &[u8]) -> io::Result<usize> {
-        match &mut self.tls {
-            None => write_socket(&mut self.socket, output),
-            Some(tls) => {
-                let taken = tls.writer().write(output)?;
-                flush_tls(tls, &mut self.socket)?;
-                Ok(taken)
+    /// Whether the socket is known to hold nothing unread.
+    pub(crate) const fn is_drained(&self) -> bool {
+        self.drained
+    }
+
+    /// Whether it took no more when last written to: nothing is read meanwhile.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// Reads plaintext (of the channel) into `space`. `wire` is scratch.
+    pub(crate) fn read(&mut self, space: &mut [u8], wire: &mut [u8]) -> io::Result<Read> {
+        let Some(tls) = &mut self.tls else {
+            return read_socket(&mut self.socket, space, &mut self.drained, self.ending);
+        };
+        loop {
+            if tls.has_ended() {
+                return Ok(Read::End);
+            }
+            let held = tls.recall(wire);
+            let fresh = match read_socket(&mut self.socket, &mut wire[held..], &mut self.drained, self.ending)? {
+                Read::Octets(n) => n,
+                Read::Blocked if held == 0 => return Ok(Read::Blocked),
+                Read::Blocked => 0,
+                // Without close_notify: whatever was held is no whole record.
+                Read::End => return Ok(Read::End),
+            };
+            match tls.decrypt(&mut wire[..held + fresh], space) {
+                Ok(0) if fresh == 0 && !tls.has_ended() => return Ok(Read::Blocked),
+                Ok(0) => {}
+                Ok(n) => return Ok(Read::Octets(n)),
+                Err(error) => {
+                    // The alert that says why.
+                    let _ = self.flush();
+                    return Err(error);
+                }
             }
         }
     }
 
-    /// Writes out what waits in the TLS library; true when nothing waits any more.
-    pub(crate) fn flush(&mut self) -> io::Result<bool> {
-        match &mut self.tls {
-            None => Ok(true),
-            Some(tls) => flush_tls(tls, &mut self.socket),
+    /// Writes `output`, or as much as the socket takes; says how much that was. Within TLS all is taken, and may wait
+    /// encrypted: write no more while the link [is full](Self::is_full).
+    pub(crate) fn write(&mut self, output: &[u8]) -> io::Result<usize> {
+        if output.is_empty() {
+            return Ok(0);
         }
+        let Some(tls) = &mut self.tls else {
+            let taken = write_socket(&mut self.socket, output)?;
+            self.full = taken < output.len();
+            return Ok(taken);
+        };
+        tls.encrypt(output)?;
+        self.flush()?;
+        Ok(output.len())
+    }
+
+    /// Writes out what waits encrypted; true when nothing waits any more.
+    pub(crate) fn flush(&mut self) -> io::Result<bool> {
+        self.full = false;
+        if let Some(tls) = &mut self.tls
+            && !tls.outgoing().is_empty()
+        {
+            let n = write_socket(&mut self.socket, tls.outgoing())?;
+            tls.sent(n);
+            self.full = !tls.outgoing().is_empty();
+        }
+        Ok(!self.full)
     }
 
     /// Begins TLS: what comes next on the socket is a ClientHello.
     pub(crate) fn start_tls(&mut self, config: Arc<ServerConfig>) -> Result<(), TlsFailure> {
-        let tls = ServerConnection::new(config).map_err(|error| refused(&error))?;
-        self.tls = Some(Box::new(tls));
+        self.tls = Some(Box::new(Tls::new(config)?));
         Ok(())
     }
 
     /// Goes on with the handshake: `Ok(None)` when more must come first.
-    pub(crate) fn handshake(&mut self) -> Result<Option<TlsInfo>, TlsFailure> {
-        let Some(tls) = &mut self.tls else { return Err(TlsFailure::Closed) };
+    pub(crate) fn handshake(&mut self, wire: &mut [u8]) -> Result<Option<TlsInfo>, TlsFailure> {
+        let closed = |_| TlsFailure::Closed;
         loop {
-            flush_tls(tls, &mut self.socket).map_err(|_| TlsFailure::Closed)?;
-            if !tls.is_handshaking() {
-                return Ok(Some(describe(tls)));
+            if !self.flush().map_err(closed)? {
+                return Ok(None);
             }
-            match tls.read_tls(&mut self.socket) {
-                Ok(0) => return Err(TlsFailure::Closed),
-                Ok(n) => {
-                    self.handshake_octets += n;
-                    if self.handshake_octets > HANDSHAKE_LIMIT {
-                        return Err(TlsFailure::Refused("handshake too large".into()));
-                    }
-                    if let Err(error) = tls.process_new_packets() {
-                        // The alert that says why.
-                        let _ = flush_tls(tls, &mut self.socket);
-                        return Err(failure(&error));
-                    }
+            let Some(tls) = &mut self.tls else { return Err(TlsFailure::Closed) };
+            let held = tls.recall(wire);
+            let space = &mut wire[held..][..HANDSHAKE_READ];
+            let fresh = match read_socket(&mut self.socket, space, &mut self.drained, self.ending).map_err(closed)? {
+                Read::Octets(n) => n,
+                Read::Blocked => {
+                    tls.keep(&wire[..held]);
+                    return Ok(None);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return Err(TlsFailure::Closed),
+                Read::End => return Err(TlsFailure::Closed),
+            };
+            match tls.handshake(&mut wire[..held + fresh], fresh) {
+                Ok(true) => {
+                    let info = tls.describe();
+                    // The tickets of TLS 1.3 can wait, and go out with what the session says next.
+                    if info.version == TlsVersion::Tls12 {
+                        self.flush().map_err(closed)?;
+                    }
+                    return Ok(Some(info));
+                }
+                Ok(false) => {}
+                Err(failure) => {
+                    // The alert that says why.
+                    let _ = self.flush();
+                    return Err(failure);
+                }
             }
         }
     }
 
-    /// Says that nothing more will be written (close_notify, FIN). The peer may still be reading.
-    pub(crate) fn finish(&mut self) {
-        if let Some(tls) = &mut self.tls {
-            tls.send_close_notify();
-            let _ = flush_tls(tls, &mut self.socket);
-        }
+    /// Whether the handshake took up an earlier session.
+    pub(crate) fn is_resumed(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.is_resumed())
+    }
+
+    /// The last words, then close_notify, in one write if the socket takes it; says how much of the words was taken.
+    pub(crate) fn finish(&mut self, output: &[u8]) -> io::Result<usize> {
+        let Some(tls) = &mut self.tls else { return self.write(output) };
+        tls.encrypt(output)?;
+        tls.close_notify()?;
+        self.flush()?;
+        Ok(output.len())
+    }
+
+    /// Says that nothing more will be written (FIN). The peer may still be reading.
+    pub(crate) fn shut_down(&mut self) {
         let _ = self.socket.shutdown(Shutdown::Write);
     }
 
     /// Throws away what still comes, so that a reset does not eat the last reply; true when the peer has ended too.
-    pub(crate) fn drain(&mut self, scratch: &mut [u8], left: &mut usize) -> bool {
+    pub(crate) fn drain(&mut self, wire: &mut [u8], left: &mut usize) -> bool {
         loop {
-            match read_socket(&mut self.socket, scratch) {
-                Ok(Read::Octets(n, _)) if n < *left => *left -= n,
+            match read_socket(&mut self.socket, wire, &mut self.drained, self.ending) {
+                Ok(Read::Octets(n)) if n < *left => *left -= n,
                 Ok(Read::Blocked) => return false,
-                Ok(Read::Octets(..) | Read::End) | Err(_) => return true,
+                Ok(Read::Octets(_) | Read::End) | Err(_) => return true,
             }
         }
     }
 }
 
-fn read_socket(socket: &mut TcpStream, space: &mut [u8]) -> io::Result<Read> {
+fn read_socket(socket: &mut TcpStream, space: &mut [u8], drained: &mut bool, ending: bool) -> io::Result<Read> {
+    if *drained {
+        return Ok(Read::Blocked);
+    }
     loop {
         return match socket.read(space) {
             Ok(0) => Ok(Read::End),
-            // Edge-triggered: a short read has emptied the socket.
-            Ok(n) => Ok(Read::Octets(n, n == space.len())),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Read::Blocked),
+            Ok(n) => {
+                // A short read has emptied the socket; of more the poll will tell. Not so when the end was told already.
+                *drained = n < space.len() && !ending;
+                Ok(Read::Octets(n))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                *drained = true;
+                Ok(Read::Blocked)
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => Err(error),
         };
@@ -167,73 +236,4 @@ fn write_socket(socket: &mut TcpStream, mut output: &[u8]) -> io::Result<usize> 
         }
     }
     Ok(all - output.len())
-}
-
-fn flush_tls(tls: &mut ServerConnection, socket: &mut TcpStream) -> io::Result<bool> {
-    while tls.wants_write() {
-        match tls.write_tls(socket) {
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(true)
-}
-
-fn describe(tls: &ServerConnection) -> TlsInfo {
-    let version = match tls.protocol_version() {
-        Some(rustls::ProtocolVersion::TLSv1_2) => TlsVersion::Tls12,
-        _ => TlsVersion::Tls13,
-    };
-    let cipher = tls.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or("unknown");
-    let mut info =
-        TlsInfo::new(version, cipher.strip_prefix("TLS13_").map_or(cipher.into(), |c| format!("TLS_{c}").into()));
-    info.server_name = tls.server_name().map(Into::into);
-    info.client_certificate = match tls.peer_certificates() {
-        None | Some([]) => ClientCertificate::None,
-        Some(_) => ClientCertificate::Untrusted,
-    };
-    info.channel_binding = tls.export_keying_material(vec![0; 32], b"EXPORTER-Channel-Binding", None).ok();
-    info
-}
-
-fn failure(error: &rustls::Error) -> TlsFailure {
-    match error {
-        rustls::Error::AlertReceived(alert) => TlsFailure::Alert(snake(&format!("{alert:?}")).into()),
-        other => refused(other),
-    }
-}
-
-fn refused(error: &rustls::Error) -> TlsFailure {
-    let words: String = error.to_string().chars().filter(|char| !char.is_control()).take(200).collect();
-    TlsFailure::Refused(words.into())
-}
-
-/// `UnknownCA` to `unknown_ca`, as alerts are named in RFC 8446 6.
-fn snake(name: &str) -> String {
-    let mut out = String::new();
-    let mut upper = true;
-    for char in name.chars() {
-        if char.is_ascii_uppercase() && !upper {
-            out.push('_');
-        }
-        upper = char.is_ascii_uppercase();
-        out.push(char.to_ascii_lowercase());
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn alerts_have_the_names_of_the_rfc() {
-        for (name, expected) in [
-            ("UnknownCA", "unknown_ca"),
-            ("BadCertificate", "bad_certificate"),
-            ("HandshakeFailure", "handshake_failure"),
-        ] {
-            assert_eq!(super::snake(name), expected);
-        }
-    }
 }

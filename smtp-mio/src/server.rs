@@ -3,88 +3,91 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use mio::Waker;
+use mio::net::TcpListener;
 use rustls::ServerConfig;
 use smtp_proto::server::Config;
 
-use crate::event_loop::Loop;
+use crate::event_loop::{Listener, Loop};
 use crate::handler::Handler;
-use crate::limits::{Counts, Limits};
+use crate::limits::{Counters, Counts, Limits, Stats};
 
-/// A server, bound and not yet running.
+/// A server that is not yet running.
 #[derive(Debug)]
 pub struct Server {
-    addresses: Vec<SocketAddr>,
-    listeners: Vec<Vec<std::net::TcpListener>>,
     config: Arc<Config>,
     tls: Option<Arc<ServerConfig>>,
     limits: Limits,
+    /// Of each loop.
+    listeners: Vec<Vec<Listener>>,
     handle: Handle,
 }
 
-/// Ends a running server.
+/// Ends a running server, and knows what it does.
 #[derive(Clone, Debug, Default)]
 pub struct Handle {
-    pub(crate) shared: Arc<Stop>,
+    shared: Arc<Shared>,
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Stop {
-    pub(crate) stop: AtomicBool,
-    pub(crate) wakers: Mutex<Vec<Arc<Waker>>>,
+struct Shared {
+    stop: AtomicBool,
+    loops: Mutex<Vec<(Arc<Waker>, Arc<Counters>)>>,
 }
 
 impl Handle {
     /// No new connections; messages in flight complete; 421 to the rest. `run` returns when all have ended.
     pub fn shut_down(&self) {
         self.shared.stop.store(true, Ordering::Release);
-        for waker in self.shared.wakers.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for (waker, _) in self.loops().iter() {
             let _ = waker.wake();
         }
+    }
+
+    /// What the server has done so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let mut stats = Stats::default();
+        self.loops().iter().for_each(|(_, counters)| counters.add_to(&mut stats));
+        stats
+    }
+
+    pub(crate) fn join(&self, waker: Arc<Waker>, counters: Arc<Counters>) {
+        self.loops().push((waker, counters));
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.shared.stop.load(Ordering::Acquire)
+    }
+
+    fn loops(&self) -> MutexGuard<'_, Vec<(Arc<Waker>, Arc<Counters>)>> {
+        self.shared.loops.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Server {
-    /// Listens on these addresses with as many loops as there are cores.
-    ///
-    /// # Errors
-    /// Those of the operating system: an address in use, or not ours.
-    pub fn bind(addresses: &[SocketAddr], config: Arc<Config>) -> io::Result<Self> {
-        Self::bind_threads(addresses, config, thread::available_parallelism().map_or(1, Into::into))
+    /// A server with as many loops as there are cores, which listens nowhere yet.
+    #[must_use]
+    pub fn new(config: Arc<Config>) -> Self {
+        Self::with_threads(config, thread::available_parallelism().map_or(1, Into::into))
     }
 
-    /// The same with a number of loops.
-    ///
-    /// # Errors
-    /// As [`Server::bind`].
-    pub fn bind_threads(addresses: &[SocketAddr], config: Arc<Config>, threads: usize) -> io::Result<Self> {
-        let mut bound = Vec::new();
-        let mut listeners: Vec<Vec<_>> = (0..threads.max(1)).map(|_| Vec::new()).collect();
-        for address in addresses {
-            // Someone else's socket with SO_REUSEPORT would share our mail: the first is made without.
-            drop(listen(*address, false)?);
-            let mut address = *address;
-            for of_thread in &mut listeners {
-                let listener = listen(address, true)?;
-                address = listener.local_addr()?;
-                of_thread.push(listener);
-            }
-            bound.push(address);
-        }
-        Ok(Self {
-            addresses: bound,
-            listeners,
+    /// The same with a number of loops: at least one.
+    #[must_use]
+    pub fn with_threads(config: Arc<Config>, threads: usize) -> Self {
+        Self {
             config,
             tls: None,
             limits: Limits::default(),
+            listeners: (0..threads.max(1)).map(|_| Vec::new()).collect(),
             handle: Handle::default(),
-        })
+        }
     }
 
-    /// The certificate and key for STARTTLS. Without it the policy of the core's configuration must be `Off`.
+    /// The certificate and key, for STARTTLS and implicit TLS.
     #[must_use]
     pub fn tls(mut self, tls: Arc<ServerConfig>) -> Self {
         self.tls = Some(tls);
@@ -98,13 +101,34 @@ impl Server {
         self
     }
 
-    /// Where it listens; port 0 has become a real one.
-    #[must_use]
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+    /// Listens on an address; port 0 becomes a real one, which is returned.
+    ///
+    /// # Errors
+    /// Those of the operating system: an address in use, or not ours.
+    pub fn listen(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
+        self.bind(address, false)
     }
 
-    /// What ends it.
+    /// Listens on an address where TLS comes first (RFC 8314 3.3).
+    ///
+    /// # Errors
+    /// As [`Server::listen`].
+    pub fn listen_tls(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
+        self.bind(address, true)
+    }
+
+    fn bind(&mut self, mut address: SocketAddr, implicit_tls: bool) -> io::Result<SocketAddr> {
+        // Someone else's socket with SO_REUSEPORT would share our mail: the first is made without.
+        drop(listen(address, false)?);
+        for of_loop in &mut self.listeners {
+            let socket = listen(address, true)?;
+            address = socket.local_addr()?;
+            of_loop.push(Listener { socket: TcpListener::from_std(socket), implicit_tls });
+        }
+        Ok(address)
+    }
+
+    /// What ends it, and knows what it does.
     #[must_use]
     pub fn handle(&self) -> Handle {
         self.handle.clone()
@@ -113,13 +137,14 @@ impl Server {
     /// Serves until [`Handle::shut_down`]. `make` gives each connection its handler.
     ///
     /// # Errors
-    /// Those of the operating system's polling; and [`io::ErrorKind::InvalidInput`] when the policy offers TLS and
+    /// Those of the operating system's polling; and [`io::ErrorKind::InvalidInput`] when TLS is offered or implied and
     /// there is no certificate.
     pub fn run<H: Handler>(self, make: impl Fn(SocketAddr) -> H + Clone + Send + 'static) -> io::Result<()> {
-        if self.tls.is_none() && self.config.tls_policy().offers() {
+        let implied = self.listeners.iter().flatten().any(|listener| listener.implicit_tls);
+        if self.tls.is_none() && (implied || self.config.tls_policy().offers()) {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
-                "the TLS policy offers STARTTLS but there is no certificate: give one with Server::tls, or say Policy::Off",
+                "TLS is offered but there is no certificate: give one with Server::tls, or say Policy::Off",
             ));
         }
         let counts = Arc::new(Counts::default());
@@ -127,11 +152,11 @@ impl Server {
         for listeners in self.listeners {
             loops.push(Loop::new(
                 listeners,
-                &self.config,
-                &self.tls,
+                self.config.clone(),
+                self.tls.clone(),
                 self.limits,
-                &counts,
-                &self.handle,
+                counts.clone(),
+                self.handle.clone(),
                 make.clone(),
             )?);
         }
@@ -152,6 +177,8 @@ fn listen(address: SocketAddr, share: bool) -> io::Result<std::net::TcpListener>
     if share {
         socket.set_reuse_port(true)?;
     }
+    // Accepted sockets inherit it, on Linux and the BSDs: a call less for each connection.
+    socket.set_tcp_nodelay(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(4096)?;

@@ -8,8 +8,10 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned};
-use smtp_mio::{Answer, Handle, Handler, OwnedVerdict, Peer, Server};
+use rustls::{
+    ALL_VERSIONS, ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned, SupportedProtocolVersion,
+};
+use smtp_mio::{Answer, Handle, Handler, Limits, OwnedVerdict, Peer, Server};
 use smtp_proto::server::{Config, MessageEnd, Reason, Verdict};
 use smtp_proto::syntax::Rcpt;
 use smtp_proto::tls::Policy;
@@ -29,10 +31,16 @@ struct Keep {
 impl Handler for Keep {
     fn rcpt(&mut self, peer: &Peer<'_>, rcpt: &Rcpt<'_>) -> Answer<'_> {
         if rcpt.path.as_str().starts_with("later") {
-            self.later.send(peer.defer()).expect("the test listens");
-            return Answer::Later;
+            let (later, deferred) = peer.defer();
+            self.later.send(deferred).expect("the test listens");
+            return Answer::Later(later);
         }
-        Verdict::Accept.into()
+        match rcpt.path.as_str() {
+            "slow@example.net" => Answer::After(Duration::from_millis(40), OwnedVerdict::AcceptWith("at last".into())),
+            "gone@example.net" => Answer::HangUp,
+            "panic@example.net" => panic!("a handler's fault"),
+            _ => Verdict::Accept.into(),
+        }
     }
     fn chunk(&mut self, text: &[u8]) {
         self.text.extend_from_slice(text);
@@ -53,6 +61,8 @@ impl Handler for Keep {
 
 struct Running {
     address: SocketAddr,
+    /// Where TLS comes first.
+    tls_address: SocketAddr,
     handle: Handle,
     kept: Arc<Kept>,
     later: Receiver<smtp_mio::Deferred>,
@@ -62,6 +72,10 @@ struct Running {
 
 impl Running {
     fn start(policy: Policy) -> Self {
+        Self::start_with(policy, Limits::default())
+    }
+
+    fn start_with(policy: Policy, limits: Limits) -> Self {
         let made = rcgen::generate_simple_self_signed(vec!["mx.example.net".into()]).expect("a certificate");
         let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
         let tls = ServerConfig::builder()
@@ -71,17 +85,18 @@ impl Running {
         let mut roots = RootCertStore::empty();
         roots.add(made.cert.der().clone()).expect("a root");
         let config = Config::new("mx.example.net").expect("a name").tls(policy).shared();
-        let server = Server::bind_threads(&["127.0.0.1:0".parse().expect("an address")], config, 2)
-            .expect("bound")
-            .tls(Arc::new(tls));
-        let (address, handle) = (server.addresses()[0], server.handle());
+        let mut server = Server::with_threads(config, 2).tls(Arc::new(tls)).limits(limits);
+        let any = "127.0.0.1:0".parse().expect("an address");
+        let address = server.listen(any).expect("bound");
+        let tls_address = server.listen_tls(any).expect("bound");
+        let handle = server.handle();
         let kept = Arc::new(Kept::default());
         let (sender, later) = channel();
         let for_handlers = kept.clone();
         let thread = thread::spawn(move || {
             server.run(move |_| Keep { kept: for_handlers.clone(), text: Vec::new(), later: sender.clone() })
         });
-        Self { address, handle, kept, later, roots, thread: Some(thread) }
+        Self { address, tls_address, handle, kept, later, roots, thread: Some(thread) }
     }
 
     fn connect(&self) -> Client<TcpStream> {
@@ -92,12 +107,24 @@ impl Running {
         client
     }
 
+    /// A handshake on a socket, in these versions of TLS.
+    fn tls(&self, socket: TcpStream, versions: &[&'static SupportedProtocolVersion]) -> Client<Tls> {
+        let config = ClientConfig::builder_with_protocol_versions(versions)
+            .with_root_certificates(self.roots.clone())
+            .with_no_client_auth();
+        let name = ServerName::try_from("mx.example.net").expect("a name");
+        let tls = ClientConnection::new(Arc::new(config), name).expect("TLS");
+        Client(BufReader::new(StreamOwned::new(tls, socket)))
+    }
+
     fn stop(mut self) -> Arc<Kept> {
         self.handle.shut_down();
         self.thread.take().expect("running").join().expect("no panic").expect("no error");
         self.kept.clone()
     }
 }
+
+type Tls = StreamOwned<ClientConnection, TcpStream>;
 
 struct Client<S: Read + Write>(BufReader<S>);
 
@@ -147,10 +174,7 @@ fn messages_in_plaintext_and_over_starttls() {
     }
     client.say("STARTTLS\r\n");
     client.expect("220");
-    let config = ClientConfig::builder().with_root_certificates(running.roots.clone()).with_no_client_auth();
-    let name = ServerName::try_from("mx.example.net").expect("a name");
-    let tls = ClientConnection::new(Arc::new(config), name).expect("TLS");
-    let mut client = Client(BufReader::new(StreamOwned::new(tls, client.0.into_inner())));
+    let mut client = running.tls(client.0.into_inner(), ALL_VERSIONS);
     client.say("EHLO c.example\r\n");
     assert!(!client.expect("250 ENHANCEDSTATUSCODES").contains("STARTTLS"));
     client.say(&format!("{ENVELOPE}{text}.\r\nQUIT\r\n").replace("\r\n.dot", "\r\n..dot"));
@@ -239,5 +263,102 @@ fn a_peer_that_does_not_read_is_not_read_from() {
     other.expect("250");
     other.expect("221");
     drop((flood, other));
+    running.stop();
+}
+
+/// RFC 8314 3.3, and the versions that RFC 8996 leaves.
+#[test]
+fn tls_from_the_first_octet_in_both_versions() {
+    let running = Running::start(Policy::Off);
+    let text = "x".repeat(70).repeat(1000) + "\r\n";
+    for version in ALL_VERSIONS {
+        let socket = TcpStream::connect(running.tls_address).expect("connected");
+        socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+        let mut client = running.tls(socket, &[version]);
+        client.expect("220");
+        client.say("EHLO c.example\r\n");
+        client.expect("250");
+        client.say(&format!("{ENVELOPE}{text}.\r\nQUIT\r\n"));
+        for code in ["250", "250", "354", "250 2.0.0 kept", "221"] {
+            client.expect(code);
+        }
+        client.closed();
+        assert_eq!(client.0.get_ref().conn.protocol_version(), Some(version.version));
+    }
+    let stats = running.handle.stats();
+    assert_eq!((stats.connections, stats.messages, stats.octets), (2, 2, 2 * 70_002));
+    assert_eq!((stats.handshakes, stats.resumed, stats.handshakes_failed), (2, 0, 0));
+    let kept = running.stop();
+    let messages = kept.messages.lock().expect("lock");
+    assert!(messages.iter().all(|(protocol, kept)| protocol == "ESMTPS" && *kept == text.as_bytes()));
+}
+
+/// The end of a connection that comes together with its last octets is noticed all the same.
+#[test]
+fn an_end_glued_to_the_last_octets_is_noticed() {
+    let running = Running::start(Policy::Off);
+    for _ in 0..20 {
+        let mut client = running.connect();
+        client.say(&format!("EHLO c.example\r\n{ENVELOPE}half a"));
+        client.0.get_ref().shutdown(std::net::Shutdown::Write).expect("shut down");
+        for code in ["250", "250", "250", "354"] {
+            client.expect(code);
+        }
+        client.closed();
+    }
+    let kept = running.stop();
+    assert_eq!(kept.messages.lock().expect("lock").len(), 0);
+    assert_eq!(*kept.closed.lock().expect("lock"), ["Eof"; 20]);
+}
+
+#[test]
+fn a_delayed_answer_holds_up_nobody_else() {
+    let running = Running::start(Policy::Off);
+    let mut slow = running.connect();
+    slow.say("EHLO c.example\r\nMAIL FROM:<>\r\nRCPT TO:<slow@example.net>\r\nRSET\r\n");
+    slow.expect("250");
+    slow.expect("250");
+    let mut other = running.connect();
+    other.say("EHLO c.example\r\nMAIL FROM:<>\r\nRCPT TO:<gone@example.net>\r\nRSET\r\n");
+    // Hung up on, without a word, not even those that were due.
+    other.closed();
+    slow.expect("250 2.1.5 at last");
+    slow.expect("250 2.0.0");
+    drop(slow);
+    running.stop();
+}
+
+#[test]
+fn a_handler_that_panics_ends_its_own_connection() {
+    let running = Running::start(Policy::Off);
+    let mut other = running.connect();
+    let mut client = running.connect();
+    client.say("EHLO c.example\r\nMAIL FROM:<>\r\nRCPT TO:<panic@example.net>\r\n");
+    client.closed();
+    other.say("EHLO c.example\r\nQUIT\r\n");
+    other.expect("250");
+    other.expect("221");
+    other.closed();
+    running.stop();
+}
+
+/// RFC 5321 3.8: 421 to those for whom there is no room, and room again when others have gone.
+#[test]
+fn connections_are_bounded() {
+    let mut limits = Limits::default();
+    limits.per_address = 2;
+    let running = Running::start_with(Policy::Off, limits);
+    let (mut first, second) = (running.connect(), running.connect());
+    let third = TcpStream::connect(running.address).expect("connected");
+    let mut third = Client(BufReader::new(third));
+    third.expect("421 4.7.0");
+    third.closed();
+    assert_eq!(running.handle.stats().open, 2);
+    first.say("QUIT\r\n");
+    first.expect("221");
+    first.closed();
+    running.connect();
+    assert_eq!(running.handle.stats().turned_away, 1);
+    drop(second);
     running.stop();
 }

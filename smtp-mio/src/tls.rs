@@ -1,0 +1,285 @@
+//! TLS as bytes: what came in, what is to go out. No socket, and nothing of SMTP.
+//!
+//! rustls without buffers of its own: an idle connection holds keys and no more. Its price is that rustls tells less of
+//! such a connection: neither the server name that was asked for, nor key material for a channel binding (RFC 9266).
+
+use std::sync::Arc;
+use std::{fmt, io};
+
+use rustls::server::UnbufferedServerConnection;
+use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus};
+use rustls::{HandshakeKind, ServerConfig};
+use smtp_proto::tls::{ClientCertificate, TlsFailure, TlsInfo, TlsVersion};
+
+/// More than this before the handshake is done is no ClientHello of a mail client.
+const HANDSHAKE_LIMIT: usize = 64 << 10;
+/// Of a record over what it carries, and more: header, content type, tag, explicit nonce (RFC 8446 5.2, RFC 5246 6.2.3).
+const RECORD_OVERHEAD: usize = 64;
+const RECORD: usize = 16 << 10;
+
+/// One end of a TLS connection, the server's.
+pub(crate) struct Tls {
+    connection: UnbufferedServerConnection,
+    /// The beginning of a record whose end has yet to come; or records behind the handshake.
+    incoming: Vec<u8>,
+    /// What waits to be written.
+    outgoing: Vec<u8>,
+    handshake_octets: usize,
+    /// The peer has sent close_notify.
+    ended: bool,
+    /// close_notify was sent.
+    closed: bool,
+}
+
+/// What [`Tls::receive`] made of its input.
+#[derive(Clone, Copy, Debug, Default)]
+struct Received {
+    /// Octets of the input that are done with.
+    used: usize,
+    /// Octets of plaintext.
+    plain: usize,
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls").field("handshaking", &self.is_handshaking()).finish_non_exhaustive()
+    }
+}
+
+impl Tls {
+    pub(crate) fn new(config: Arc<ServerConfig>) -> Result<Self, TlsFailure> {
+        let connection = UnbufferedServerConnection::new(config).map_err(|error| refused(&error))?;
+        Ok(Self {
+            connection,
+            incoming: Vec::new(),
+            outgoing: Vec::new(),
+            handshake_octets: 0,
+            ended: false,
+            closed: false,
+        })
+    }
+
+    pub(crate) fn is_handshaking(&self) -> bool {
+        self.connection.is_handshaking()
+    }
+
+    /// What came earlier and is not done with goes to the front of `wire`; says how much that is.
+    pub(crate) fn recall(&mut self, wire: &mut [u8]) -> usize {
+        let held = std::mem::take(&mut self.incoming);
+        wire[..held.len()].copy_from_slice(&held);
+        held.len()
+    }
+
+    /// Takes back what [`Tls::recall`] gave.
+    pub(crate) fn keep(&mut self, wire: &[u8]) {
+        self.incoming = wire.to_vec();
+    }
+
+    /// Whether the peer has ended TLS (close_notify). What comes behind is nobody's.
+    pub(crate) const fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Goes on with the handshake; `fresh` of the octets in `wire` are new. True when it is done.
+    pub(crate) fn handshake(&mut self, wire: &mut [u8], fresh: usize) -> Result<bool, TlsFailure> {
+        self.handshake_octets += fresh;
+        if self.handshake_octets > HANDSHAKE_LIMIT {
+            return Err(TlsFailure::Refused("handshake too large".into()));
+        }
+        let received = self.receive(wire, &mut []).map_err(|error| failure(&error))?;
+        if self.ended {
+            return Err(TlsFailure::Closed);
+        }
+        self.keep(&wire[received.used..]);
+        Ok(!self.is_handshaking())
+    }
+
+    /// Decrypts what is complete in `wire` into `plain`; says how much that was.
+    pub(crate) fn decrypt(&mut self, wire: &mut [u8], plain: &mut [u8]) -> io::Result<usize> {
+        let received = self.receive(wire, plain).map_err(io::Error::other)?;
+        if !self.ended {
+            self.keep(&wire[received.used..]);
+        }
+        Ok(received.plain)
+    }
+
+    /// Encrypts `data`, to be written behind what waits already.
+    pub(crate) fn encrypt(&mut self, data: &[u8]) -> io::Result<()> {
+        if data.is_empty() {
+            return Ok(());
+        }
+        self.outgoing.reserve(data.len() + (data.len() / RECORD + 1) * RECORD_OVERHEAD);
+        self.put(Some(data))
+    }
+
+    /// Ends TLS on this side (RFC 8446 6.1). Nothing may be encrypted after it.
+    pub(crate) fn close_notify(&mut self) -> io::Result<()> {
+        if std::mem::replace(&mut self.closed, true) {
+            return Ok(());
+        }
+        self.put(None)
+    }
+
+    /// What waits to be written.
+    pub(crate) fn outgoing(&self) -> &[u8] {
+        &self.outgoing
+    }
+
+    pub(crate) fn sent(&mut self, n: usize) {
+        if n >= self.outgoing.len() {
+            self.outgoing = Vec::new();
+        } else {
+            self.outgoing.drain(..n);
+        }
+    }
+
+    pub(crate) fn describe(&self) -> TlsInfo {
+        let version = match self.connection.protocol_version() {
+            Some(rustls::ProtocolVersion::TLSv1_2) => TlsVersion::Tls12,
+            _ => TlsVersion::Tls13,
+        };
+        let cipher = self.connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
+        let cipher = cipher.unwrap_or("unknown");
+        // The library writes TLS13_AES_…; the registry, and everyone's logs, TLS_AES_….
+        let mut info =
+            TlsInfo::new(version, cipher.strip_prefix("TLS13_").map_or(cipher.into(), |c| format!("TLS_{c}").into()));
+        info.client_certificate = match self.connection.peer_certificates() {
+            None | Some([]) => ClientCertificate::None,
+            Some(_) => ClientCertificate::Untrusted,
+        };
+        info
+    }
+
+    pub(crate) fn is_resumed(&self) -> bool {
+        self.connection.handshake_kind() == Some(HandshakeKind::Resumed)
+    }
+
+    fn receive(&mut self, wire: &mut [u8], plain: &mut [u8]) -> Result<Received, rustls::Error> {
+        let mut received = Received::default();
+        loop {
+            let UnbufferedStatus { discard, state } = self.connection.process_tls_records(&mut wire[received.used..]);
+            received.used += discard;
+            match state {
+                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                    while traffic.peek_len().is_some_and(|len| len.get() <= plain.len() - received.plain)
+                        && let Some(record) = traffic.next_record()
+                    {
+                        let record = record?;
+                        received.used += record.discard;
+                        plain[received.plain..][..record.payload.len()].copy_from_slice(record.payload);
+                        received.plain += record.payload.len();
+                    }
+                    if traffic.peek_len().is_some() {
+                        return Ok(received);
+                    }
+                }
+                Ok(ConnectionState::EncodeTlsData(mut data)) => encode(&mut data, &mut self.outgoing)?,
+                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
+                Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => {
+                    self.ended = true;
+                    return Ok(received);
+                }
+                // More input is needed.
+                Ok(_) => return Ok(received),
+                Err(error) => {
+                    // The alert that says why.
+                    while let Ok(ConnectionState::EncodeTlsData(mut data)) =
+                        self.connection.process_tls_records(&mut []).state
+                    {
+                        encode(&mut data, &mut self.outgoing)?;
+                    }
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Encrypts data, or close_notify where there are none.
+    fn put(&mut self, data: Option<&[u8]>) -> io::Result<()> {
+        loop {
+            match self.connection.process_tls_records(&mut []).state.map_err(io::Error::other)? {
+                ConnectionState::EncodeTlsData(mut data) => {
+                    encode(&mut data, &mut self.outgoing).map_err(io::Error::other)?;
+                }
+                ConnectionState::TransmitTlsData(data) => data.done(),
+                ConnectionState::PeerClosed => {}
+                ConnectionState::WriteTraffic(mut traffic) => {
+                    let start = self.outgoing.len();
+                    let mut space = self.outgoing.capacity() - start;
+                    loop {
+                        self.outgoing.resize(start + space, 0);
+                        let space_left = &mut self.outgoing[start..];
+                        let written = match data {
+                            Some(data) => traffic.encrypt(data, space_left),
+                            None => traffic.queue_close_notify(space_left),
+                        };
+                        match written {
+                            Ok(n) => {
+                                self.outgoing.truncate(start + n);
+                                return Ok(());
+                            }
+                            Err(EncryptError::InsufficientSize(error)) if error.required_size > space => {
+                                space = error.required_size;
+                            }
+                            Err(error) => {
+                                self.outgoing.truncate(start);
+                                return Err(io::Error::other(error));
+                            }
+                        }
+                    }
+                }
+                _ => return Err(io::ErrorKind::NotConnected.into()),
+            }
+        }
+    }
+}
+
+fn encode<D>(data: &mut EncodeTlsData<'_, D>, outgoing: &mut Vec<u8>) -> Result<(), rustls::Error> {
+    let start = outgoing.len();
+    // The first try says how long it is.
+    if let Err(EncodeError::InsufficientSize(error)) = data.encode(&mut []) {
+        outgoing.resize(start + error.required_size, 0);
+        data.encode(&mut outgoing[start..]).map_err(|error| rustls::Error::General(error.to_string()))?;
+    }
+    Ok(())
+}
+
+pub(crate) fn failure(error: &rustls::Error) -> TlsFailure {
+    match error {
+        rustls::Error::AlertReceived(alert) => TlsFailure::Alert(snake(&format!("{alert:?}")).into()),
+        other => refused(other),
+    }
+}
+
+fn refused(error: &rustls::Error) -> TlsFailure {
+    let words: String = error.to_string().chars().filter(|char| !char.is_control()).take(200).collect();
+    TlsFailure::Refused(words.into())
+}
+
+/// `UnknownCA` to `unknown_ca`, as alerts are named in RFC 8446 6.
+fn snake(name: &str) -> String {
+    let mut out = String::new();
+    let mut upper = true;
+    for char in name.chars() {
+        if char.is_ascii_uppercase() && !upper {
+            out.push('_');
+        }
+        upper = char.is_ascii_uppercase();
+        out.push(char.to_ascii_lowercase());
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn alerts_have_the_names_of_the_rfc() {
+        for (name, expected) in [
+            ("UnknownCA", "unknown_ca"),
+            ("BadCertificate", "bad_certificate"),
+            ("HandshakeFailure", "handshake_failure"),
+        ] {
+            assert_eq!(super::snake(name), expected);
+        }
+    }
+}
