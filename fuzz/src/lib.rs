@@ -1,0 +1,9 @@
+//! What the fuzz targets do. The core's test `seeds` includes these files too, and runs every seed on stable.
+
+pub mod command;
+
+/// What a target does with an input: it panics when something does not hold.
+pub type Body = fn(&[u8]);
+
+/// Every target, by the name of its folder in `fuzz/seeds`.
+pub const TARGETS: &[(&str, Body)] = &[("command", command::run)];
