@@ -80,7 +80,7 @@ impl Check {
         self.cr = false;
         let mut at = 0;
         while self.refused.is_none() {
-            match stop(octets.get(at..).unwrap_or_default(), false) {
+            match stop::<true, false>(octets.get(at..).unwrap_or_default()) {
                 Stop::Flaw(flaw, n) => {
                     at += n;
                     self.flaw(flaw, self.octets + at as u64);

@@ -27,6 +27,8 @@ pub struct TextLeniency {
 }
 
 impl TextLeniency {
+    const ALL: Self = Self { bare_cr: true, bare_lf: true, nul: true };
+
     pub(crate) const fn lets_pass(self, flaw: TextFlaw) -> bool {
         match flaw {
             TextFlaw::BareCr => self.bare_cr,
@@ -63,6 +65,7 @@ pub enum Scan<'i> {
 }
 
 /// Takes `n` octets off the front of `input`.
+#[inline]
 fn take<'i>(input: &mut &'i [u8], n: usize) -> &'i [u8] {
     let (taken, rest) = input.split_at_checked(n).unwrap_or((input, &[]));
     *input = rest;

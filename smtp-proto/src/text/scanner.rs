@@ -26,13 +26,15 @@ pub struct Scanner {
     octets: u64,
     refused: Option<(TextFlaw, u64)>,
     tolerated: bool,
+    /// No further flaw would change what is reported.
+    blind: bool,
 }
 
 impl Scanner {
     /// At the start of the text.
     #[must_use]
     pub const fn new(lenient: TextLeniency) -> Self {
-        Self { lenient, line_start: true, octets: 0, refused: None, tolerated: false }
+        Self { lenient, line_start: true, octets: 0, refused: None, tolerated: false, blind: false }
     }
 
     /// The first flaw that is not let pass, and the octets of the wire before it. What comes before the flaw has been
@@ -49,41 +51,56 @@ impl Scanner {
     }
 
     /// Takes the next piece off the front of `input`.
+    #[inline]
     pub fn next<'i>(&mut self, input: &mut &'i [u8]) -> Scan<'i> {
+        let mut text = *input;
         if self.line_start {
-            match **input {
+            text = match *text {
                 // RFC 5321 4.1.1.4: the end.
-                [b'.', b'\r', b'\n', ..] => {
-                    self.take(input, 3);
+                [b'.', b'\r', b'\n', ref rest @ ..] => {
+                    *input = rest;
+                    self.octets += 3;
                     return Scan::End;
                 }
                 [] | [b'.'] | [b'.', b'\r'] => return Scan::Need,
                 // RFC 5321 4.5.2: a leading dot goes, when other octets follow on the line.
-                [b'.', ..] => {
-                    self.take(input, 1);
+                [b'.', ref rest @ ..] => {
+                    self.octets += 1;
+                    rest
                 }
-                _ => {}
-            }
-            self.line_start = false;
+                _ => text,
+            };
         }
+        let stop = if self.blind { stop::<false, true>(text) } else { stop::<true, true>(text) };
+        *input = text;
+        if let Stop::Dot(n) = stop {
+            self.line_start = true;
+            return Scan::Chunk(self.take(input, n));
+        }
+        self.line_start = false;
+        self.stopped(stop, input)
+    }
+
+    /// What to do with a stop that is not a dot.
+    fn stopped<'i>(&mut self, mut found: Stop, input: &mut &'i [u8]) -> Scan<'i> {
         let mut at = 0;
         loop {
-            match stop(input.get(at..).unwrap_or_default(), true) {
+            match found {
                 Stop::Dot(n) => {
                     self.line_start = true;
                     return Scan::Chunk(self.take(input, at + n));
                 }
                 Stop::Flaw(flaw, n) => {
                     at += n;
-                    if self.refused.is_none() {
-                        if self.lenient.lets_pass(flaw) {
-                            self.tolerated = true;
-                        } else if at > 0 {
-                            // What comes before is told apart, so that it is told whatever the reads.
-                            return Scan::Chunk(self.take(input, at));
-                        } else {
-                            self.refused = Some((flaw, self.octets));
-                        }
+                    if self.lenient.lets_pass(flaw) {
+                        self.tolerated = true;
+                        self.blind = self.lenient == TextLeniency::ALL;
+                    } else if at > 0 {
+                        // What comes before is told apart, so that it is told whatever the reads.
+                        return Scan::Chunk(self.take(input, at));
+                    } else {
+                        self.refused = Some((flaw, self.octets));
+                        self.blind = true;
                     }
                     at += 1;
                 }
@@ -96,9 +113,12 @@ impl Scanner {
                     return if input.is_empty() { Scan::Need } else { Scan::Chunk(self.take(input, input.len())) };
                 }
             }
+            let rest = input.get(at..).unwrap_or_default();
+            found = if self.blind { stop::<false, true>(rest) } else { stop::<true, true>(rest) };
         }
     }
 
+    #[inline]
     fn take<'i>(&mut self, input: &mut &'i [u8], n: usize) -> &'i [u8] {
         self.octets += n as u64;
         take(input, n)

@@ -91,7 +91,8 @@ impl Writer {
             self.take(text, 1);
             return Ok(Some(b".."));
         }
-        let n = match stop(text, self.stuffed) {
+        let stop = if self.stuffed { stop::<true, true>(text) } else { stop::<true, false>(text) };
+        let n = match stop {
             Stop::End(_) if text.is_empty() => return Ok(None),
             Stop::LastCr(0) => {
                 self.take(text, 1);
