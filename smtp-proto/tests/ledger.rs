@@ -185,6 +185,7 @@ proptest! {
 #[test]
 fn beyond_the_bounds_the_sample_is_fair_and_the_heavy_are_found() {
     let mut parts = vec![Ledger::with_bounds(Scope::All, bounds(1024, 64, 1024, 10)); 3];
+    let mut whole = Ledger::default();
     let mut lost = 0;
     for number in 0..60_000_u32 {
         // Twenty heavy senders make up half of the mail; a quarter of the senders, and of the mail, is plaintext.
@@ -197,6 +198,7 @@ fn beyond_the_bounds_the_sample_is_fair_and_the_heavy_are_found() {
         record.hop = if sender / 2 % 4 == 0 { Hop::NotTried } else { hops()[0] };
         lost += u64::from(record.hop == Hop::NotTried);
         parts[number as usize % 3].add(&record);
+        whole.add(&record);
     }
     let ledger = merged(&[&parts[2], &parts[0], &parts[1]]);
     let loss = ledger.loss(Direction::Inbound, Require::Tls, 20).wanted;
@@ -210,6 +212,12 @@ fn beyond_the_bounds_the_sample_is_fair_and_the_heavy_are_found() {
     near(loss.senders.total, 30_010);
     near(loss.senders.lost, 7_503);
     near(loss.hosts.total, 30_010);
+    // The interval is about that of all senders, of which it has seen a thirtieth.
+    let exact = whole.loss(Direction::Inbound, Require::Tls, 0).wanted.interval.expect("counted");
+    let interval = loss.interval.expect("counted");
+    let width = exact.high - exact.low;
+    assert!((interval.low - exact.low).abs() < width / 10.0, "{interval:?} for {exact:?}");
+    assert!((interval.high - exact.high).abs() < width / 10.0, "{interval:?} for {exact:?}");
     // Those with more than a 65th of the messages of the rest cannot be missed.
     let heavy: BTreeSet<&str> = loss.heaviest.iter().take(6).map(|heavy| heavy.sender.as_str()).collect();
     let names = [0, 1, 8, 9, 16, 17].map(|sender| format!("sender-{sender}.example"));

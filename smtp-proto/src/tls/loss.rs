@@ -6,6 +6,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
+use super::interval::Spread;
 use super::ledger::{Book, Ledger};
 use super::record::{Direction, Hop, Wanted};
 use super::senders::{Cells, Counts};
@@ -118,7 +119,9 @@ pub struct Share {
     pub silenced: u64,
     /// Hosts of which at least one message would be lost, of all hosts.
     pub hosts: Tally,
-    /// The 95 % interval of the share of messages. `None` where nothing was counted.
+    /// The 95 % interval of the share of messages, as far as these senders are a fair sample of those to come. Messages
+    /// of one sender stand or fall together, so the number of senders counts, not that of messages. Where nothing is
+    /// lost its upper bound is 3/n. `None` where nothing was counted.
     pub interval: Option<Interval>,
     /// Messages in `total` from senders that were seen only once: about the chance that the next message comes from a
     /// sender never seen (Good, 1953), of which the sample knows nothing.
@@ -250,6 +253,8 @@ fn share(book: &Book, direction: Direction, require: Require, heaviest: usize) -
     let Sums { lost, total, untold } = Sums::of(&book.cells, direction, require);
     let (mut losing, mut told, mut silenced, mut once) = (0_u64, 0_u64, 0_u64, 0_u64);
     let mut top = Top::new(heaviest);
+    let mut spread = Spread::default();
+    let scale = book.senders.scale();
     for sender in book.senders.kept.values() {
         let sums = Sums::of(&sender.cells, direction, require);
         told += u64::from(sums.total.messages > 0);
@@ -257,6 +262,9 @@ fn share(book: &Book, direction: Direction, require: Require, heaviest: usize) -
         losing += u64::from(sums.lost.messages > 0);
         silenced += u64::from(sums.lost.messages > 0 && sums.lost.messages == sums.total.messages);
         top.add(&sender.name, sums.lost.messages, sums.total.messages, 0);
+        // Those heavier than any that could have been lost sight of stand for themselves alone.
+        let alone = sums.total.messages > book.senders.rest.error;
+        spread.add(sums.lost.messages, sums.total.messages, if alone { 1.0 } else { scale });
     }
     let mut rest: BTreeMap<u64, (&Box<str>, u64, u64)> = BTreeMap::new();
     for ((hash, hop), (name, messages)) in &book.senders.rest.heavy {
@@ -268,8 +276,8 @@ fn share(book: &Book, direction: Direction, require: Require, heaviest: usize) -
     }
     for (name, lost, total) in rest.values() {
         top.add(name, *lost, *total, book.senders.rest.error);
+        spread.add(*lost, *total + book.senders.rest.error, 1.0);
     }
-    let scale = book.senders.scale();
     let hosts_losing = book.hosts.kept.values().filter(|marks| **marks & require.bit() != 0).count() as u64;
     Share {
         lost,
@@ -282,7 +290,7 @@ fn share(book: &Book, direction: Direction, require: Require, heaviest: usize) -
             total: scaled(book.hosts.kept.len() as u64, book.hosts.scale()),
             exact: book.hosts.is_exact(),
         },
-        interval: None,
+        interval: spread.interval(lost.messages, total.messages),
         seen_once: scaled(once, scale).min(total.messages),
         heaviest: top.0,
     }

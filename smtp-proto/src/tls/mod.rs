@@ -1,5 +1,6 @@
 //! What the core knows of TLS: the policy, what came of it, and what would have. No TLS library.
 
+mod interval;
 mod ledger;
 mod loss;
 mod policy;
