@@ -281,6 +281,11 @@ impl<H: Handler> Connection<H> {
                 Event::Connect(ticket) => (ticket, self.handler.connect(&peer)),
                 Event::Hello(host, ticket) => (ticket, self.handler.hello(&peer, &host)),
                 Event::StartTls(ticket) => (ticket, self.handler.start_tls(&peer)),
+                Event::Auth(question, ticket) => {
+                    let answer = self.handler.authenticate(&peer, question);
+                    self.session.authenticate(ticket, answer);
+                    continue;
+                }
                 Event::Mail(mail, ticket) => (ticket, self.handler.mail(&peer, &mail)),
                 Event::Rcpt(rcpt, ticket) => (ticket, self.handler.rcpt(&peer, &rcpt)),
                 Event::Data(ticket) => (ticket, self.handler.data(&peer)),

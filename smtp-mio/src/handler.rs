@@ -6,6 +6,7 @@ use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use mio::Waker;
+use smtp_proto::auth::server::{Answer as AuthAnswer, Question as AuthQuestion};
 use smtp_proto::server::{Fault, MessageEnd, Reason, Session, Verdict};
 use smtp_proto::syntax::{Enhanced, Host, Mail, Rcpt, Reply};
 
@@ -26,6 +27,10 @@ pub trait Handler: Send + 'static {
     fn start_tls(&mut self, _peer: &Peer<'_>) -> Answer<'_> {
         Verdict::Accept.into()
     }
+    /// AUTH: what the mechanism asks. By default nobody is known here.
+    fn authenticate(&mut self, _peer: &Peer<'_>, _question: AuthQuestion) -> AuthAnswer {
+        AuthAnswer::Reject
+    }
     /// MAIL.
     fn mail(&mut self, _peer: &Peer<'_>, _mail: &Mail<'_>) -> Answer<'_> {
         Verdict::Accept.into()
@@ -34,13 +39,14 @@ pub trait Handler: Send + 'static {
     fn rcpt(&mut self, _peer: &Peer<'_>, _rcpt: &Rcpt<'_>) -> Answer<'_> {
         Verdict::Accept.into()
     }
-    /// DATA.
+    /// DATA, or the first BDAT.
     fn data(&mut self, _peer: &Peer<'_>) -> Answer<'_> {
         Verdict::Accept.into()
     }
     /// A piece of text.
     fn chunk(&mut self, _text: &[u8]) {}
-    /// The text is complete; accepting it takes over the responsibility (RFC 5321 6.1).
+    /// The text is complete; accepting it takes over the responsibility (RFC 5321 6.1). In LMTP it is
+    /// asked for each recipient.
     fn message(&mut self, _peer: &Peer<'_>, _end: MessageEnd) -> Answer<'_>;
     /// The transaction is gone: forget envelope and text.
     fn reset(&mut self, _peer: &Peer<'_>) {}

@@ -6,26 +6,44 @@ use core::net::IpAddr;
 
 use crate::tls::TlsInfo;
 
-/// The `with` word of a Received field (RFC 5321 4.4, RFC 3848, RFC 6531 4.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Protocol {
-    /// HELO.
-    Smtp,
-    /// EHLO.
-    Esmtp,
-    /// EHLO inside TLS.
-    Esmtps,
+/// How a message came: what the `with` word of a Received field says (RFC 5321 4.4, RFC 3848, RFC 6531 4.3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a letter of the word")]
+pub struct Protocol {
+    /// LHLO (RFC 2033).
+    pub lmtp: bool,
+    /// EHLO rather than HELO.
+    pub extended: bool,
+    /// The transaction asked for SMTPUTF8 (RFC 6531).
+    pub utf8: bool,
+    /// Inside TLS.
+    pub tls: bool,
+    /// After AUTH.
+    pub authenticated: bool,
 }
 
 impl Protocol {
-    /// The word itself.
+    /// The word itself, as IANA has registered it. Without EHLO there is but one.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Smtp => "SMTP",
-            Self::Esmtp => "ESMTP",
-            Self::Esmtps => "ESMTPS",
+        match (self.lmtp, self.utf8, self.tls, self.authenticated) {
+            _ if !self.lmtp && !self.extended => "SMTP",
+            (false, false, false, false) => "ESMTP",
+            (false, false, false, true) => "ESMTPA",
+            (false, false, true, false) => "ESMTPS",
+            (false, false, true, true) => "ESMTPSA",
+            (false, true, false, false) => "UTF8SMTP",
+            (false, true, false, true) => "UTF8SMTPA",
+            (false, true, true, false) => "UTF8SMTPS",
+            (false, true, true, true) => "UTF8SMTPSA",
+            (true, false, false, false) => "LMTP",
+            (true, false, false, true) => "LMTPA",
+            (true, false, true, false) => "LMTPS",
+            (true, false, true, true) => "LMTPSA",
+            (true, true, false, false) => "UTF8LMTP",
+            (true, true, false, true) => "UTF8LMTPA",
+            (true, true, true, false) => "UTF8LMTPS",
+            (true, true, true, true) => "UTF8LMTPSA",
         }
     }
 }
@@ -35,8 +53,11 @@ impl Protocol {
 ///
 /// ```text
 /// Received: from client.example ([192.0.2.1])
-///  by mx.example.net with ESMTPS (TLS1.3 TLS_AES_128_GCM_SHA256)
-///  id 1a2b3c for <user@example.net>; Mon, 23 Nov 2026 12:00:00 +0000
+///  by mx.example.net with ESMTPS (TLS1.3)
+///  id 1a2b3c
+///  for <user@example.net>
+///  tls TLS_AES_128_GCM_SHA256;
+///  Mon, 23 Nov 2026 12:00:00 +0000
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Received<'a> {
@@ -80,8 +101,6 @@ impl Received<'_> {
         if let Some(tls) = self.tls {
             out.raw(b" (");
             out.raw(tls.version.as_str().as_bytes());
-            out.raw(b" ");
-            out.word(&tls.cipher);
             out.raw(b")");
         }
         out.raw(b"\r\n id ");
@@ -90,6 +109,11 @@ impl Received<'_> {
             out.raw(b"\r\n for <");
             out.path(recipient);
             out.raw(b">");
+        }
+        // RFC 8314 4.3: the cipher suite has a clause of its own.
+        if let Some(tls) = self.tls {
+            out.raw(b"\r\n tls ");
+            out.word(&tls.cipher);
         }
         out.raw(b";\r\n ");
         out.write_str(self.date)?;
@@ -151,7 +175,7 @@ mod tests {
             hello: Some("evil\r\nX: y (c) ; z\u{e9}"),
             peer: Some([192, 0, 2, 1].into()),
             by: "mx.example.net",
-            protocol: Protocol::Esmtps,
+            protocol: Protocol { extended: true, tls: true, ..Protocol::default() },
             tls: Some(&tls),
             id: "1a2b",
             recipient: Some("user@example.net"),
@@ -160,8 +184,28 @@ mod tests {
         .write(&mut out);
         assert_eq!(
             String::from_utf8(out).expect("ASCII"),
-            "Received: from evil??X:?y??c????z?? ([192.0.2.1])\r\n by mx.example.net with ESMTPS \
-             (TLS1.3 TLS_AES_128_GCM_SHA256)\r\n id 1a2b\r\n for <user@example.net>;\r\n Mon, 23 Nov 2026 12:00:00 +0000\r\n"
+            "Received: from evil??X:?y??c????z?? ([192.0.2.1])\r\n by mx.example.net with ESMTPS (TLS1.3)\r\n id 1a2b\r\n \
+             for <user@example.net>\r\n tls TLS_AES_128_GCM_SHA256;\r\n Mon, 23 Nov 2026 12:00:00 +0000\r\n"
         );
+    }
+    /// RFC 3848, RFC 6531 4.3: E or UTF8 in front, S and A behind.
+    #[test]
+    fn the_word_is_put_together_from_what_was_used() {
+        for bits in 0..32_u8 {
+            let on = |bit: u8| bits & 1 << bit != 0;
+            let (lmtp, extended, utf8, tls, authenticated) = (on(0), on(1), on(2), on(3), on(4));
+            let word = if !lmtp && !extended {
+                String::from("SMTP")
+            } else {
+                let front = match (utf8, lmtp) {
+                    (true, true) => "UTF8LMTP",
+                    (true, false) => "UTF8SMTP",
+                    (false, true) => "LMTP",
+                    (false, false) => "ESMTP",
+                };
+                alloc::format!("{front}{}{}", if tls { "S" } else { "" }, if authenticated { "A" } else { "" })
+            };
+            assert_eq!(Protocol { lmtp, extended, utf8, tls, authenticated }.as_str(), word);
+        }
     }
 }

@@ -5,9 +5,12 @@
 //! ```text
 //! # comment                      config: tls=require max=70000 …   (before the first line of dialogue)
 //! C: EHLO client.example         what the client sends, CRLF added      C= raw, with \r \n \0 \t \\ \xNN; none added
-//! S: 250 mx.example.net          a reply line, complete
+//! C! EHLO client.example\r\n     the same raw, and already there when the connection is made
+//! S: 250 mx.example.net          a reply line, complete. Of a reply of many lines only the first is shown, unless the
+//!                                file has a line such as `S: 250-…`: then all are
 //! E: Message 12                  an event (if a file has any E line, it has them all; chunks are joined)
 //! V: RCPT 550 5.1.1 Unknown      the verdict on the next RCPT (default: accept);  V: MAIL ok Some words
+//! V: AUTH accept                 the answer to the next question of AUTH; also reject, temporary, as NAME, scram PASSWORD
 //! ! tls | ! tls-failed | ! timeout | ! eof | ! shutdown
 //! ```
 

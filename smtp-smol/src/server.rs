@@ -13,6 +13,7 @@ use rustls::ServerConfig;
 use smol::channel::{Receiver, Sender};
 use smol::future::{FutureExt as _, or, yield_now};
 use smol::{Async, Executor, Timer};
+use smtp_proto::auth::server::{Answer, Question};
 use smtp_proto::server::{Config, Event, Fault, MessageEnd, Reason, Session, State, Verdict};
 use smtp_proto::syntax::{Host, Mail, Rcpt};
 use smtp_proto::tls::TlsFailure;
@@ -42,6 +43,10 @@ pub trait Handler: Send + 'static {
     fn hello(&mut self, _peer: &Peer<'_>, _host: &Host<'_>) -> impl Future<Output = Verdict<'_>> + Send {
         async { Verdict::Accept }
     }
+    /// AUTH: what the mechanism asks. By default nobody is known here.
+    fn authenticate(&mut self, _peer: &Peer<'_>, _question: Question) -> impl Future<Output = Answer> + Send {
+        async { Answer::Reject }
+    }
     /// MAIL.
     fn mail(&mut self, _peer: &Peer<'_>, _mail: &Mail<'_>) -> impl Future<Output = Verdict<'_>> + Send {
         async { Verdict::Accept }
@@ -50,7 +55,7 @@ pub trait Handler: Send + 'static {
     fn rcpt(&mut self, _peer: &Peer<'_>, _rcpt: &Rcpt<'_>) -> impl Future<Output = Verdict<'_>> + Send {
         async { Verdict::Accept }
     }
-    /// DATA.
+    /// DATA, or the first BDAT.
     fn data(&mut self, _peer: &Peer<'_>) -> impl Future<Output = Verdict<'_>> + Send {
         async { Verdict::Accept }
     }
@@ -58,7 +63,8 @@ pub trait Handler: Send + 'static {
     fn chunk(&mut self, _text: &[u8]) -> impl Future<Output = ()> + Send {
         async {}
     }
-    /// The text is complete; accepting it takes over the responsibility (RFC 5321 6.1).
+    /// The text is complete; accepting it takes over the responsibility (RFC 5321 6.1). In LMTP it is
+    /// asked for each recipient.
     fn message(&mut self, peer: &Peer<'_>, end: MessageEnd) -> impl Future<Output = Verdict<'_>> + Send;
     /// The transaction is gone: forget envelope and text.
     fn reset(&mut self, _peer: &Peer<'_>) {}
@@ -492,6 +498,11 @@ impl<H: Handler> Connection<'_, H> {
                 Event::Connect(ticket) => (ticket, self.handler.connect(&peer).await),
                 Event::Hello(host, ticket) => (ticket, self.handler.hello(&peer, &host).await),
                 Event::StartTls(ticket) => (ticket, Verdict::Accept),
+                Event::Auth(question, ticket) => {
+                    let answer = self.handler.authenticate(&peer, question).await;
+                    self.session.authenticate(ticket, answer);
+                    continue;
+                }
                 Event::Mail(mail, ticket) => (ticket, self.handler.mail(&peer, &mail).await),
                 Event::Rcpt(rcpt, ticket) => (ticket, self.handler.rcpt(&peer, &rcpt).await),
                 Event::Data(ticket) => (ticket, self.handler.data(&peer).await),

@@ -2,27 +2,35 @@
 
 use alloc::sync::Arc;
 
-use super::{Event, Fault, FaultKind, Move, Pending, Reason, Session, State, Ticket, replies};
+use super::auth::Authentication;
+use super::ehlo::Audience;
+use super::intake::Intake;
+use super::replies::{self, Fixed};
+use super::{End, Event, Fault, FaultKind, Move, Pending, Role, Session, State, Ticket};
 use crate::Step;
-use crate::syntax::Reply;
-use crate::text::Scanner;
+use crate::syntax::{Reply, SyntaxError};
 
 impl Session {
     pub(super) fn accept(&mut self, pending: Pending, words: Option<&str>) {
         match pending {
             Pending::Connect => {
                 self.go(Move::Greet);
-                replies::greeting(&mut self.output, &self.config.hostname, words);
+                let lmtp = self.config.role == Role::Lmtp;
+                replies::greeting(&mut self.output, &self.config.hostname, lmtp, words);
             }
             Pending::Hello { extended } => {
                 // RFC 5321 4.1.4: EHLO clears what was begun.
-                self.due.reset = self.in_transaction();
+                if self.in_transaction() {
+                    self.due.reset();
+                }
                 self.go(Move::Hello);
-                self.recipients = 0;
-                self.extended = extended;
-                core::mem::swap(&mut self.hello, &mut self.candidate);
+                self.forget_transaction();
+                self.flags.extended = extended;
+                self.names.drain(..self.hello);
+                self.hello = self.names.len();
                 if extended {
-                    replies::ehlo(&mut self.output, &self.config, self.tls.is_none(), words);
+                    let audience = self.audience();
+                    self.config.write_ehlo(&mut self.output, audience, words);
                 } else {
                     replies::helo(&mut self.output, &self.config.hostname, words);
                 }
@@ -32,8 +40,12 @@ impl Session {
                 self.reply_in(words, &replies::READY_FOR_TLS);
                 self.progress += 1;
             }
-            Pending::Mail => {
+            Pending::Mail { utf8, binary } => {
                 self.go(Move::Mail);
+                self.flags.utf8 = utf8;
+                self.flags.binary = binary;
+                self.recipients = 0;
+                self.transactions += 1;
                 self.reply_in(words, &replies::SENDER_OK);
             }
             Pending::Rcpt => {
@@ -44,35 +56,88 @@ impl Session {
             }
             Pending::Data => {
                 self.go(Move::Data);
-                self.text = Scanner::new(self.config.text);
-                self.text_octets = 0;
-                self.text_drip = 0;
-                self.text_base = self.offset;
+                self.text = Intake::lines(self.config.text, self.offset);
                 self.reply_in(words, &replies::SEND_TEXT);
                 self.progress += 1;
             }
+            Pending::Bdat => self.go(Move::Bdat),
+            // Has tickets of its own kind, and does not come here.
+            Pending::Auth => self.misused(),
             Pending::Message => {
-                self.go(Move::Delivered);
                 self.reply_in(words, &replies::MESSAGE_OK);
+                self.delivered();
             }
         }
     }
 
-    pub(super) fn refuse(&mut self, pending: Pending, reply: Reply<'_>) {
-        let reply = if matches!(reply.code(), 400..=599) { reply } else { replies::LOCAL_ERROR };
-        self.reply(&reply);
-        if pending == Pending::Message {
-            self.go(Move::Delivered);
+    pub(super) fn refuse(&mut self, pending: Pending, reply: &Reply<'_>) {
+        const LOCAL_ERROR: Reply<'static> = Reply::fixed(451, (4, 3, 0), "Local error; try again later");
+        let reply = if matches!(reply.code(), 400..=599) { reply } else { &LOCAL_ERROR };
+        let last = pending == Pending::Connect || reply.code() == 421;
+        if pending == Pending::Bdat && !last {
+            self.refuse_first_chunk(reply);
+            return;
         }
-        if pending == Pending::Connect || reply.code() == 421 {
-            self.close(Reason::Refused);
+        replies::write(reply, &mut self.output, self.config.has_enhanced_codes());
+        match pending {
+            Pending::Hello { .. } => self.names.truncate(self.hello),
+            Pending::Data => self.flags.data_refused = true,
+            Pending::Message => self.delivered(),
+            _ => {}
+        }
+        if last {
+            self.close(End::Refused);
         }
     }
+
+    /// The message was accepted or refused: for all, or in LMTP for one more of its recipients (RFC 2033 4.2).
+    fn delivered(&mut self) {
+        self.answered += 1;
+        if self.config.role != Role::Lmtp || self.answered >= self.recipients {
+            self.go(Move::Delivered);
+            self.forget_transaction();
+        }
+    }
+
+    /// The envelope is gone.
+    pub(super) fn forget_transaction(&mut self) {
+        self.recipients = 0;
+        self.flags.utf8 = false;
+        self.flags.binary = false;
+    }
+
+    /// The client is a new one, or the same behind TLS: what was learnt of it is forgotten (RFC 3207 4.2). What
+    /// restricts it stays.
+    pub(super) fn begin_anew(&mut self) {
+        self.names.clear();
+        self.hello = 0;
+        self.forget_transaction();
+        if let Some(rare) = &mut self.rare {
+            rare.authentication = Authentication::default();
+        }
+        self.flags.extended = false;
+        self.flags.trusted = false;
+        self.flags.data_refused = false;
+        self.flags.must_wait = false;
+        self.flags.pipelining_reported = false;
+    }
+
+    pub(super) fn audience(&self) -> Audience {
+        Audience { tls: self.tls.is_some(), trusted: self.flags.trusted, mechanisms: self.mechanisms() }
+    }
+
+    // ---- the small things
 
     pub(super) fn ticket(&mut self, pending: Pending) -> Ticket {
         self.pending = Some(pending);
         self.serial += 1;
         Ticket { config: self.config_id(), session: self.id, serial: self.serial }
+    }
+
+    /// Which command a ticket stands for, if it is the one that is out.
+    pub(super) fn redeem(&mut self, ticket: &Ticket) -> Option<Pending> {
+        let ours = ticket.config == self.config_id() && ticket.session == self.id && ticket.serial == self.serial;
+        self.pending.take_if(|_| ours)
     }
 
     /// The address of the shared configuration: unique among those in use, as this session keeps it alive.
@@ -88,28 +153,70 @@ impl Session {
         }
     }
 
-    pub(super) fn reply(&mut self, reply: &Reply<'_>) {
-        reply.write(&mut self.output);
+    pub(super) fn reply(&mut self, reply: &Fixed) {
+        reply.write(&mut self.output, self.config.has_enhanced_codes());
     }
 
-    pub(super) fn reply_in(&mut self, words: Option<&str>, usual: &Reply<'_>) {
+    pub(super) fn reply_in(&mut self, words: Option<&str>, usual: &Fixed) {
         match words {
-            None => usual.write(&mut self.output),
-            Some(words) => replies::in_words(&mut self.output, usual, words),
+            None => self.reply(usual),
+            Some(words) => usual.write_in(words, &mut self.output, self.config.has_enhanced_codes()),
         }
     }
 
-    pub(super) fn fault(&mut self, kind: FaultKind, offset: u64, reply: Option<&Reply<'_>>) {
+    /// What is written from here on is not to be seen yet.
+    pub(super) fn replies_held(&mut self) {
+        self.visible = self.visible.min(self.output.len());
+    }
+
+    pub(super) fn replies_shown(&mut self) {
+        self.visible = usize::MAX;
+    }
+
+    /// What was not to be seen yet never will be.
+    pub(super) fn replies_withdrawn(&mut self) {
+        self.output.truncate(self.visible);
+        self.visible = usize::MAX;
+    }
+
+    /// The last reply of a session, in place of one that was held back.
+    pub(super) fn last_words(&mut self, reply: &Fixed) {
+        self.replies_withdrawn();
+        self.reply(reply);
+    }
+
+    /// A fault that counts.
+    pub(super) fn fault(&mut self, kind: FaultKind, offset: u64, reply: Option<&Fixed>) {
         if let Some(reply) = reply {
             self.reply(reply);
         }
-        self.due.fault = Some(Fault { kind, offset, code: reply.map_or(0, Reply::code) });
-        self.faults += 1;
-        if self.faults > self.config.limits.faults && self.state.after(Move::End).is_some() {
-            self.reply(&replies::TOO_MANY_FAULTS);
-            self.due.too_many = Some(Fault { kind: FaultKind::TooManyFaults, offset, code: 421 });
-            self.close(Reason::Fault(FaultKind::TooManyFaults));
+        self.count_fault(Fault { kind, offset, code: reply.map_or(0, Fixed::code) });
+    }
+
+    /// A line that is no command, answered in the grammar's words.
+    pub(super) fn syntax_fault(&mut self, error: &SyntaxError, kind: FaultKind, offset: u64) {
+        let code = error.code();
+        if let Ok(reply) = Reply::new(code, Some(error.enhanced()), error.text()) {
+            replies::write(&reply, &mut self.output, self.config.has_enhanced_codes());
         }
+        self.count_fault(Fault { kind, offset, code });
+    }
+
+    fn count_fault(&mut self, fault: Fault) {
+        self.due.fault(fault);
+        self.faults += 1;
+        if self.faults > self.config.limits.faults && self.state != State::Closed {
+            self.last_words(&replies::TOO_MANY_FAULTS);
+            let code = replies::TOO_MANY_FAULTS.code();
+            self.due.fault(Fault { kind: FaultKind::TooManyFaults, offset: fault.offset, code });
+            self.close(End::Fault(FaultKind::TooManyFaults));
+        }
+    }
+
+    /// A refusal that is told, and does not count as a fault: honest clients learn a rule this way.
+    pub(super) fn refuse_rule(&mut self, kind: FaultKind, offset: u64, reply: &Fixed) {
+        self.reply(reply);
+        self.due.fault(Fault { kind, offset, code: reply.code() });
     }
 
     /// A fault that ends the session.
@@ -118,41 +225,36 @@ impl Session {
         input: &mut &'i [u8],
         kind: FaultKind,
         offset: u64,
-        reply: &Reply<'_>,
+        reply: &Fixed,
     ) -> Option<Step<Event<'i>>> {
+        self.due.fault(Fault { kind, offset, code: reply.code() });
+        self.end(input, End::Fault(kind), reply)
+    }
+
+    pub(super) fn end<'i>(&mut self, input: &mut &'i [u8], end: End, reply: &Fixed) -> Option<Step<Event<'i>>> {
         *input = &[];
-        self.reply(reply);
-        self.due.fault = Some(Fault { kind, offset, code: reply.code() });
-        self.close(Reason::Fault(kind));
+        self.last_words(reply);
+        self.close(end);
         None
     }
 
-    pub(super) fn end<'i>(
-        &mut self,
-        input: &mut &'i [u8],
-        reason: Reason,
-        reply: &Reply<'_>,
-    ) -> Option<Step<Event<'i>>> {
-        *input = &[];
-        self.reply(reply);
-        self.close(reason);
-        None
-    }
-
-    pub(super) fn close(&mut self, reason: Reason) {
+    pub(super) fn close(&mut self, end: End) {
         if self.state == State::Closed {
             return;
         }
+        self.replies_withdrawn();
+        self.flags.discarding = false;
         self.go(Move::End);
         self.pending = None;
-        self.due.closed = Some(reason);
+        self.due.end(end);
     }
 
     pub(super) fn misused(&mut self) {
         if self.state != State::Closed {
-            self.reply(&replies::LOCAL_ERROR_CLOSING);
-            self.due.fault = Some(Fault { kind: FaultKind::ForeignTicket, offset: self.offset, code: 421 });
-            self.close(Reason::Fault(FaultKind::ForeignTicket));
+            self.last_words(&replies::LOCAL_ERROR_CLOSING);
+            let code = replies::LOCAL_ERROR_CLOSING.code();
+            self.due.fault(Fault { kind: FaultKind::ForeignTicket, offset: self.offset, code });
+            self.close(End::Fault(FaultKind::ForeignTicket));
         }
     }
 }

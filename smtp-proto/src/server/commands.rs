@@ -1,8 +1,9 @@
 //! What each command does before the application is asked.
 
-use super::{Event, Fault, FaultKind, Move, Pending, Reason, Session, State, replies};
+use super::replies::{self, Fixed};
+use super::{End, Event, FaultKind, Move, Pending, Role, Session, State};
 use crate::Step;
-use crate::syntax::{Command, KeywordSet, Mail, Params, Rcpt, Reply, Verb};
+use crate::syntax::{Command, ForwardPath, Host, KeywordSet, Mail, Params, Rcpt, ReversePath, Verb};
 use crate::tls::Policy;
 
 impl Session {
@@ -13,61 +14,91 @@ impl Session {
         input: &mut &'i [u8],
     ) -> Option<Step<Event<'i>>> {
         let verb = command.verb();
-        if self.tls_required(Some(verb)) {
-            self.fault(FaultKind::TlsRequired, start, Some(&replies::TLS_REQUIRED));
-            return None;
-        }
-        let by = match command {
-            Command::Ehlo(_) | Command::Helo(_) => Move::Hello,
-            Command::Mail(_) => Move::Mail,
-            Command::Rcpt(_) => Move::Rcpt,
-            Command::Data => Move::Data,
-            Command::Rset => Move::Rset,
-            Command::Noop(_) | Command::Vrfy(_) | Command::Help(_) => Move::Noop,
-            Command::Quit => Move::End,
-            Command::StartTls if self.tls.is_some() => {
-                self.fault(FaultKind::OutOfOrder, start, Some(&replies::TLS_ALREADY));
-                return None;
-            }
-            Command::StartTls if self.config.tls.offers() => Move::StartTls,
-            // RFC 5321 4.2.4: recognised, and not implemented.
-            _ => {
-                self.fault(FaultKind::OutOfOrder, start, Some(&replies::NOT_IMPLEMENTED));
-                return None;
-            }
+        // RFC 2920 3.1: these end a group; and whoever was not offered PIPELINING waits for each reply.
+        self.flags.must_wait = ends_group(verb) || !(self.flags.extended && self.config.has_pipelining());
+        let (refusal, kind) = match self.admit(verb) {
+            Ok(()) => return self.carry_out(command, start, input),
+            Err(refusal) => refusal,
         };
-        // STARTTLS is known only to those who read the EHLO reply (RFC 3207 4).
-        if self.state.after(by).is_none() || (by == Move::StartTls && !self.extended) {
-            let reply = self.out_of_order(by);
-            self.fault(FaultKind::OutOfOrder, start, Some(reply));
-            return None;
+        if let Command::Bdat { size, .. } = command {
+            // RFC 3030 2: its octets are not commands, whatever becomes of it.
+            return self.refuse_chunk(size, kind, start, refusal, false, input);
         }
-        match command {
-            Command::Ehlo(host) | Command::Helo(host) => {
-                self.candidate.clear();
-                self.candidate.push_str(host.as_str());
-                let pending = Pending::Hello { extended: verb == Verb::Ehlo };
-                Some(Step::Event(Event::Hello(host, self.ticket(pending))))
+        self.flags.data_refused = verb == Verb::Data;
+        self.fault(kind, start, Some(refusal));
+        None
+    }
+
+    /// Whether a command may come now, and if not, what it is answered.
+    fn admit(&self, verb: Verb) -> Result<(), (&'static Fixed, FaultKind)> {
+        if self.tls_required(Some(verb)) {
+            return Err((self.tls_refusal(), FaultKind::TlsRequired));
+        }
+        let lmtp = self.config.role == Role::Lmtp;
+        let order = |reply| Err((reply, FaultKind::OutOfOrder));
+        let by = match verb {
+            // RFC 2033 4.1: LHLO in their place, and only there.
+            Verb::Ehlo | Verb::Helo if lmtp => return order(&replies::LHLO_HERE),
+            Verb::Lhlo if !lmtp => return order(&replies::NO_LHLO_HERE),
+            Verb::Ehlo | Verb::Helo | Verb::Lhlo => Move::Hello,
+            Verb::Mail => Move::Mail,
+            Verb::Rcpt => Move::Rcpt,
+            Verb::Data => Move::Data,
+            Verb::Bdat if self.config.extensions.chunking => Move::Bdat,
+            Verb::Auth if self.config.auth.is_empty() => return order(&replies::NOT_IMPLEMENTED),
+            Verb::Auth if self.identity().is_some() => return order(&replies::AUTH_TWICE),
+            // Offered in reply to EHLO (RFC 4954 3).
+            Verb::Auth if !self.flags.extended && self.state == State::Ready => return order(&replies::EHLO_FIRST),
+            Verb::Auth => Move::Auth,
+            Verb::Rset => Move::Rset,
+            Verb::Noop | Verb::Vrfy | Verb::Help => Move::Noop,
+            Verb::Quit => Move::End,
+            Verb::StartTls if self.tls.is_some() => return order(&replies::TLS_ALREADY),
+            // STARTTLS is known only to those who read the EHLO reply (RFC 3207 4).
+            Verb::StartTls if self.config.tls.offers() => {
+                if !self.flags.extended && self.state == State::Ready {
+                    return order(&replies::EHLO_FIRST);
+                }
+                Move::StartTls
             }
-            Command::Mail(mail) => self.mail(mail, start),
+            // RFC 5321 4.2.4: recognised, and not implemented.
+            _ => return order(&replies::NOT_IMPLEMENTED),
+        };
+        match self.state.after(by) {
+            Some(_) if by == Move::Data && self.flags.binary => order(&replies::BINARY_TAKES_CHUNKS),
+            Some(_) => Ok(()),
+            None => order(self.out_of_order(by)),
+        }
+    }
+
+    fn carry_out<'i>(&mut self, command: Command<'i>, start: u64, input: &mut &'i [u8]) -> Option<Step<Event<'i>>> {
+        match command {
+            Command::Ehlo(host) | Command::Lhlo(host) => Some(self.hello_from(host, true)),
+            Command::Helo(host) => Some(self.hello_from(host, false)),
+            Command::Mail(mail) => self.mail(mail, start, input),
             Command::Rcpt(rcpt) => self.rcpt(rcpt, start),
             Command::Data => Some(Step::Event(Event::Data(self.ticket(Pending::Data)))),
+            Command::Bdat { size, last } => self.bdat(size, last, start, input),
             Command::StartTls => Some(Step::Event(Event::StartTls(self.ticket(Pending::StartTls)))),
-            Command::Quit => self.end(input, Reason::Quit, &replies::BYE),
+            Command::Auth { mechanism, initial } => self.auth(mechanism, initial, start),
+            Command::Quit => self.end(input, End::Quit, &replies::BYE),
             Command::Rset => {
-                self.due.reset = self.in_transaction();
+                if self.in_transaction() {
+                    self.due.reset();
+                }
                 self.go(Move::Rset);
-                self.recipients = 0;
+                self.forget_transaction();
                 self.reply(&replies::OK);
                 None
             }
+            // RFC 5321 3.5.3, 7.3: 252 tells nothing about who exists.
             Command::Vrfy(_) => {
-                // RFC 5321 3.5.3, 7.3: 252 tells nothing about who exists.
                 self.reply(&replies::CANNOT_VRFY);
                 None
             }
             Command::Help(_) => {
-                self.reply(&replies::HELP);
+                let lmtp = self.config.role == Role::Lmtp;
+                self.reply(if lmtp { &replies::HELP_LMTP } else { &replies::HELP });
                 None
             }
             _ => {
@@ -77,9 +108,28 @@ impl Session {
         }
     }
 
-    pub(super) fn mail<'i>(&mut self, mail: Mail<'i>, start: u64) -> Option<Step<Event<'i>>> {
-        if let Some(refusal) = self.not_offered(&mail.params) {
-            self.fault(FaultKind::ParameterNotOffered, start, Some(refusal));
+    fn hello_from<'i>(&mut self, host: Host<'i>, extended: bool) -> Step<Event<'i>> {
+        self.names.truncate(self.hello);
+        self.names.push_str(host.as_str());
+        Step::Event(Event::Hello(host, self.ticket(Pending::Hello { extended })))
+    }
+
+    fn mail<'i>(&mut self, mail: Mail<'i>, start: u64, input: &mut &'i [u8]) -> Option<Step<Event<'i>>> {
+        if self.not_offered(&mail.params) {
+            self.fault(FaultKind::ParameterNotOffered, start, Some(&replies::PARAMETER_NOT_OFFERED));
+            return None;
+        }
+        // RFC 6409 4.3.
+        if self.config.role == Role::Submission && self.identity().is_none() {
+            self.fault(FaultKind::AuthRequired, start, Some(&replies::AUTH_REQUIRED));
+            return None;
+        }
+        let domain = match &mail.path {
+            ReversePath::Null => "",
+            ReversePath::Mailbox(mailbox) => mailbox.domain(),
+        };
+        if self.tls.is_none() && self.config.tls_for.as_ref().is_some_and(|required| required.of_sender(domain)) {
+            self.refuse_rule(FaultKind::TlsRequired, start, self.tls_refusal());
             return None;
         }
         // RFC 1870 6.1: a declared size over the limit is refused at once.
@@ -88,45 +138,84 @@ impl Session {
             self.fault(FaultKind::MessageTooBig, start, Some(&replies::TOO_BIG));
             return None;
         }
-        Some(Step::Event(Event::Mail(mail, self.ticket(Pending::Mail))))
+        let most = self.config.limits.transactions;
+        if most != 0 && self.transactions >= most {
+            return self.fatal(input, FaultKind::TooManyTransactions, start, &replies::TOO_MANY_TRANSACTIONS);
+        }
+        let pending = Pending::Mail { utf8: false, binary: false };
+        Some(Step::Event(Event::Mail(mail, self.ticket(pending))))
     }
 
-    pub(super) fn rcpt<'i>(&mut self, rcpt: Rcpt<'i>, start: u64) -> Option<Step<Event<'i>>> {
-        if let Some(refusal) = self.not_offered(&rcpt.params) {
-            self.fault(FaultKind::ParameterNotOffered, start, Some(refusal));
+    fn rcpt<'i>(&mut self, rcpt: Rcpt<'i>, start: u64) -> Option<Step<Event<'i>>> {
+        if self.not_offered(&rcpt.params) {
+            self.fault(FaultKind::ParameterNotOffered, start, Some(&replies::PARAMETER_NOT_OFFERED));
             return None;
         }
-        // RFC 5321 4.5.3.1.10; not counted as a fault: clients learn the limit this way.
+        if self.tls.is_none()
+            && let ForwardPath::Mailbox(mailbox) = &rcpt.path
+            && self.config.tls_for.as_ref().is_some_and(|required| required.of_recipient(mailbox.domain()))
+        {
+            self.refuse_rule(FaultKind::TlsRequired, start, self.tls_refusal());
+            return None;
+        }
+        // RFC 5321 4.5.3.1.10.
         if self.recipients >= self.config.limits.recipients {
-            self.reply(&replies::TOO_MANY_RECIPIENTS);
-            self.due.fault = Some(Fault { kind: FaultKind::TooManyRecipients, offset: start, code: 452 });
+            self.refuse_rule(FaultKind::TooManyRecipients, start, &replies::TOO_MANY_RECIPIENTS);
             return None;
         }
         Some(Step::Event(Event::Rcpt(rcpt, self.ticket(Pending::Rcpt))))
     }
 
     /// RFC 5321 4.1.1.11: parameters belong to extensions that were announced, in reply to EHLO.
-    pub(super) fn not_offered(&self, params: &Params<'_>) -> Option<&'static Reply<'static>> {
-        let offered = if self.extended { replies::OFFERED } else { KeywordSet::EMPTY };
-        params.first_not_in(offered).map(|_| &replies::PARAMETER_NOT_OFFERED)
+    fn not_offered(&self, params: &Params<'_>) -> bool {
+        let offered = if self.flags.extended { KeywordSet::EMPTY.with_size().with_body() } else { KeywordSet::EMPTY };
+        params.first_not_in(offered).is_some()
     }
 
-    /// RFC 3207 4: with TLS required, 530 to everything but NOOP, EHLO, STARTTLS and QUIT; HELO and RSET do no harm.
+    /// RFC 3207 4: with TLS required, refusal to everything but NOOP, EHLO, STARTTLS and QUIT; HELO and RSET do no harm.
     pub(super) fn tls_required(&self, verb: Option<Verb>) -> bool {
         self.config.tls == Policy::Require
             && self.tls.is_none()
-            && !matches!(verb, Some(Verb::Noop | Verb::Ehlo | Verb::Helo | Verb::StartTls | Verb::Rset | Verb::Quit))
+            && !matches!(
+                verb,
+                Some(Verb::Noop | Verb::Ehlo | Verb::Helo | Verb::Lhlo | Verb::StartTls | Verb::Rset | Verb::Quit)
+            )
     }
 
-    pub(super) fn out_of_order(&self, by: Move) -> &'static Reply<'static> {
+    /// RFC 3207 4, or 4yz if the operator chose so.
+    pub(super) fn tls_refusal(&self) -> &'static Fixed {
+        if self.config.tls_temporary { &replies::TLS_AWAITED } else { &replies::TLS_REQUIRED }
+    }
+
+    fn out_of_order(&self, by: Move) -> &'static Fixed {
+        let lmtp = self.config.role == Role::Lmtp;
         match (self.state, by) {
+            (State::Greeted, _) if lmtp => &replies::LHLO_FIRST,
             (State::Greeted, _) => &replies::HELLO_FIRST,
-            (State::Ready, Move::StartTls) => &replies::EHLO_FIRST,
-            // RFC 5321 3.3: DATA when no recipient was accepted.
-            (State::Mail, Move::Data) => &replies::NO_RECIPIENTS,
+            // RFC 5321 3.3, RFC 2033 4.2: DATA when no recipient was accepted.
+            (State::Mail, Move::Data | Move::Bdat) if lmtp => &replies::NO_RECIPIENTS_LMTP,
+            (State::Mail, Move::Data | Move::Bdat) => &replies::NO_RECIPIENTS,
             (State::Ready, _) => &replies::MAIL_FIRST,
+            (State::Chunks, _) => &replies::CHUNKS_ONLY,
             (_, Move::Mail) => &replies::NESTED_MAIL,
             _ => &replies::NOT_NOW,
         }
     }
+}
+
+/// RFC 2920 3.1; RFC 4954 4 and RFC 3207 4 for AUTH and STARTTLS.
+const fn ends_group(verb: Verb) -> bool {
+    matches!(
+        verb,
+        Verb::Ehlo
+            | Verb::Helo
+            | Verb::Lhlo
+            | Verb::Data
+            | Verb::Vrfy
+            | Verb::Expn
+            | Verb::Noop
+            | Verb::Quit
+            | Verb::Auth
+            | Verb::StartTls
+    )
 }

@@ -5,15 +5,25 @@ use alloc::sync::Arc;
 use core::sync::atomic::AtomicU64;
 use core::time::Duration;
 
+use crate::auth::MechanismSet;
 use crate::syntax::{Leniency, Mailbox};
 use crate::text::TextLeniency;
-use crate::tls::Policy;
+use crate::tls::{Policy, Requirement};
+
+use super::Extensions;
 
 /// What a server session is told beforehand; shared by all sessions of a listener. Strict by default.
 #[derive(Debug)]
 pub struct Config {
     pub(super) hostname: String,
+    pub(super) role: Role,
+    pub(super) extensions: Extensions,
     pub(super) tls: Policy,
+    pub(super) tls_for: Option<Requirement>,
+    pub(super) tls_temporary: bool,
+    pub(super) auth: MechanismSet,
+    pub(super) plaintext_auth: bool,
+    pub(super) wait_your_turn: bool,
     pub(super) limits: Limits,
     pub(super) timeouts: Timeouts,
     pub(super) lenient: Leniency,
@@ -22,16 +32,38 @@ pub struct Config {
     pub(super) sessions: AtomicU64,
 }
 
+/// What a server is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Role {
+    /// Takes mail from other servers (RFC 5321).
+    #[default]
+    Mx,
+    /// Takes mail from users (RFC 6409, RFC 8314): AUTH before MAIL, and TLS before AUTH.
+    Submission,
+    /// Takes mail from a server on its own network for final delivery (RFC 2033): LHLO, and an answer for each
+    /// recipient.
+    Lmtp,
+}
+
 /// Bounds on everything a peer can make large. Defaults are those of RFC 5321 4.5.3.1 or above.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
     /// Octets of a command line, CRLF included. RFC 5321 4.5.3.1.4 asks for 512, extensions for more: 2,048. At least 512.
     pub line: usize,
+    /// Octets of a line of an AUTH exchange, CRLF included (RFC 4954 4): 12,288. No less than `line`.
+    pub auth_line: usize,
+    /// Octets of a line of text, CRLF included; 0 is no limit. RFC 5321 4.5.3.1.6 has 1,000, much mail has more: 0.
+    pub text_line: usize,
     /// Octets of a message, announced as SIZE (RFC 1870); 0 is no limit. 50 MiB.
     pub message: u64,
     /// Recipients of a message (RFC 5321 4.5.3.1.8 asks for 100): 1,000.
     pub recipients: u32,
+    /// Transactions of a connection (announced as MAILMAX, RFC 9422), before 421; 0 is no limit. 10,000.
+    pub transactions: u32,
+    /// Octets of refused text and chunks that are read and thrown away, before 421: 1 GiB.
+    pub discard: u64,
     /// Faults before 421: 20.
     pub faults: u32,
     /// Commands in a row that begin or further no transaction, before 421: 100.
@@ -42,7 +74,18 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { line: 2048, message: 50 << 20, recipients: 1000, faults: 20, idle_commands: 100, output: 16 << 10 }
+        Self {
+            line: 2048,
+            auth_line: 12_288,
+            text_line: 0,
+            message: 50 << 20,
+            recipients: 1000,
+            transactions: 10_000,
+            discard: 1 << 30,
+            faults: 20,
+            idle_commands: 100,
+            output: 16 << 10,
+        }
     }
 }
 
@@ -102,7 +145,14 @@ impl Config {
         }
         Ok(Self {
             hostname: hostname.to_string(),
+            role: Role::default(),
+            extensions: Extensions::default(),
             tls: Policy::default(),
+            tls_for: None,
+            tls_temporary: false,
+            auth: MechanismSet::EMPTY,
+            plaintext_auth: false,
+            wait_your_turn: false,
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             lenient: Leniency::default(),
@@ -119,6 +169,57 @@ impl Config {
         self
     }
 
+    /// What the server is for. The default is [`Role::Mx`].
+    #[must_use]
+    pub fn role(mut self, role: Role) -> Self {
+        self.role = role;
+        self
+    }
+
+    /// The service extensions.
+    #[must_use]
+    pub fn extensions(mut self, extensions: Extensions) -> Self {
+        self.extensions = extensions;
+        self
+    }
+
+    /// Domains for which TLS is required, while it is only offered to others.
+    #[must_use]
+    pub fn require_tls_for(mut self, domains: Requirement) -> Self {
+        self.tls_for = Some(domains);
+        self
+    }
+
+    /// Whether mail that needs TLS is put off (450 4.7.0) rather than refused (530 5.7.0, RFC 3207 4): its sender then
+    /// tries again, for as long as it keeps mail. Off by default.
+    #[must_use]
+    pub fn put_off_plaintext(mut self, temporary: bool) -> Self {
+        self.tls_temporary = temporary;
+        self
+    }
+
+    /// The mechanisms of AUTH (RFC 4954); those are offered that the channel allows. None by default.
+    #[must_use]
+    pub fn auth(mut self, mechanisms: MechanismSet) -> Self {
+        self.auth = mechanisms;
+        self
+    }
+
+    /// Whether AUTH is offered in plaintext, where RFC 4954 4 and RFC 8314 3 warn of it. Off by default.
+    #[must_use]
+    pub fn allow_plaintext_auth(mut self, allow: bool) -> Self {
+        self.plaintext_auth = allow;
+        self
+    }
+
+    /// Whether a peer that does not wait for the replies it must wait for (RFC 2920 3.1) is sent away; otherwise it is
+    /// only reported. Whether it waited shows only in what arrives together. Off by default.
+    #[must_use]
+    pub fn refuse_unauthorised_pipelining(mut self, refuse: bool) -> Self {
+        self.wait_your_turn = refuse;
+        self
+    }
+
     /// The limits.
     ///
     /// # Errors
@@ -128,6 +229,10 @@ impl Config {
             if value < least { Err(ConfigError::LimitTooLow { name, value, least }) } else { Ok(()) }
         };
         too_low("line", limits.line as u64, 512)?;
+        too_low("auth_line", limits.auth_line as u64, limits.line as u64)?;
+        if limits.text_line != 0 {
+            too_low("text_line", limits.text_line as u64, 1000)?;
+        }
         too_low("recipients", u64::from(limits.recipients), 100)?;
         if limits.message != 0 {
             too_low("message", limits.message, 64 << 10)?;
@@ -168,6 +273,12 @@ impl Config {
     #[must_use]
     pub fn hostname(&self) -> &str {
         &self.hostname
+    }
+
+    /// What the server is for.
+    #[must_use]
+    pub fn is_lmtp(&self) -> bool {
+        self.role == Role::Lmtp
     }
 
     /// The TLS policy in force.

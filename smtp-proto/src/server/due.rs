@@ -1,24 +1,71 @@
-//! Events that wait to be told.
+//! Events that wait to be told, before anything further is parsed.
 
-use super::{Event, Fault, Reason};
+use super::{Event, Fault, FaultKind, Reason};
+use crate::tls::TlsFailure;
 
-/// Events that are told before anything further is parsed, in this order.
+/// Told in this order: faults, reset, the end.
 #[derive(Debug, Default)]
 pub(super) struct Due {
-    pub(super) fault: Option<Fault>,
-    pub(super) too_many: Option<Fault>,
-    pub(super) reset: bool,
-    pub(super) closed: Option<Reason>,
+    /// Whether anything waits at all: what `step` looks at first.
+    any: bool,
+    reset: bool,
+    /// A leniency, a fault and too many faults can come together.
+    faults: [Option<Fault>; 3],
+    closed: Option<End>,
+}
+
+/// A [`Reason`] without what it carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Quit,
+    Eof,
+    TimedOut,
+    TlsFailed,
+    ShutDown,
+    Refused,
+    Fault(FaultKind),
 }
 
 impl Due {
-    pub(super) fn next<'i>(&mut self) -> Option<Event<'i>> {
-        if let Some(fault) = self.fault.take().or_else(|| self.too_many.take()) {
+    pub(super) fn fault(&mut self, fault: Fault) {
+        if let Some(free) = self.faults.iter_mut().find(|waiting| waiting.is_none()) {
+            *free = Some(fault);
+        }
+        self.any = true;
+    }
+
+    pub(super) fn reset(&mut self) {
+        self.reset = true;
+        self.any = true;
+    }
+
+    pub(super) fn end(&mut self, end: End) {
+        self.closed = Some(end);
+        self.any = true;
+    }
+
+    /// The next event, if one waits.
+    pub(super) fn next<'i>(&mut self, tls_failure: Option<&TlsFailure>) -> Option<Event<'i>> {
+        if !self.any {
+            return None;
+        }
+        if let Some(fault) = self.faults.iter_mut().find_map(Option::take) {
             return Some(Event::Fault(fault));
         }
         if core::mem::take(&mut self.reset) {
             return Some(Event::Reset);
         }
-        self.closed.take().map(Event::Closed)
+        self.any = false;
+        self.closed.take().map(|end| {
+            Event::Closed(match end {
+                End::Quit => Reason::Quit,
+                End::Eof => Reason::Eof,
+                End::TimedOut => Reason::TimedOut,
+                End::TlsFailed => Reason::TlsFailed(tls_failure.cloned().unwrap_or(TlsFailure::Closed)),
+                End::ShutDown => Reason::ShutDown,
+                End::Refused => Reason::Refused,
+                End::Fault(kind) => Reason::Fault(kind),
+            })
+        })
     }
 }

@@ -1,5 +1,6 @@
 //! What a server session tells its driver, and what it is told.
 
+use crate::auth::server::{Failure, Question};
 use crate::syntax::{Host, Mail, Rcpt, Reply};
 
 /// Something that happened. Borrows only from the input that was given to `step`.
@@ -14,16 +15,19 @@ pub enum Event<'i> {
     Hello(Host<'i>, Ticket),
     /// STARTTLS. When accepted, [`Want::Tls`](crate::Want::Tls) follows.
     StartTls(Ticket),
+    /// AUTH: what the mechanism asks of the application; answer by
+    /// [`Session::authenticate`](super::Session::authenticate).
+    Auth(Question, AuthTicket),
     /// MAIL: the reverse-path and its parameters.
     Mail(Mail<'i>, Ticket),
     /// RCPT: a forward-path and its parameters.
     Rcpt(Rcpt<'i>, Ticket),
-    /// DATA: the client wants to send the text. Recipients have been accepted.
+    /// DATA, or the first BDAT: the client wants to send the text. Recipients have been accepted.
     Data(Ticket),
     /// A piece of the message text, dots removed. Its pieces joined are the text; never empty.
     Chunk(&'i [u8]),
     /// The text is complete. Accepting it takes over the responsibility for the message (RFC 5321 6.1): 250 is
-    /// written after the answer, so answer when the message is safe.
+    /// written after the answer, so answer when the message is safe. In LMTP it comes once for each recipient.
     Message(MessageEnd, Ticket),
     /// The transaction is gone (RSET, EHLO, a fault in the text, TLS): forget envelope and text.
     Reset,
@@ -39,6 +43,8 @@ pub enum Event<'i> {
 pub struct MessageEnd {
     /// Octets of text handed out in [`Event::Chunk`]s.
     pub octets: u64,
+    /// In LMTP, the recipient that the verdict is on: the first that was accepted is 0. Otherwise it is on all of them.
+    pub recipient: Option<u32>,
 }
 
 /// The right, and the duty, to answer one command.
@@ -74,6 +80,11 @@ pub struct Ticket {
     pub(super) serial: u64,
 }
 
+/// The right, and the duty, to answer the question of an AUTH exchange.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "a ticket that is dropped leaves the peer without a reply and the session in Want::Decision"]
+pub struct AuthTicket(pub(super) Ticket);
+
 /// The answer to a ticket.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -106,18 +117,40 @@ pub enum FaultKind {
     Syntax(crate::syntax::SyntaxErrorKind),
     /// A command line over the limit (RFC 5321 4.5.3.1.4); skipped to its CRLF.
     LineTooLong,
-    /// A command line that ended in a bare LF, or held a bare CR.
-    BareLineEnd,
     /// A command at the wrong moment (RFC 5321 4.1.4).
     OutOfOrder,
     /// A command that TLS is required for (RFC 3207 4).
     TlsRequired,
+    /// MAIL without AUTH on a submission server (RFC 6409 4.3).
+    AuthRequired,
+    /// AUTH in plaintext (RFC 4954 6).
+    EncryptionNeeded,
+    /// AUTH by a mechanism that is not offered (RFC 4954 4).
+    MechanismNotOffered,
+    /// A message of an AUTH exchange that is no base64 (RFC 4954 4).
+    AuthMalformed,
+    /// The client cancelled an AUTH exchange (RFC 4954 4).
+    AuthCancelled,
+    /// An AUTH exchange that came to nothing.
+    AuthFailed(Failure),
     /// A parameter whose extension was not announced (RFC 5321 4.1.1.11).
     ParameterNotOffered,
+    /// A parameter that asks for more than was announced: a hold (RFC 4865) or a haste (RFC 2852).
+    ParameterBeyondLimit,
+    /// An address in UTF-8 in a transaction that did not ask for SMTPUTF8 (RFC 6531 3.5).
+    Utf8NotAskedFor,
     /// The declared, or the real, size is over the limit (RFC 1870 6).
     MessageTooBig,
     /// More recipients than the limit (RFC 5321 4.5.3.1.10).
     TooManyRecipients,
+    /// More transactions on one connection than the limit (RFC 9422 3.1); the session ends.
+    TooManyTransactions,
+    /// More refused text and chunks than are read and thrown away; the session ends.
+    TooMuchDiscarded,
+    /// A line of text over the limit (RFC 5321 4.5.3.1.6).
+    TextLineTooLong,
+    /// A line that is no command, right behind a DATA that was refused: plainly text. The session ends.
+    TextAsCommands,
     /// A bare CR, bare LF or NUL in the text (RFC 5321 2.3.8).
     Text(crate::text::TextFlaw),
     /// A leniency that is switched on was made use of; the line, or text, was accepted.
@@ -126,7 +159,8 @@ pub enum FaultKind {
     EarlyTalker,
     /// Bytes behind STARTTLS, before the handshake (RFC 3207 4): never parsed, the session ends.
     PlaintextBehindStartTls,
-    /// Bytes behind a command that must end its group (RFC 2920 3.1).
+    /// Bytes that came together with a command that must end its group, or to a client that was not offered
+    /// PIPELINING (RFC 2920 3.1). Told once a channel, and only if they came together: it depends on the reads.
     Pipelining,
     /// An HTTP request, a TLS ClientHello or a header line instead of a command: the session ends.
     CrossProtocol,
@@ -134,8 +168,6 @@ pub enum FaultKind {
     TooManyFaults,
     /// More commands without a transaction than the limit: 421.
     TooManyCommands,
-    /// The peer does not read its replies.
-    OutputNotRead,
     /// A ticket of another session was given to `answer`: the application is at fault; the session ends.
     ForeignTicket,
 }

@@ -1,15 +1,16 @@
 //! What the octets of the peer mean, by state. `None` is: done, look again at what is due.
 
-use super::{Event, Fault, FaultKind, Move, Reason, Session, replies};
+use super::intake::Reader;
+use super::{End, Event, Fault, FaultKind, Limits, MessageEnd, Move, Pending, Role, Session, replies};
 use crate::framing::Framed;
-use crate::syntax::{Command, Options, Reply, SyntaxError};
+use crate::syntax::{Command, Options, SyntaxError, Verb};
 use crate::text::Scan;
 use crate::{Step, Want};
 
 impl Session {
     pub(super) fn step_command<'i>(&mut self, input: &mut &'i [u8]) -> Option<Step<Event<'i>>> {
-        if !self.greeted {
-            self.greeted = true;
+        if !self.flags.greeted {
+            self.flags.greeted = true;
             // RFC 5321 3.1: the client waits for the greeting.
             if !input.is_empty() {
                 if !self.config.early_talkers {
@@ -19,13 +20,19 @@ impl Session {
                 return None;
             }
         }
+        if core::mem::take(&mut self.flags.must_wait) && self.did_not_wait(input) {
+            if self.config.wait_your_turn {
+                return self.fatal(input, FaultKind::Pipelining, self.offset, &replies::NOT_WAITED);
+            }
+            return None;
+        }
         // A TLS ClientHello (RFC 8446 5.1: record type 22, version 3.x) need not hold a CRLF: look first.
         if let [22, 3, ..] = input {
             return self.fatal(input, FaultKind::CrossProtocol, self.offset, &replies::NOT_SMTP);
         }
         let start = self.offset;
         let before = input.len();
-        let framed = self.framing.next(input, self.config.limits.line);
+        let framed = self.framing.next(input, line_limit(&self.config.limits, input));
         self.offset += (before - input.len()) as u64;
         let line = match framed {
             Framed::Line(line) => line,
@@ -44,15 +51,21 @@ impl Session {
         if self.idle_commands > self.config.limits.idle_commands {
             return self.fatal(input, FaultKind::TooManyCommands, start, &replies::TOO_MANY_COMMANDS);
         }
-        match Command::parse(line, &Options::new().lenient(self.config.lenient)) {
+        match Command::parse(line, &self.grammar()) {
             Ok(parsed) => {
+                self.flags.data_refused = false;
                 if !parsed.used.is_strict() {
-                    self.due.fault = Some(Fault { kind: FaultKind::Lenient, offset: start, code: 0 });
+                    self.due.fault(Fault { kind: FaultKind::Lenient, offset: start, code: 0 });
                 }
                 self.command(parsed.command, start, input)
             }
-            Err(error) => self.unparsed(line, error, start, input),
+            Err(error) => self.unparsed(line, &error, start, input),
         }
+    }
+
+    /// RFC 6531 3.4: UTF-8 where the transaction asked for it, which MAIL itself does.
+    fn grammar(&self) -> Options {
+        Options::new().lenient(self.config.lenient)
     }
 
     pub(super) fn step_start_tls<'i>(&mut self, input: &mut &'i [u8]) -> Option<Step<Event<'i>>> {
@@ -62,31 +75,37 @@ impl Session {
         // RFC 3207 4: what came before the handshake cannot be trusted to be the client's. Never parsed.
         *input = &[];
         self.fault(FaultKind::PlaintextBehindStartTls, self.offset, None);
-        self.close(Reason::Fault(FaultKind::PlaintextBehindStartTls));
+        self.close(End::Fault(FaultKind::PlaintextBehindStartTls));
         None
     }
 
     pub(super) fn step_text<'i>(&mut self, input: &mut &'i [u8]) -> Option<Step<Event<'i>>> {
+        if core::mem::take(&mut self.flags.must_wait) && self.did_not_wait(input) {
+            return None;
+        }
         let before = input.len();
-        let scan = self.text.next(input);
+        let Reader::Lines(scanner) = &mut self.text.reader else {
+            debug_assert!(false, "the text of DATA is read in lines");
+            return self.end(input, End::Refused, &replies::LOCAL_ERROR_CLOSING);
+        };
+        let scan = scanner.next(input);
         let used = (before - input.len()) as u64;
         self.offset += used;
-        self.text_drip += used;
-        if self.text_drip >= self.config.timeouts.text_octets {
-            self.text_drip = 0;
+        if self.text.progressed(used, self.config.timeouts.text_octets) {
             self.progress += 1;
         }
         match scan {
-            Scan::Chunk(chunk) => {
-                self.text_octets += chunk.len() as u64;
-                let limit = self.config.limits.message;
-                if self.text_fault.is_none() && limit != 0 && self.text_octets > limit {
-                    self.text_fault = Some((FaultKind::MessageTooBig, self.offset));
+            Scan::Chunk(piece) => {
+                let admitted = self.text.admit(piece, self.offset - piece.len() as u64, &self.config.limits);
+                if admitted.len() < piece.len() {
+                    self.discarded += (piece.len() - admitted.len()) as u64;
+                    // What was admitted goes first.
+                    if self.discarded > self.config.limits.discard && admitted.is_empty() {
+                        let at = self.text.fault().map_or(self.offset, |(_, at)| at);
+                        return self.fatal(input, FaultKind::TooMuchDiscarded, at, &replies::TOO_MUCH_DISCARDED);
+                    }
                 }
-                if self.text_fault.is_some() || self.text.refused().is_some() {
-                    return None;
-                }
-                Some(Step::Event(Event::Chunk(chunk)))
+                if admitted.is_empty() { None } else { Some(Step::Event(Event::Chunk(admitted))) }
             }
             Scan::Need => Some(Step::Want(Want::Input)),
             Scan::End => {
@@ -97,46 +116,83 @@ impl Session {
         }
     }
 
-    /// CRLF . CRLF has come. A text that broke a rule is refused here, once, and not before (RFC 5321 4.1.1.4).
+    /// The whole text has come. One that broke a rule is refused here, once, and not before (RFC 5321 4.1.1.4).
     pub(super) fn text_end(&mut self) {
-        self.recipients = 0;
         self.idle_commands = 0;
-        let flaw = self.text.refused().map(|(flaw, offset)| (FaultKind::Text(flaw), self.text_base + offset));
-        let fault = match (self.text_fault.take(), flaw) {
-            (Some(big), Some(flaw)) => Some(if flaw.1 < big.1 { flaw } else { big }),
-            (big, flaw) => big.or(flaw),
-        };
-        if let Some((kind, offset)) = fault {
-            self.go(Move::TextRefused);
-            let reply = if kind == FaultKind::MessageTooBig { &replies::TOO_BIG } else { &replies::BAD_TEXT };
-            self.fault(kind, offset, Some(reply));
-            self.due.reset = true;
+        self.text.finish(self.offset);
+        let Some((kind, offset)) = self.text.fault() else {
+            if self.text.tolerated() {
+                self.due.fault(Fault { kind: FaultKind::Lenient, offset: self.text.base(), code: 0 });
+            }
+            self.answered = 0;
+            self.go(Move::TextEnd);
             return;
+        };
+        let reply = match kind {
+            FaultKind::MessageTooBig => &replies::TOO_BIG,
+            FaultKind::TextLineTooLong => &replies::TEXT_LINE_TOO_LONG,
+            _ => &replies::BAD_TEXT,
+        };
+        // RFC 2033 4.2: in LMTP each recipient has its answer, this one too.
+        for _ in 1..self.answers_to_text() {
+            self.reply(reply);
         }
-        if self.text.tolerated() {
-            self.due.fault = Some(Fault { kind: FaultKind::Lenient, offset: self.text_base, code: 0 });
+        self.go(Move::TextRefused);
+        self.fault(kind, offset, Some(reply));
+        self.due.reset();
+    }
+
+    /// How many replies the end of a text has: one, or in LMTP one for each recipient (RFC 2033 4.2, 4.3).
+    pub(super) fn answers_to_text(&self) -> u32 {
+        if self.config.role == Role::Lmtp { self.recipients.max(1) } else { 1 }
+    }
+
+    pub(super) fn step_message<'i>(&mut self) -> Step<Event<'i>> {
+        let recipient = (self.config.role == Role::Lmtp).then_some(self.answered);
+        let end = MessageEnd { octets: self.text.octets(), recipient };
+        Step::Event(Event::Message(end, self.ticket(Pending::Message)))
+    }
+
+    /// Whether octets have come together with a command whose reply had to be waited for. Reported once.
+    fn did_not_wait(&mut self, input: &[u8]) -> bool {
+        // Had the driver written out, it would have read after that.
+        let came_together = !input.is_empty() && !self.output().is_empty();
+        if !came_together || self.flags.pipelining_reported {
+            return false;
         }
-        self.go(Move::TextEnd);
+        self.flags.pipelining_reported = true;
+        if !self.config.wait_your_turn {
+            self.due.fault(Fault { kind: FaultKind::Pipelining, offset: self.offset, code: 0 });
+        }
+        true
     }
 
     /// A line that is no command of ours.
     fn unparsed<'i>(
         &mut self,
         line: &[u8],
-        error: SyntaxError,
+        error: &SyntaxError,
         start: u64,
         input: &mut &'i [u8],
     ) -> Option<Step<Event<'i>>> {
         if is_cross_protocol(line) {
             return self.fatal(input, FaultKind::CrossProtocol, start, &replies::NOT_SMTP);
         }
+        let at = start + error.offset() as u64;
+        let kind = FaultKind::Syntax(error.kind());
+        // Whoever did not wait for 354 sends the text all the same: it must not run as a script.
+        if self.flags.data_refused && error.verb().is_none() {
+            return self.fatal(input, FaultKind::TextAsCommands, start, &replies::TEXT_AS_COMMANDS);
+        }
+        if error.verb() == Some(Verb::Bdat) {
+            // How much of what follows is text cannot be known.
+            return self.fatal(input, kind, at, &replies::CHUNK_WITHOUT_SIZE);
+        }
         if self.tls_required(error.verb()) {
-            self.fault(FaultKind::TlsRequired, start, Some(&replies::TLS_REQUIRED));
+            self.fault(FaultKind::TlsRequired, start, Some(self.tls_refusal()));
             return None;
         }
-        let enhanced = error.enhanced();
-        let reply = Reply::new(error.code(), Some(enhanced), error.text()).unwrap_or(replies::SYNTAX);
-        self.fault(FaultKind::Syntax(error.kind()), start + error.offset() as u64, Some(&reply));
+        self.syntax_fault(error, kind, at);
         None
     }
 }
@@ -152,4 +208,12 @@ fn is_cross_protocol(line: &[u8]) -> bool {
     let word = line.split(|&octet| octet == b' ').next().unwrap_or_default();
     let header = word.len() > 1 && word.ends_with(b":") && word.iter().all(|&octet| octet.is_ascii_graphic());
     header || line.starts_with(b"220 ") || line.starts_with(b"SSH-")
+}
+
+/// RFC 4954 4: an initial response may be as long as the lines of the exchange.
+fn line_limit(limits: &Limits, line: &[u8]) -> usize {
+    match line.get(..5) {
+        Some(start) if start.eq_ignore_ascii_case(b"AUTH ") => limits.auth_line,
+        _ => limits.line,
+    }
 }

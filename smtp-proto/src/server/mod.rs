@@ -1,11 +1,16 @@
 //! The server's side of a session (RFC 5321), as a state machine without I/O.
 
 mod answers;
+mod auth;
+mod chunking;
 mod commands;
 mod config;
 mod due;
+mod ehlo;
 mod event;
+mod extensions;
 mod input;
+mod intake;
 mod replies;
 mod state;
 
@@ -16,14 +21,15 @@ use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 use core::time::Duration;
 
-pub use config::{Config, ConfigError, Limits, Timeouts};
-pub use event::{Event, Fault, FaultKind, MessageEnd, Reason, Ticket, Verdict};
+pub use config::{Config, ConfigError, Limits, Role, Timeouts};
+pub use event::{AuthTicket, Event, Fault, FaultKind, MessageEnd, Reason, Ticket, Verdict};
+pub use extensions::{Extensions, FutureRelease};
 pub use state::{Move, State};
 
-use due::Due;
+use due::{Due, End};
+use intake::Intake;
 
 use crate::framing::Framing;
-use crate::text::Scanner;
 use crate::tls::{Channel, Outcome, TlsFailure, TlsInfo};
 use crate::trace::Protocol;
 use crate::{Step, Want};
@@ -46,33 +52,33 @@ pub struct Session {
     config: Arc<Config>,
     id: u64,
     serial: u64,
-    state: State,
-    pending: Option<Pending>,
-    tls: Option<Box<TlsInfo>>,
-    tls_failure: Option<TlsFailure>,
-    hello: String,
-    /// The name in an EHLO that waits for its answer.
-    candidate: String,
-    /// EHLO rather than HELO.
-    extended: bool,
-    recipients: u32,
-    framing: Framing,
-    text: Scanner,
-    text_octets: u64,
-    /// Octets of text since progress was last made.
-    text_drip: u64,
-    text_fault: Option<(FaultKind, u64)>,
-    /// The offset at which the text began.
-    text_base: u64,
-    output: Vec<u8>,
-    written: usize,
+    /// Octets taken in this channel.
     offset: u64,
     progress: u64,
+    framing: Framing,
+    output: Vec<u8>,
+    written: usize,
+    /// How much of the output may be written: the reply to a refused chunk waits for the end of the chunk.
+    visible: usize,
+    /// The name the client goes by; behind it the one in an EHLO that waits for its answer.
+    names: String,
+    hello: usize,
+    text: Intake,
+    /// Octets that were thrown away so far.
+    discarded: u64,
+    tls: Option<Box<TlsInfo>>,
+    /// What few sessions have.
+    rare: Option<Box<Rare>>,
+    due: Due,
     faults: u32,
     idle_commands: u32,
-    shutting_down: bool,
-    greeted: bool,
-    due: Due,
+    transactions: u32,
+    recipients: u32,
+    /// In LMTP, how many of them have had their answer to the text.
+    answered: u32,
+    state: State,
+    pending: Option<Pending>,
+    flags: Flags,
 }
 
 /// Which answer is waited for; nothing else is parsed before it is given.
@@ -81,10 +87,42 @@ enum Pending {
     Connect,
     Hello { extended: bool },
     StartTls,
-    Mail,
+    Auth,
+    Mail { utf8: bool, binary: bool },
     Rcpt,
     Data,
+    Bdat,
     Message,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact by itself")]
+struct Flags {
+    /// EHLO or LHLO rather than HELO.
+    extended: bool,
+    /// The transaction asked for SMTPUTF8.
+    utf8: bool,
+    /// The transaction said BODY=BINARYMIME.
+    binary: bool,
+    /// The octets of a refused chunk are being thrown away.
+    discarding: bool,
+    /// DATA was refused: the text may follow all the same.
+    data_refused: bool,
+    /// What was answered must be read before the client goes on (RFC 2920 3.1).
+    must_wait: bool,
+    /// That it did not wait has been reported.
+    pipelining_reported: bool,
+    /// The greeting has gone out.
+    greeted: bool,
+    shutting_down: bool,
+    /// The adapter trusts the peer.
+    trusted: bool,
+}
+
+#[derive(Debug, Default)]
+struct Rare {
+    tls_failure: Option<TlsFailure>,
+    authentication: auth::Authentication,
 }
 
 impl Session {
@@ -97,59 +135,60 @@ impl Session {
             Channel::Tls(info) => Some(Box::new(info)),
         };
         Self {
-            text: Scanner::new(config.text),
+            text: Intake::lines(config.text, 0),
             config,
             id,
             serial: 0,
-            state: State::Connected,
-            pending: None,
-            tls,
-            tls_failure: None,
-            hello: String::new(),
-            candidate: String::new(),
-            extended: false,
-            recipients: 0,
-            framing: Framing::default(),
-            text_octets: 0,
-            text_drip: 0,
-            text_fault: None,
-            text_base: 0,
-            output: Vec::new(),
-            written: 0,
             offset: 0,
             progress: 0,
+            framing: Framing::default(),
+            output: Vec::new(),
+            written: 0,
+            visible: usize::MAX,
+            names: String::new(),
+            hello: 0,
+            discarded: 0,
+            tls,
+            rare: None,
+            due: Due::default(),
             faults: 0,
             idle_commands: 0,
-            shutting_down: false,
-            greeted: false,
-            due: Due::default(),
+            transactions: 0,
+            recipients: 0,
+            answered: 0,
+            state: State::Connected,
+            pending: None,
+            flags: Flags::default(),
         }
     }
 
     /// Takes what it can use off the front of `input`, and says what happened or what is needed. The caller keeps the
-    /// rest, appends to it what it reads next, and never reorders it. It must be able to hold [`Limits::line`] octets.
+    /// rest, appends to it what it reads next, and never reorders it. It must be able to hold as many octets as
+    /// [`Limits::line`] and, where AUTH is offered, [`Limits::auth_line`].
+    ///
+    /// A driver that reads once before it answers [`Event::Connect`] finds out those who do not wait for the greeting.
     pub fn step<'i>(&mut self, input: &mut &'i [u8]) -> Step<Event<'i>> {
         loop {
-            if let Some(event) = self.due.next() {
+            if let Some(event) = self.due.next(self.rare.as_ref().and_then(|rare| rare.tls_failure.as_ref())) {
                 return Step::Event(event);
-            }
-            if self.state == State::Closed {
-                *input = &[];
-                return Step::Want(Want::Close);
             }
             if self.pending.is_some() {
                 return Step::Want(Want::Decision);
             }
             let step = match self.state {
-                State::Connected => Some(Step::Event(Event::Connect(self.ticket(Pending::Connect)))),
-                State::StartTls => self.step_start_tls(input),
-                State::Data => self.step_text(input),
-                State::Message => {
-                    let end = MessageEnd { octets: self.text_octets };
-                    Some(Step::Event(Event::Message(end, self.ticket(Pending::Message))))
+                State::Closed => {
+                    *input = &[];
+                    return Step::Want(Want::Close);
                 }
-                _ if self.shutting_down => self.end(input, Reason::ShutDown, &replies::SHUTTING_DOWN),
+                _ if self.flags.discarding => self.step_discard(input),
+                State::Connected => Some(Step::Event(Event::Connect(self.ticket(Pending::Connect)))),
+                State::Data => self.step_text(input),
+                State::Chunk => self.step_chunk(input),
+                State::StartTls => self.step_start_tls(input),
                 _ if self.output().len() > self.config.limits.output => Some(Step::Want(Want::Output)),
+                State::Message => Some(self.step_message()),
+                _ if self.flags.shutting_down => self.end(input, End::ShutDown, &replies::SHUTTING_DOWN),
+                State::Auth => self.step_auth(input),
                 _ => self.step_command(input),
             };
             if let Some(step) = step {
@@ -161,28 +200,26 @@ impl Session {
     /// Answers the command that the ticket came with. A ticket that is not the one awaited, as of another session,
     /// ends this session with 421: an answer must never reach the wrong command.
     pub fn answer(&mut self, ticket: impl Into<Ticket>, verdict: Verdict<'_>) {
-        let ticket = ticket.into();
-        let expected = ticket.config == self.config_id() && ticket.session == self.id && ticket.serial == self.serial;
-        let Some(pending) = self.pending.take_if(|_| expected) else {
+        let Some(pending) = self.redeem(&ticket.into()) else {
             self.misused();
             return;
         };
         match verdict {
             Verdict::Accept => self.accept(pending, None),
             Verdict::AcceptWith(words) => self.accept(pending, Some(words)),
-            Verdict::Refuse(reply) => self.refuse(pending, reply),
+            Verdict::Refuse(reply) => self.refuse(pending, &reply),
         }
     }
 
     /// What is to be written to the peer.
     #[must_use]
     pub fn output(&self) -> &[u8] {
-        self.output.get(self.written..).unwrap_or_default()
+        self.output.get(self.written..self.output.len().min(self.visible)).unwrap_or_default()
     }
 
     /// Says that the first `n` octets of [`output`](Self::output) have been written.
     pub fn sent(&mut self, n: usize) {
-        self.written = self.output.len().min(self.written.saturating_add(n));
+        self.written += n.min(self.output().len());
         if self.written == self.output.len() {
             self.output.clear();
             self.written = 0;
@@ -196,6 +233,12 @@ impl Session {
         }
     }
 
+    /// Says that the peer is trusted to speak for others: XCLIENT and XFORWARD are announced to it, and honoured.
+    /// Whoever is trusted so can claim to be anyone. Trust ends with the first XCLIENT, and with TLS.
+    pub fn trust(&mut self) {
+        self.flags.trusted = true;
+    }
+
     /// The handshake is done: the session begins anew, inside TLS (RFC 3207 4.2). Only what restricts the peer stays.
     /// Called at any other time it ends the session.
     pub fn tls_established(&mut self, tls: TlsInfo) {
@@ -205,9 +248,7 @@ impl Session {
         }
         self.go(Move::TlsEstablished);
         self.tls = Some(Box::new(tls));
-        self.hello = String::new();
-        self.extended = false;
-        self.recipients = 0;
+        self.begin_anew();
         self.framing = Framing::default();
         self.offset = 0;
         self.progress += 1;
@@ -215,18 +256,19 @@ impl Session {
 
     /// The handshake failed: the session is over, and nothing more is written (RFC 3207 4.1).
     pub fn tls_failed(&mut self, failure: TlsFailure) {
-        self.tls_failure = Some(failure.clone());
+        self.rare.get_or_insert_default().tls_failure = Some(failure);
         self.output.clear();
         self.written = 0;
-        self.close(Reason::TlsFailed(failure));
+        self.close(End::TlsFailed);
     }
 
     /// How long to wait for the peer from the last change of [`progress`](Self::progress) (RFC 5321 4.5.3.2).
     #[must_use]
     pub fn timeout(&self) -> Duration {
         match self.state {
-            State::Data => self.config.timeouts.text,
+            State::Data | State::Chunk => self.config.timeouts.text,
             State::StartTls => self.config.timeouts.handshake,
+            _ if self.flags.discarding => self.config.timeouts.text,
             _ => self.config.timeouts.command,
         }
     }
@@ -242,8 +284,8 @@ impl Session {
         if self.state == State::StartTls {
             self.tls_failed(TlsFailure::TimedOut);
         } else if self.state != State::Closed {
-            self.reply(&replies::TIMED_OUT);
-            self.close(Reason::TimedOut);
+            self.last_words(&replies::TIMED_OUT);
+            self.close(End::TimedOut);
         }
     }
 
@@ -252,13 +294,13 @@ impl Session {
         if self.state == State::StartTls {
             self.tls_failed(TlsFailure::Closed);
         } else {
-            self.close(Reason::Eof);
+            self.close(End::Eof);
         }
     }
 
     /// Ends the session with 421 as soon as no text is in flight (RFC 5321 3.8).
     pub fn shut_down(&mut self) {
-        self.shutting_down = true;
+        self.flags.shutting_down = true;
     }
 
     /// Where the session stands.
@@ -273,10 +315,10 @@ impl Session {
         self.state.in_transaction()
     }
 
-    /// The name the client gave in EHLO or HELO, in this channel. Its own claim.
+    /// The name the client gave in EHLO, HELO or LHLO, in this channel. Its own claim.
     #[must_use]
     pub fn hello(&self) -> Option<&str> {
-        if self.hello.is_empty() { None } else { Some(&self.hello) }
+        self.names.get(..self.hello).filter(|name| !name.is_empty())
     }
 
     /// What is known of the TLS connection, if the hop is encrypted.
@@ -288,7 +330,7 @@ impl Session {
     /// What became of TLS on this hop, so far.
     #[must_use]
     pub fn tls_outcome(&self) -> Outcome {
-        match (&self.tls, &self.tls_failure) {
+        match (&self.tls, self.rare.as_ref().and_then(|rare| rare.tls_failure.as_ref())) {
             (Some(info), _) => Outcome::Used((**info).clone()),
             (None, Some(failure)) => Outcome::Failed(failure.clone()),
             (None, None) if self.config.tls.offers() => Outcome::NotTried,
@@ -296,13 +338,15 @@ impl Session {
         }
     }
 
-    /// The protocol type for the Received field (RFC 3848).
+    /// The protocol type for the Received field (RFC 3848, RFC 6531 4.3).
     #[must_use]
     pub fn protocol(&self) -> Protocol {
-        match (self.extended, self.tls.is_some()) {
-            (false, _) => Protocol::Smtp,
-            (true, false) => Protocol::Esmtp,
-            (true, true) => Protocol::Esmtps,
+        Protocol {
+            lmtp: self.config.role == Role::Lmtp,
+            extended: self.flags.extended,
+            utf8: self.flags.utf8,
+            tls: self.tls.is_some(),
+            authenticated: self.identity().is_some(),
         }
     }
 }

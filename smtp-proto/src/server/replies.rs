@@ -2,57 +2,142 @@
 
 use alloc::vec::Vec;
 
-use super::Config;
-use crate::syntax::{KeywordSet, Reply};
+use crate::syntax::{Enhanced, Reply};
 
-const fn fixed(code: u16, enhanced: (u8, u16, u16), text: &'static str) -> Reply<'static> {
-    Reply::fixed(code, enhanced, text)
+/// A reply of one line, ready to be sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fixed {
+    code: u16,
+    /// Where the words begin, behind the enhanced code if there is one.
+    words: usize,
+    line: &'static [u8],
 }
 
-pub(super) const OK: Reply<'static> = fixed(250, (2, 0, 0), "Ok");
-pub(super) const SENDER_OK: Reply<'static> = fixed(250, (2, 1, 0), "Sender ok");
-pub(super) const RECIPIENT_OK: Reply<'static> = fixed(250, (2, 1, 5), "Recipient ok");
-pub(super) const MESSAGE_OK: Reply<'static> = fixed(250, (2, 0, 0), "Message accepted");
-pub(super) const BYE: Reply<'static> = fixed(221, (2, 0, 0), "Bye");
-pub(super) const READY_FOR_TLS: Reply<'static> = fixed(220, (2, 0, 0), "Ready to start TLS");
-pub(super) const SEND_TEXT: Reply<'static> = Reply::plain(354, "End the text with CRLF.CRLF");
-pub(super) const CANNOT_VRFY: Reply<'static> = fixed(252, (2, 5, 0), "Cannot verify, but will take mail and try");
-pub(super) const HELP: Reply<'static> =
-    fixed(214, (2, 0, 0), "EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP STARTTLS QUIT; see RFC 5321");
+impl Fixed {
+    /// Reads the line when compiling: a wrong one does not compile.
+    const fn new(line: &'static str) -> Self {
+        let line = line.as_bytes();
+        let mut code = 0;
+        let mut at = 0;
+        while at < 3 {
+            assert!(line[at].is_ascii_digit());
+            code = code * 10 + (line[at] - b'0') as u16;
+            at += 1;
+        }
+        assert!(line[3] == b' ' && code >= 200 && code < 600);
+        let mut words = 4;
+        // RFC 2034 4: on every 2yz, 4yz and 5yz, and of its class.
+        if code < 300 || code >= 400 {
+            assert!(line[4] == line[0] && line[5] == b'.');
+            while line[words] != b' ' {
+                assert!(line[words].is_ascii_digit() || line[words] == b'.');
+                words += 1;
+            }
+            words += 1;
+        }
+        at = words;
+        while at < line.len() - 2 {
+            assert!(line[at] >= b' ' && line[at] <= b'~');
+            at += 1;
+        }
+        assert!(line[at] == b'\r' && line[at + 1] == b'\n' && line.len() <= 512);
+        Self { code, words, line }
+    }
 
-pub(super) const TIMED_OUT: Reply<'static> = fixed(421, (4, 4, 2), "Nothing came in time; closing");
-pub(super) const SHUTTING_DOWN: Reply<'static> = fixed(421, (4, 3, 2), "Shutting down; try again later");
-pub(super) const EARLY_TALKER: Reply<'static> = fixed(554, (5, 5, 1), "Spoke before the greeting; closing");
-pub(super) const NOT_SMTP: Reply<'static> = fixed(421, (4, 7, 0), "This is an SMTP server; closing");
-pub(super) const TOO_MANY_FAULTS: Reply<'static> = fixed(421, (4, 7, 0), "Too many errors; closing");
-pub(super) const TOO_MANY_COMMANDS: Reply<'static> = fixed(421, (4, 7, 0), "Too many commands without mail; closing");
-pub(super) const LOCAL_ERROR: Reply<'static> = fixed(451, (4, 3, 0), "Local error; try again later");
-pub(super) const LOCAL_ERROR_CLOSING: Reply<'static> = fixed(421, (4, 3, 0), "Local error; closing, try again later");
+    pub(super) const fn code(&self) -> u16 {
+        self.code
+    }
 
-pub(super) const SYNTAX: Reply<'static> = fixed(500, (5, 5, 2), "Syntax error");
-pub(super) const LINE_TOO_LONG: Reply<'static> = fixed(500, (5, 5, 2), "Line too long");
-pub(super) const LINE_TOO_LONG_CLOSING: Reply<'static> = fixed(421, (4, 5, 2), "Line without an end; closing");
-pub(super) const NOT_IMPLEMENTED: Reply<'static> = fixed(502, (5, 5, 1), "Command not implemented");
-pub(super) const HELLO_FIRST: Reply<'static> = fixed(503, (5, 5, 1), "Say EHLO first");
-pub(super) const EHLO_FIRST: Reply<'static> = fixed(503, (5, 5, 1), "STARTTLS needs EHLO first");
-pub(super) const MAIL_FIRST: Reply<'static> = fixed(503, (5, 5, 1), "Need MAIL first");
-pub(super) const NESTED_MAIL: Reply<'static> = fixed(503, (5, 5, 1), "A transaction is open already");
-pub(super) const NO_RECIPIENTS: Reply<'static> = fixed(554, (5, 5, 1), "No valid recipients");
-pub(super) const NOT_NOW: Reply<'static> = fixed(503, (5, 5, 1), "Not in a transaction");
-pub(super) const TLS_ALREADY: Reply<'static> = fixed(503, (5, 5, 1), "TLS is in use already");
-pub(super) const TLS_REQUIRED: Reply<'static> = fixed(530, (5, 7, 0), "Must issue a STARTTLS command first");
-pub(super) const PARAMETER_NOT_OFFERED: Reply<'static> = fixed(555, (5, 5, 4), "Parameter not recognized");
-pub(super) const TOO_BIG: Reply<'static> = fixed(552, (5, 3, 4), "Message too big");
-pub(super) const TOO_MANY_RECIPIENTS: Reply<'static> = fixed(452, (4, 5, 3), "Too many recipients");
-pub(super) const BAD_TEXT: Reply<'static> =
-    fixed(554, (5, 6, 0), "Bare CR, bare LF or NUL in the text (RFC 5321 2.3.8)");
+    /// Writes it, with its enhanced code or without.
+    pub(super) fn write(&self, out: &mut Vec<u8>, enhanced: bool) {
+        if enhanced {
+            out.extend_from_slice(self.line);
+        } else {
+            out.extend_from_slice(self.line.get(..4).unwrap_or_default());
+            out.extend_from_slice(self.line.get(self.words..).unwrap_or_default());
+        }
+    }
 
-/// The parameters of the extensions that the EHLO reply announces.
-pub(super) const OFFERED: KeywordSet = KeywordSet::EMPTY.with_size().with_body();
+    /// The same codes, with the application's words.
+    pub(super) fn write_in(&self, words: &str, out: &mut Vec<u8>, enhanced: bool) {
+        out.extend_from_slice(self.line.get(..if enhanced { self.words } else { 4 }).unwrap_or_default());
+        printable(out, words, 480);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+macro_rules! replies {
+    ($($name:ident = $line:literal;)*) => {
+        $(pub(super) const $name: Fixed = Fixed::new(concat!($line, "\r\n"));)*
+    };
+}
+
+replies! {
+    OK = "250 2.0.0 Ok";
+    SENDER_OK = "250 2.1.0 Sender ok";
+    RECIPIENT_OK = "250 2.1.5 Recipient ok";
+    CHUNK_OK = "250 2.0.0 Chunk taken";
+    MESSAGE_OK = "250 2.0.0 Message accepted";
+    BYE = "221 2.0.0 Bye";
+    READY_FOR_TLS = "220 2.0.0 Ready to start TLS";
+    SEND_TEXT = "354 End the text with CRLF.CRLF";
+    CANNOT_VRFY = "252 2.5.0 Cannot verify, but will take mail and try";
+    HELP = "214 2.0.0 EHLO HELO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP STARTTLS AUTH QUIT; see RFC 5321";
+    HELP_LMTP = "214 2.0.0 LHLO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP STARTTLS AUTH QUIT; see RFC 2033";
+
+    AUTHENTICATED = "235 2.7.0 Authentication succeeded";
+    AUTH_TEMPORARY = "454 4.7.0 Temporary authentication failure";
+    AUTH_LINE_TOO_LONG = "500 5.5.6 Authentication exchange line is too long";
+    AUTH_CANCELLED = "501 5.7.0 Authentication cancelled";
+    NOT_BASE64 = "501 5.5.2 Not base64";
+    AUTH_MALFORMED = "501 5.5.2 Malformed authentication message";
+    AUTH_TWICE = "503 5.5.1 Authenticated already";
+    MECHANISM_NOT_OFFERED = "504 5.5.4 Unrecognized authentication mechanism";
+    AUTH_REJECTED = "535 5.7.8 Authentication credentials invalid";
+    ENCRYPTION_NEEDED = "538 5.7.11 Encryption required for authentication";
+
+    TIMED_OUT = "421 4.4.2 Nothing came in time; closing";
+    SHUTTING_DOWN = "421 4.3.2 Shutting down; try again later";
+    EARLY_TALKER = "554 5.5.1 Spoke before the greeting; closing";
+    NOT_WAITED = "554 5.5.1 Did not wait for a reply that must be waited for; closing";
+    NOT_SMTP = "421 4.7.0 This is an SMTP server; closing";
+    TEXT_AS_COMMANDS = "421 4.7.0 Text of a message where a command was due; closing";
+    TOO_MANY_FAULTS = "421 4.7.0 Too many errors; closing";
+    TOO_MANY_COMMANDS = "421 4.7.0 Too many commands without mail; closing";
+    TOO_MANY_TRANSACTIONS = "421 4.7.0 Too many transactions on one connection; closing";
+    TOO_MUCH_DISCARDED = "421 4.3.4 Too much that is not wanted; closing";
+    LOCAL_ERROR_CLOSING = "421 4.3.0 Local error; closing, try again later";
+
+    LINE_TOO_LONG = "500 5.5.2 Line too long";
+    LINE_TOO_LONG_CLOSING = "421 4.5.2 Line without an end; closing";
+    CHUNK_WITHOUT_SIZE = "421 4.5.4 BDAT without a size; closing";
+    NOT_IMPLEMENTED = "502 5.5.1 Command not implemented";
+    LHLO_HERE = "500 5.5.1 This is LMTP: say LHLO";
+    NO_LHLO_HERE = "500 5.5.1 This is SMTP: say EHLO";
+    HELLO_FIRST = "503 5.5.1 Say EHLO first";
+    LHLO_FIRST = "503 5.5.1 Say LHLO first";
+    EHLO_FIRST = "503 5.5.1 This needs EHLO first";
+    MAIL_FIRST = "503 5.5.1 Need MAIL first";
+    NESTED_MAIL = "503 5.5.1 A transaction is open already";
+    CHUNKS_ONLY = "503 5.5.1 The text has begun: BDAT or RSET";
+    NO_RECIPIENTS = "554 5.5.1 No valid recipients";
+    NO_RECIPIENTS_LMTP = "503 5.5.1 No valid recipients";
+    BINARY_TAKES_CHUNKS = "503 5.5.1 BODY=BINARYMIME takes BDAT";
+    NOT_NOW = "503 5.5.1 Not in a transaction";
+    TLS_ALREADY = "503 5.5.1 TLS is in use already";
+    TLS_REQUIRED = "530 5.7.0 Must issue a STARTTLS command first";
+    TLS_AWAITED = "450 4.7.0 Must issue a STARTTLS command first";
+    AUTH_REQUIRED = "530 5.7.0 Authentication required";
+    PARAMETER_NOT_OFFERED = "555 5.5.4 Parameter not recognized";
+    TOO_BIG = "552 5.3.4 Message too big";
+    TOO_MANY_RECIPIENTS = "452 4.5.3 Too many recipients";
+    BAD_TEXT = "554 5.6.0 Bare CR, bare LF or NUL in the text (RFC 5321 2.3.8)";
+    TEXT_LINE_TOO_LONG = "554 5.6.0 Line of text too long (RFC 5321 4.5.3.1.6)";
+}
 
 /// The greeting (RFC 5321 4.2; no enhanced code: RFC 2034 4).
-pub(super) fn greeting(out: &mut Vec<u8>, hostname: &str, words: Option<&str>) {
-    line(out, b"220 ", hostname, words.or(Some("ESMTP")));
+pub(super) fn greeting(out: &mut Vec<u8>, hostname: &str, lmtp: bool, words: Option<&str>) {
+    line(out, b"220 ", hostname, words.or(Some(if lmtp { "LMTP" } else { "ESMTP" })));
 }
 
 /// The reply to HELO.
@@ -60,38 +145,18 @@ pub(super) fn helo(out: &mut Vec<u8>, hostname: &str, words: Option<&str>) {
     line(out, b"250 ", hostname, words);
 }
 
-/// The reply to EHLO (RFC 5321 4.1.1.1); STARTTLS only in plaintext (RFC 3207 4.2).
-pub(super) fn ehlo(out: &mut Vec<u8>, config: &Config, plaintext: bool, words: Option<&str>) {
-    line(out, b"250-", &config.hostname, words);
-    out.extend_from_slice(b"250-PIPELINING\r\n250-SIZE");
-    if config.limits.message > 0 {
-        out.push(b' ');
-        decimal(out, config.limits.message);
-    }
-    out.extend_from_slice(b"\r\n250-8BITMIME\r\n");
-    if plaintext && config.tls.offers() {
-        out.extend_from_slice(b"250-STARTTLS\r\n");
-    }
-    out.extend_from_slice(b"250 ENHANCEDSTATUSCODES\r\n");
+/// A reply of the application's: with an enhanced code where the extension has it on every reply (RFC 2034 4), and
+/// without one where it is off.
+pub(super) fn write(reply: &Reply<'_>, out: &mut Vec<u8>, enhanced: bool) {
+    let code = match (enhanced, reply.enhanced()) {
+        (true, None) => Some(Enhanced::new(u8::try_from(reply.code() / 100).unwrap_or(5), 0, 0)),
+        (true, given) => given,
+        (false, _) => None,
+    };
+    Reply::new(reply.code(), code, reply.text()).unwrap_or(*reply).write(out);
 }
 
-/// The usual codes, with the application's words.
-pub(super) fn in_words(out: &mut Vec<u8>, usual: &Reply<'_>, words: &str) {
-    decimal(out, u64::from(usual.code()));
-    if let Some(enhanced) = usual.enhanced() {
-        for (separator, part) in
-            [(b' ', u16::from(enhanced.class())), (b'.', enhanced.subject()), (b'.', enhanced.detail())]
-        {
-            out.push(separator);
-            decimal(out, u64::from(part));
-        }
-    }
-    out.push(b' ');
-    printable(out, words, 480);
-    out.extend_from_slice(b"\r\n");
-}
-
-fn line(out: &mut Vec<u8>, code: &[u8], hostname: &str, words: Option<&str>) {
+pub(super) fn line(out: &mut Vec<u8>, code: &[u8], hostname: &str, words: Option<&str>) {
     out.extend_from_slice(code);
     out.extend_from_slice(hostname.as_bytes());
     if let Some(words) = words {
@@ -102,11 +167,11 @@ fn line(out: &mut Vec<u8>, code: &[u8], hostname: &str, words: Option<&str>) {
 }
 
 /// The last gate: one line of printable ASCII, whatever the application gave (RFC 5321 4.2, 4.5.3.1.5).
-fn printable(out: &mut Vec<u8>, words: &str, most: usize) {
+pub(super) fn printable(out: &mut Vec<u8>, words: &str, most: usize) {
     out.extend(words.bytes().take(most).map(|octet| if matches!(octet, b' '..=b'~') { octet } else { b'?' }));
 }
 
-fn decimal(out: &mut Vec<u8>, mut number: u64) {
+pub(super) fn decimal(out: &mut Vec<u8>, mut number: u64) {
     let mut digits = [0_u8; 20];
     let mut start = digits.len();
     for digit in digits.iter_mut().rev() {

@@ -12,14 +12,20 @@ pub enum State {
     Connected,
     /// 220 was sent, or TLS has just begun: the client has yet to name itself.
     Greeted,
-    /// EHLO or HELO was accepted; no transaction.
+    /// EHLO, HELO or LHLO was accepted; no transaction.
     Ready,
+    /// An AUTH exchange: lines are responses, not commands (RFC 4954 4).
+    Auth,
     /// MAIL was accepted (RFC 5321 3.3).
     Mail,
     /// At least one RCPT was accepted.
     Rcpt,
     /// 354 was sent: everything up to CRLF . CRLF is text.
     Data,
+    /// Inside a chunk: so many octets are text (RFC 3030 2).
+    Chunk,
+    /// Between chunks: the last one has yet to come.
+    Chunks,
     /// The text is complete, and waits for the application to take it.
     Message,
     /// 220 was sent for STARTTLS: only TLS or the end may follow (RFC 3207 4).
@@ -34,23 +40,35 @@ pub enum State {
 pub enum Move {
     /// The application accepted the connection.
     Greet,
-    /// EHLO or HELO.
+    /// EHLO, HELO or LHLO.
     Hello,
     /// STARTTLS.
     StartTls,
     /// The handshake is done.
     TlsEstablished,
+    /// AUTH, of a mechanism that is offered.
+    Auth,
+    /// The exchange has ended, one way or the other.
+    AuthEnd,
+    /// XCLIENT, of a peer that is trusted.
+    Xclient,
+    /// XFORWARD, of a peer that is trusted.
+    Xforward,
     /// MAIL.
     Mail,
     /// RCPT.
     Rcpt,
     /// DATA.
     Data,
-    /// CRLF . CRLF, of a text that kept the rules.
+    /// BDAT.
+    Bdat,
+    /// The end of a chunk that is not the last.
+    ChunkEnd,
+    /// CRLF . CRLF, or the end of the last chunk, of a text that kept the rules.
     TextEnd,
-    /// The message was accepted or refused.
+    /// The message was accepted or refused, for all recipients.
     Delivered,
-    /// CRLF . CRLF, of a text that broke them.
+    /// CRLF . CRLF, or the end of a chunk, of a text that broke them; or a chunk was refused.
     TextRefused,
     /// RSET.
     Rset,
@@ -76,10 +94,16 @@ pub(super) const TRANSITIONS: &[(State, Move, State)] = &[
 
     (S::Ready,     M::Hello,          S::Ready),
     (S::Ready,     M::StartTls,       S::StartTls),
+    (S::Ready,     M::Auth,           S::Auth),      // RFC 4954 4: not inside a transaction
+    (S::Ready,     M::Xclient,        S::Greeted),   // the session begins anew, for another client
+    (S::Ready,     M::Xforward,       S::Ready),
     (S::Ready,     M::Mail,           S::Mail),
     (S::Ready,     M::Rset,           S::Ready),
     (S::Ready,     M::Noop,           S::Ready),
     (S::Ready,     M::End,            S::Closed),
+
+    (S::Auth,      M::AuthEnd,        S::Ready),
+    (S::Auth,      M::End,            S::Closed),
 
     (S::Mail,      M::Hello,          S::Ready),     // RFC 5321 4.1.4: EHLO resets
     (S::Mail,      M::Rcpt,           S::Rcpt),
@@ -90,6 +114,8 @@ pub(super) const TRANSITIONS: &[(State, Move, State)] = &[
     (S::Rcpt,      M::Hello,          S::Ready),
     (S::Rcpt,      M::Rcpt,           S::Rcpt),
     (S::Rcpt,      M::Data,           S::Data),
+    (S::Rcpt,      M::Bdat,           S::Chunk),
+    (S::Rcpt,      M::TextRefused,    S::Ready),     // RFC 3030 2: a refused chunk fails the transaction
     (S::Rcpt,      M::Rset,           S::Ready),
     (S::Rcpt,      M::Noop,           S::Rcpt),
     (S::Rcpt,      M::End,            S::Closed),
@@ -97,6 +123,18 @@ pub(super) const TRANSITIONS: &[(State, Move, State)] = &[
     (S::Data,      M::TextEnd,        S::Message),
     (S::Data,      M::TextRefused,    S::Ready),     // RFC 5321 4.1.1.4: the buffers are cleared
     (S::Data,      M::End,            S::Closed),
+
+    (S::Chunk,     M::ChunkEnd,       S::Chunks),
+    (S::Chunk,     M::TextEnd,        S::Message),
+    (S::Chunk,     M::TextRefused,    S::Ready),
+    (S::Chunk,     M::End,            S::Closed),
+
+    (S::Chunks,    M::Bdat,           S::Chunk),     // RFC 3030 2: nothing but chunks until LAST
+    (S::Chunks,    M::TextRefused,    S::Ready),
+    (S::Chunks,    M::Hello,          S::Ready),
+    (S::Chunks,    M::Rset,           S::Ready),
+    (S::Chunks,    M::Noop,           S::Chunks),
+    (S::Chunks,    M::End,            S::Closed),
 
     (S::Message,   M::Delivered,      S::Ready),
     (S::Message,   M::End,            S::Closed),
@@ -131,7 +169,7 @@ impl State {
     /// Whether a transaction is open (RFC 5321 3.3).
     #[must_use]
     pub const fn in_transaction(self) -> bool {
-        matches!(self, S::Mail | S::Rcpt | S::Data | S::Message)
+        matches!(self, S::Mail | S::Rcpt | S::Data | S::Chunk | S::Chunks | S::Message)
     }
 
     /// Every transition, in the order of the table.

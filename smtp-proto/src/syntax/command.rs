@@ -59,12 +59,28 @@ pub enum Command<'a> {
     Ehlo(Host<'a>),
     /// HELO.
     Helo(Host<'a>),
+    /// LHLO (RFC 2033).
+    Lhlo(Host<'a>),
     /// MAIL.
     Mail(Mail<'a>),
     /// RCPT.
     Rcpt(Rcpt<'a>),
     /// DATA.
     Data,
+    /// BDAT (RFC 3030).
+    Bdat {
+        /// Octets of the chunk.
+        size: u64,
+        /// Whether it is the last.
+        last: bool,
+    },
+    /// AUTH (RFC 4954).
+    Auth {
+        /// The mechanism.
+        mechanism: &'a str,
+        /// The initial response.
+        initial: Option<Base64<'a>>,
+    },
     /// RSET.
     Rset,
     /// NOOP and what stands behind it.
@@ -79,6 +95,24 @@ pub enum Command<'a> {
     Quit,
     /// STARTTLS (RFC 3207).
     StartTls,
+}
+
+/// A message of an AUTH exchange, or `=`, which is an empty one (RFC 4954 4).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Base64<'a>(&'a str);
+
+impl<'a> Base64<'a> {
+    /// As it was written.
+    #[must_use]
+    pub const fn as_str(&self) -> &'a str {
+        self.0
+    }
+}
+
+impl core::fmt::Debug for Base64<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Base64([redacted])")
+    }
 }
 
 /// MAIL (RFC 5321 4.1.1.2).
@@ -106,9 +140,12 @@ pub struct Rcpt<'a> {
 pub enum Verb {
     Ehlo,
     Helo,
+    Lhlo,
     Mail,
     Rcpt,
     Data,
+    Bdat,
+    Auth,
     Rset,
     Noop,
     Vrfy,
@@ -237,6 +274,9 @@ impl<'a> Command<'a> {
         match self {
             Self::Ehlo(_) => Verb::Ehlo,
             Self::Helo(_) => Verb::Helo,
+            Self::Lhlo(_) => Verb::Lhlo,
+            Self::Bdat { .. } => Verb::Bdat,
+            Self::Auth { .. } => Verb::Auth,
             Self::Mail(_) => Verb::Mail,
             Self::Rcpt(_) => Verb::Rcpt,
             Self::Data => Verb::Data,
@@ -271,6 +311,26 @@ impl<'a> Command<'a> {
         let command = match verb {
             Verb::Ehlo => Command::Ehlo(host(argument)?),
             Verb::Helo => Command::Helo(host(argument)?),
+            Verb::Lhlo => Command::Lhlo(host(argument)?),
+            Verb::Bdat => {
+                let (size, last) = match argument.unwrap_or_default().split_once(' ') {
+                    Some((size, last)) if last.eq_ignore_ascii_case("LAST") => (size, true),
+                    Some(_) => return Err(error(SyntaxErrorKind::BadArgument)),
+                    None => (argument.unwrap_or_default(), false),
+                };
+                let digits = !size.is_empty() && size.bytes().all(|octet| octet.is_ascii_digit());
+                let size = size.parse().ok().filter(|_| digits).ok_or(error(SyntaxErrorKind::BadArgument))?;
+                Command::Bdat { size, last }
+            }
+            Verb::Auth => {
+                let argument = argument.filter(|text| !text.is_empty()).ok_or(error(SyntaxErrorKind::BadArgument))?;
+                let (mechanism, initial) = match argument.split_once(' ') {
+                    Some((_, "")) => return Err(error(SyntaxErrorKind::BadArgument)),
+                    Some((mechanism, initial)) => (mechanism, Some(Base64(initial))),
+                    None => (argument, None),
+                };
+                Command::Auth { mechanism, initial }
+            }
             Verb::Data => Command::Data,
             Verb::Rset => Command::Rset,
             Verb::Quit => Command::Quit,
@@ -340,9 +400,12 @@ fn printable(line: &[u8]) -> Result<&str, SyntaxError> {
 }
 
 fn verb(word: &str) -> Option<Verb> {
-    const VERBS: [(&str, Verb); 12] = [
+    const VERBS: [(&str, Verb); 15] = [
         ("EHLO", Verb::Ehlo),
         ("HELO", Verb::Helo),
+        ("LHLO", Verb::Lhlo),
+        ("BDAT", Verb::Bdat),
+        ("AUTH", Verb::Auth),
         ("MAIL", Verb::Mail),
         ("RCPT", Verb::Rcpt),
         ("DATA", Verb::Data),

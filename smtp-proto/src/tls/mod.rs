@@ -5,6 +5,7 @@ mod ledger;
 mod loss;
 mod policy;
 mod record;
+mod requirement;
 mod retries;
 mod senders;
 
@@ -17,6 +18,7 @@ pub use ledger::{Bounds, Ledger, OtherScope, RehearsalCounts, Scope};
 pub use loss::{Heavy, Interval, Loss, Point, Require, Share, Tally};
 pub use policy::Policy;
 pub use record::{Direction, End, EndToEnd, Hop, Record, Rehearsed, Wanted};
+pub use requirement::Requirement;
 pub use retries::Retries;
 pub use senders::Counts;
 

@@ -6,16 +6,22 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use smtp_proto::server::{Config, Event, Limits, Session, State, Ticket, Verdict};
+use smtp_proto::auth::server::{Answer, Question};
+use smtp_proto::auth::{Mechanism, MechanismSet, Nonce, ScramRecord};
+use smtp_proto::server::{
+    AuthTicket, Config, Event, Extensions, FaultKind, FutureRelease, Limits, Role, Session, State, Ticket, Timeouts,
+    Verdict,
+};
 use smtp_proto::syntax::{Enhanced, Reply, ReversePath};
 use smtp_proto::text::TextLeniency;
-use smtp_proto::tls::{Policy, TlsFailure, TlsInfo, TlsVersion};
+use smtp_proto::tls::{Policy, Requirement, TlsFailure, TlsInfo, TlsVersion};
 use smtp_proto::{Buffer, Channel, Step, Want};
 
 /// A line of a transcript.
 #[derive(Clone, Debug)]
 pub enum Item {
     Client(Vec<u8>),
+    Early(Vec<u8>),
     Server(String),
     Event(String),
     Verdict(&'static str, String),
@@ -41,9 +47,11 @@ pub struct Transcript {
     pub items: Vec<Item>,
     config: HashMap<String, String>,
     events: bool,
+    /// Whether replies of many lines are shown with all of them.
+    every_line: bool,
 }
 
-const VERBS: [&str; 7] = ["CONNECT", "EHLO", "STARTTLS", "MAIL", "RCPT", "DATA", "MESSAGE"];
+const VERBS: [&str; 8] = ["CONNECT", "EHLO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "MESSAGE"];
 
 /// All files of a folder of transcripts.
 pub fn transcripts(folder: &str) -> Vec<(String, String)> {
@@ -92,6 +100,7 @@ impl Transcript {
                 }
                 Some(("C: ", rest)) => Item::Client(format!("{rest}\r\n").into_bytes()),
                 Some(("C= ", rest)) => Item::Client(unescape(rest)),
+                Some(("C! ", rest)) => Item::Early(unescape(rest)),
                 Some(("S: ", rest)) => Item::Server(rest.to_owned()),
                 Some(("E: ", rest)) => Item::Event(rest.to_owned()),
                 Some(("V: ", rest)) => {
@@ -106,7 +115,8 @@ impl Transcript {
             items.push(item);
         }
         let events = items.iter().any(|item| matches!(item, Item::Event(_)));
-        Self { items, config, events }
+        let every_line = items.iter().any(|item| matches!(item, Item::Server(line) if line.get(3..4) == Some("-")));
+        Self { items, config, events, every_line }
     }
 
     /// What the file says must happen. It is closed when its last word says so, or QUIT was said.
@@ -132,7 +142,7 @@ impl Transcript {
     pub fn run_by_line(&self) -> Record {
         let mut driver = Driver::new(self);
         let mut record = Record::default();
-        driver.turn(&[]);
+        driver.begin(self);
         let (mut replies, mut after_reply) = (0, false);
         for item in &self.items {
             record.lines.append(&mut driver.lines);
@@ -173,7 +183,7 @@ impl Transcript {
     /// All that the client sends between two acts, in pieces of these sizes, round and round.
     pub fn run_split(&self, sizes: &[usize]) -> Record {
         let mut driver = Driver::new(self);
-        driver.turn(&[]);
+        driver.begin(self);
         let mut sizes = sizes.iter().copied().cycle();
         let mut stream = Vec::new();
         let mut flush = |driver: &mut Driver, stream: &mut Vec<u8>| {
@@ -201,11 +211,25 @@ impl Transcript {
 
     pub fn config(&self) -> Config {
         let mut limits = Limits::default();
+        let mut times = Timeouts::default();
+        let mut on = Extensions::default();
         let mut config = Config::new("mx.example.net").expect("a name");
         let mut text = TextLeniency::default();
+        let mut required = Requirement::new();
         for (key, value) in &self.config {
             let number = || value.parse::<u64>().unwrap_or_else(|_| panic!("{key} needs a number"));
+            let small = || u32::try_from(number()).expect("u32");
+            let size = || usize::try_from(number()).expect("usize");
+            let yes = value == "yes";
             match key.as_str() {
+                "role" => {
+                    config = config.role(match value.as_str() {
+                        "mx" => Role::Mx,
+                        "submission" => Role::Submission,
+                        "lmtp" => Role::Lmtp,
+                        other => panic!("role={other}"),
+                    });
+                }
                 "tls" => {
                     config = config.tls(match value.as_str() {
                         "off" => Policy::Off,
@@ -214,20 +238,51 @@ impl Transcript {
                         other => panic!("tls={other}"),
                     });
                 }
+                "tls-from" => required = required.sender(value.as_str()),
+                "tls-to" => required = required.recipient(value.as_str()),
+                "put-off" => config = config.put_off_plaintext(yes),
+                "auth" => {
+                    let names = value.split(',').map(|name| Mechanism::from_name(name).expect("a mechanism"));
+                    config = config.auth(names.collect::<MechanismSet>());
+                }
+                "plaintext-auth" => config = config.allow_plaintext_auth(yes),
+                "early" => config = config.allow_early_talkers(yes),
                 "max" => limits.message = number(),
-                "recipients" => limits.recipients = u32::try_from(number()).expect("u32"),
-                "faults" => limits.faults = u32::try_from(number()).expect("u32"),
-                "idle" => limits.idle_commands = u32::try_from(number()).expect("u32"),
-                "line" => limits.line = usize::try_from(number()).expect("usize"),
-                "output" => limits.output = usize::try_from(number()).expect("usize"),
-                "bare-lf" => text.bare_lf = value == "yes",
-                "bare-cr" => text.bare_cr = value == "yes",
-                "nul" => text.nul = value == "yes",
-                "closed" | "channel" => {}
+                "recipients" => limits.recipients = small(),
+                "transactions" => limits.transactions = small(),
+                "discard" => limits.discard = number(),
+                "faults" => limits.faults = small(),
+                "idle" => limits.idle_commands = small(),
+                "line" => limits.line = size(),
+                "auth-line" => limits.auth_line = size(),
+                "text-line" => limits.text_line = size(),
+                "output" => limits.output = size(),
+                "text-octets" => times.text_octets = number(),
+                "bare-lf" => text.bare_lf = yes,
+                "bare-cr" => text.bare_cr = yes,
+                "nul" => text.nul = yes,
+                "pipelining" => on.pipelining = yes,
+                "size" => on.size = yes,
+                "8bitmime" => on.eight_bit_mime = yes,
+                "enhanced" => on.enhanced_status_codes = yes,
+                "chunking" => on.chunking = yes,
+                "smtputf8" => on.smtp_utf8 = yes,
+                "limits" => on.limits = yes,
+                "binarymime" => on.binary_mime = yes,
+                "dsn" => on.dsn = yes,
+                "deliverby" => on.deliver_by = Some(small()),
+                "futurerelease" => {
+                    on.future_release = Some(FutureRelease { interval: small(), until: "2027-01-01T00:00:00Z".into() });
+                }
+                "mt-priority" => on.mt_priority = Some(value.clone().into()),
+                "rrvs" => on.rrvs = yes,
+                "requiretls" => on.require_tls = yes,
+                "closed" | "channel" | "trusted" => {}
                 other => panic!("unknown setting {other}"),
             }
         }
-        config.lenient_text(text).limits(limits).expect("limits")
+        let config = config.lenient_text(text).timeouts(times).extensions(on).require_tls_for(required);
+        config.limits(limits).expect("limits")
     }
 }
 
@@ -268,6 +323,7 @@ pub struct Driver {
     buffer: Buffer,
     verdicts: VecDeque<(&'static str, String)>,
     events: bool,
+    every_line: bool,
     text: Vec<u8>,
     pub lines: Vec<String>,
     pub closed: bool,
@@ -284,16 +340,31 @@ impl Driver {
             Item::Verdict(verb, verdict) => Some((*verb, verdict.clone())),
             _ => None,
         });
+        let mut session = Session::new(Arc::new(transcript.config()), channel);
+        if transcript.config.get("trusted").is_some_and(|trusted| trusted == "yes") {
+            session.trust();
+        }
         Self {
-            session: Session::new(Arc::new(transcript.config()), channel),
+            session,
             buffer: Buffer::with_capacity(4096),
             verdicts: verdicts.collect(),
             events: transcript.events,
+            every_line: transcript.every_line,
             text: Vec::new(),
             lines: Vec::new(),
             closed: false,
             wants_tls: false,
         }
+    }
+
+    /// The connection is made; what came before the greeting lies in the buffer.
+    pub fn begin(&mut self, transcript: &Transcript) {
+        for item in &transcript.items {
+            if let Item::Early(bytes) = item {
+                self.buffer.extend(bytes);
+            }
+        }
+        self.turn(&[]);
     }
 
     /// Bytes of the peer. After the session is closed nobody reads them.
@@ -347,7 +418,16 @@ impl Driver {
     fn flush(&mut self) {
         let output = String::from_utf8(self.session.output().to_vec()).expect("replies are ASCII");
         assert!(output.is_empty() || output.ends_with("\r\n"), "replies end in CRLF: {output:?}");
-        self.lines.extend(output.split_terminator("\r\n").map(|line| format!("S: {line}")));
+        let mut inside = false;
+        for line in output.split_terminator("\r\n") {
+            let more = line.get(3..4) == Some("-");
+            if self.every_line {
+                self.lines.push(format!("S: {line}"));
+            } else if !inside {
+                self.lines.push(format!("S: {} {}", &line[..3], &line[4..]));
+            }
+            inside = more;
+        }
         // In two parts, as a socket might take it.
         let half = output.len() / 2;
         self.session.sent(half);
@@ -374,6 +454,20 @@ impl Driver {
             Event::StartTls(ticket) => {
                 self.say("StartTls");
                 self.answer("STARTTLS", ticket);
+            }
+            Event::Auth(question, ticket) => {
+                self.say(match &question {
+                    Question::Password { authzid, authcid, password } => {
+                        format!("Auth password of {authcid} for {authzid:?}: {}", password.expose_str())
+                    }
+                    Question::Scram { authzid, authcid } => format!("Auth record of {authcid} for {authzid:?}"),
+                    Question::Token { authzid, token, .. } => {
+                        format!("Auth token for {authzid:?}: {}", token.expose_str())
+                    }
+                    Question::External { authzid } => format!("Auth external for {authzid:?}"),
+                    other => panic!("unknown question {other:?}"),
+                });
+                self.authenticate(ticket);
             }
             Event::Mail(mail, ticket) => {
                 let path = match mail.path {
@@ -404,23 +498,51 @@ impl Driver {
             }
             Event::Message(end, ticket) => {
                 assert_eq!(end.octets, self.text.len() as u64);
-                let text = std::mem::take(&mut self.text);
-                self.say(format!("Message {}", text.escape_ascii()));
+                let text = self.text.escape_ascii().to_string();
+                self.say(match end.recipient {
+                    None => format!("Message {text}"),
+                    Some(index) => format!("Message {text} for {index}"),
+                });
                 self.answer("MESSAGE", ticket);
+                if !self.session.in_transaction() {
+                    self.text.clear();
+                }
             }
             Event::Reset => {
                 self.text.clear();
                 self.say("Reset");
             }
+            // Depends on the reads: `pipelining.rs` has its tests.
+            Event::Fault(fault) if fault.kind == FaultKind::Pipelining => {}
             Event::Fault(fault) => self.say(format!("Fault {:?} at {} {}", fault.kind, fault.offset, fault.code)),
             Event::Closed(reason) => self.say(format!("Closed {reason:?}")),
             other => panic!("unknown event {other:?}"),
         }
     }
 
-    fn answer(&mut self, verb: &str, ticket: Ticket) {
+    fn verdict(&mut self, verb: &str) -> Option<String> {
         let next = self.verdicts.iter().position(|(of, _)| *of == verb);
-        let verdict = next.and_then(|at| self.verdicts.remove(at)).map(|(_, verdict)| verdict);
+        next.and_then(|at| self.verdicts.remove(at)).map(|(_, verdict)| verdict)
+    }
+
+    fn authenticate(&mut self, ticket: AuthTicket) {
+        let verdict = self.verdict("AUTH").unwrap_or_else(|| "accept".into());
+        let answer = match verdict.split_once(' ').unwrap_or((&verdict, "")) {
+            ("accept", _) => Answer::Accept,
+            ("reject", _) => Answer::Reject,
+            ("temporary", _) => Answer::TemporaryFailure,
+            ("as", name) => Answer::AcceptAs(name.into()),
+            ("scram", password) => Answer::Scram {
+                record: ScramRecord::derive(password, b"salt of this user", 4096).expect("a record"),
+                nonce: Nonce::new(&[7; 18]),
+            },
+            _ => panic!("V: AUTH {verdict}"),
+        };
+        self.session.authenticate(ticket, answer);
+    }
+
+    fn answer(&mut self, verb: &str, ticket: Ticket) {
+        let verdict = self.verdict(verb);
         match verdict.as_deref() {
             None | Some("ok") => self.session.answer(ticket, Verdict::Accept),
             Some(verdict) => {

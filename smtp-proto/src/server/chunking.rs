@@ -1,0 +1,167 @@
+//! BDAT (RFC 3030): text in chunks, and the octets of chunks that were refused.
+
+use super::intake::{Intake, Reader};
+use super::replies::{self, Fixed};
+use super::{Event, Fault, FaultKind, Move, Pending, Session, State};
+use crate::syntax::Reply;
+use crate::text::{Counted, Scan};
+use crate::{Step, Want};
+
+impl Session {
+    /// BDAT. Whatever becomes of it, the octets that it announces are its own, and never commands.
+    pub(super) fn bdat<'i>(
+        &mut self,
+        octets: u64,
+        last: bool,
+        start: u64,
+        input: &mut &'i [u8],
+    ) -> Option<Step<Event<'i>>> {
+        if octets > 0 {
+            self.idle_commands = 0;
+        }
+        let limit = self.config.limits.message;
+        let before = if self.state == State::Chunks { self.text.octets() } else { 0 };
+        if limit != 0 && octets > limit - before.min(limit) {
+            // RFC 1870 6.2 and RFC 3030 2: refused, and then so is the message.
+            for _ in 1..if last { self.answers_to_text() } else { 1 } {
+                self.replies_held();
+                self.reply(&replies::TOO_BIG);
+            }
+            return self.refuse_chunk(octets, FaultKind::MessageTooBig, start, &replies::TOO_BIG, true, input);
+        }
+        if self.state == State::Chunks {
+            self.text.next_chunk(octets, last);
+            self.go(Move::Bdat);
+            return None;
+        }
+        self.text = Intake::chunks(self.config.text, self.flags.binary, self.offset, octets, last);
+        Some(Step::Event(Event::Data(self.ticket(Pending::Bdat))))
+    }
+
+    /// A BDAT that is refused: its reply waits until its octets have been thrown away (RFC 3030 2).
+    pub(super) fn refuse_chunk<'i>(
+        &mut self,
+        octets: u64,
+        kind: FaultKind,
+        start: u64,
+        reply: &Fixed,
+        failed: bool,
+        input: &mut &'i [u8],
+    ) -> Option<Step<Event<'i>>> {
+        if octets > self.config.limits.discard.saturating_sub(self.discarded) {
+            self.replies_withdrawn();
+            return self.fatal(input, FaultKind::TooMuchDiscarded, start, &replies::TOO_MUCH_DISCARDED);
+        }
+        if failed {
+            self.go(Move::TextRefused);
+            self.due.reset();
+        }
+        self.replies_held();
+        self.fault(kind, start, Some(reply));
+        self.discard(octets);
+        None
+    }
+
+    /// The application will not have the text: the chunk is thrown away, the transaction is over.
+    pub(super) fn refuse_first_chunk(&mut self, reply: &Reply<'_>) {
+        let Reader::Chunks { chunk, last, .. } = &self.text.reader else { return };
+        let (octets, last) = (chunk.left(), *last);
+        self.replies_held();
+        for _ in 0..if last { self.answers_to_text() } else { 1 } {
+            replies::write(reply, &mut self.output, self.config.has_enhanced_codes());
+        }
+        self.go(Move::TextRefused);
+        self.due.reset();
+        if octets > self.config.limits.discard.saturating_sub(self.discarded) {
+            self.last_words(&replies::TOO_MUCH_DISCARDED);
+            let fault = Fault {
+                kind: FaultKind::TooMuchDiscarded,
+                offset: self.text.base(),
+                code: replies::TOO_MUCH_DISCARDED.code(),
+            };
+            self.due.fault(fault);
+            self.close(super::End::Fault(FaultKind::TooMuchDiscarded));
+            return;
+        }
+        self.discard(octets);
+    }
+
+    fn discard(&mut self, octets: u64) {
+        self.discarded += octets;
+        if octets == 0 || self.state == State::Closed {
+            self.replies_shown();
+            return;
+        }
+        self.text = Intake::chunks(self.config.text, true, self.offset, octets, false);
+        self.flags.discarding = true;
+    }
+
+    pub(super) fn step_discard<'i>(&mut self, input: &mut &'i [u8]) -> Option<Step<Event<'i>>> {
+        match self.next_octets(input) {
+            Scan::Need => return Some(Step::Want(Want::Input)),
+            Scan::Chunk(_) => {}
+            Scan::End => {
+                self.flags.discarding = false;
+                self.progress += 1;
+                self.replies_shown();
+            }
+        }
+        None
+    }
+
+    pub(super) fn step_chunk<'i>(&mut self, input: &mut &'i [u8]) -> Option<Step<Event<'i>>> {
+        match self.next_octets(input) {
+            Scan::Need => Some(Step::Want(Want::Input)),
+            Scan::Chunk(piece) => {
+                let admitted = self.text.admit_chunk(piece, self.offset - piece.len() as u64);
+                if admitted.is_empty() { None } else { Some(Step::Event(Event::Chunk(admitted))) }
+            }
+            Scan::End => {
+                self.progress += 1;
+                if matches!(self.text.reader, Reader::Chunks { last: true, .. }) {
+                    self.text_end();
+                } else if let Some((kind, offset)) = self.text.fault() {
+                    self.go(Move::TextRefused);
+                    self.fault(kind, offset, Some(&replies::BAD_TEXT));
+                    self.due.reset();
+                } else {
+                    self.go(Move::ChunkEnd);
+                    self.reply(&replies::CHUNK_OK);
+                }
+                None
+            }
+        }
+    }
+
+    /// The next octets of the chunk.
+    fn next_octets<'i>(&mut self, input: &mut &'i [u8]) -> Scan<'i> {
+        let Reader::Chunks { chunk, check, .. } = &mut self.text.reader else {
+            debug_assert!(false, "a chunk is counted");
+            return Scan::End;
+        };
+        let scan = next_octets(chunk, check.is_some(), input);
+        if let Scan::Chunk(piece) = scan {
+            self.offset += piece.len() as u64;
+            if self.text.progressed(piece.len() as u64, self.config.timeouts.text_octets) {
+                self.progress += 1;
+            }
+        }
+        scan
+    }
+}
+
+/// Where CR and LF matter, a CR stays in the input until its LF has come, so that what is handed on does not depend on
+/// the reads; unless the chunk ends with it.
+fn next_octets<'i>(chunk: &mut Counted, lines: bool, input: &mut &'i [u8]) -> Scan<'i> {
+    match input.split_last() {
+        Some((b'\r', before)) if lines && chunk.left() > input.len() as u64 => {
+            let mut before = before;
+            let scan = chunk.next(&mut before);
+            if let Scan::Chunk(piece) = scan {
+                *input = input.get(piece.len()..).unwrap_or_default();
+            }
+            scan
+        }
+        _ => chunk.next(input),
+    }
+}
