@@ -1,9 +1,11 @@
 //! What the fuzz targets do. The core's test `seeds` includes these files too, and runs every seed on stable.
 
 pub mod command;
+pub mod proxy;
+pub mod text;
 
 /// What a target does with an input: it panics when something does not hold.
 pub type Body = fn(&[u8]);
 
 /// Every target, by the name of its folder in `fuzz/seeds`.
-pub const TARGETS: &[(&str, Body)] = &[("command", command::run)];
+pub const TARGETS: &[(&str, Body)] = &[("command", command::run), ("proxy", proxy::run), ("text", text::run)];

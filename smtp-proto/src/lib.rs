@@ -55,6 +55,7 @@ extern crate alloc;
 pub mod auth;
 mod buffer;
 mod framing;
+pub mod proxy;
 pub mod server;
 pub mod syntax;
 pub mod text;
