@@ -134,6 +134,12 @@ impl<H: Handler> Connection<H> {
         self.phase = Phase::Gone;
     }
 
+    /// Ends the session; the next turn closes the connection without a word.
+    pub(crate) fn hang_up(&mut self) {
+        self.farewell = Farewell::HangUp;
+        self.session.eof();
+    }
+
     fn try_turn(&mut self, common: &mut Common) -> io::Result<bool> {
         let Common { plain, wire, office } = common;
         match self.phase {
@@ -323,10 +329,7 @@ impl<H: Handler> Connection<H> {
                     self.parked = Some(Box::new(Parked { ticket, after: Some((Instant::now() + time, verdict)) }));
                 }
                 Answer::Later(_) => self.parked = Some(Box::new(Parked { ticket, after: None })),
-                Answer::HangUp => {
-                    self.farewell = Farewell::HangUp;
-                    self.session.eof();
-                }
+                Answer::HangUp => self.hang_up(),
             }
         }
     }

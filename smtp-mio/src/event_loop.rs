@@ -1,7 +1,6 @@
 //! One event loop: listeners, their connections, their deadlines, and the answers that come later.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -53,18 +52,11 @@ pub(crate) struct Loop<H, F> {
     generation: u64,
     mail: Receiver<(Question, OwnedVerdict)>,
     /// Answers that wait for their time.
-    delayed: BinaryHeap<Reverse<Delayed>>,
+    delayed: BTreeMap<(Instant, Question), OwnedVerdict>,
     /// Connections that may have more to read, but had their turn.
     again: Vec<usize>,
     /// Descriptors ran out: there may be connections that wait to be accepted.
     accept_again: bool,
-}
-
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Delayed {
-    at: Instant,
-    question: Question,
-    verdict: OwnedVerdict,
 }
 
 impl<H: Handler, F: Fn(SocketAddr) -> H> Loop<H, F> {
@@ -104,7 +96,7 @@ impl<H: Handler, F: Fn(SocketAddr) -> H> Loop<H, F> {
             now: 0,
             generation: 0,
             mail,
-            delayed: BinaryHeap::new(),
+            delayed: BTreeMap::new(),
             again: Vec::new(),
             accept_again: false,
         })
@@ -170,7 +162,7 @@ impl<H: Handler, F: Fn(SocketAddr) -> H> Loop<H, F> {
             return Some(Duration::ZERO);
         }
         let tick = (!self.connections.is_empty() || self.accept_again).then_some(TICK);
-        let delayed = self.delayed.peek().map(|Reverse(next)| next.at.saturating_duration_since(Instant::now()));
+        let delayed = self.delayed.first_key_value().map(|((at, _), _)| at.saturating_duration_since(Instant::now()));
         match (tick, delayed) {
             // Polling counts milliseconds: not a little too early, again and again.
             (Some(tick), Some(delayed)) => Some(tick.min(delayed + Duration::from_millis(1))),
@@ -258,7 +250,7 @@ impl<H: Handler, F: Fn(SocketAddr) -> H> Loop<H, F> {
         if let Some(parked) = &mut connection.parked
             && let Some((at, verdict)) = parked.after.take()
         {
-            self.delayed.push(Reverse(Delayed { at, question: connection.question, verdict }));
+            self.delayed.insert((at, connection.question), verdict);
         }
         self.schedule(key);
     }
@@ -279,15 +271,13 @@ impl<H: Handler, F: Fn(SocketAddr) -> H> Loop<H, F> {
     }
 
     fn answer_delayed(&mut self) {
-        let Some(Reverse(first)) = self.delayed.peek() else { return };
-        let now = Instant::now();
-        if first.at > now {
+        if self.delayed.is_empty() {
             return;
         }
-        while self.delayed.peek().is_some_and(|Reverse(next)| next.at <= now)
-            && let Some(Reverse(due)) = self.delayed.pop()
-        {
-            self.answered(due.question, &due.verdict);
+        let now = Instant::now();
+        while let Some(entry) = self.delayed.first_entry().filter(|entry| entry.key().0 <= now) {
+            let ((_, question), verdict) = entry.remove_entry();
+            self.answered(question, &verdict);
         }
     }
 
@@ -298,7 +288,10 @@ impl<H: Handler, F: Fn(SocketAddr) -> H> Loop<H, F> {
             return;
         }
         let Some(parked) = connection.parked.take() else { return };
-        connection.session.answer(parked.ticket, verdict.as_verdict());
+        match verdict.as_verdict() {
+            Some(verdict) => connection.session.answer(parked.ticket, verdict),
+            None => connection.hang_up(),
+        }
         self.turn(key);
     }
 

@@ -114,7 +114,7 @@ impl<'r> From<Reply<'r>> for Answer<'r> {
 }
 
 /// A verdict that owns its words, to travel between threads.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OwnedVerdict {
     /// Yes.
@@ -122,22 +122,23 @@ pub enum OwnedVerdict {
     /// Yes, in these words.
     AcceptWith(String),
     /// No: code, enhanced code, text. What makes no valid reply is answered 451 4.3.0.
-    Refuse(u16, (u8, u16, u16), String),
+    Refuse(u16, Option<Enhanced>, String),
+    /// No answer: the connection is closed, without a word.
+    HangUp,
 }
 
 impl OwnedVerdict {
-    pub(crate) fn as_verdict(&self) -> Verdict<'_> {
-        match self {
+    /// As the core wants it; `None` is to hang up.
+    pub(crate) fn as_verdict(&self) -> Option<Verdict<'_>> {
+        Some(match self {
             Self::Accept => Verdict::Accept,
             Self::AcceptWith(words) => Verdict::AcceptWith(words),
-            Self::Refuse(code, (class, subject, detail), text) => Verdict::Refuse(
-                Reply::new(*code, Some(Enhanced::new(*class, *subject, *detail)), text).unwrap_or(Reply::fixed(
-                    451,
-                    (4, 3, 0),
-                    "Local error; try again later",
-                )),
-            ),
-        }
+            Self::Refuse(code, enhanced, text) => {
+                let local = Reply::fixed(451, (4, 3, 0), "Local error; try again later");
+                Verdict::Refuse(Reply::new(*code, *enhanced, text).unwrap_or(local))
+            }
+            Self::HangUp => return None,
+        })
     }
 }
 
@@ -165,7 +166,7 @@ impl Deferred {
 
 impl Drop for Deferred {
     fn drop(&mut self) {
-        self.send(OwnedVerdict::Refuse(451, (4, 3, 0), "Local error; try again later".into()));
+        self.send(OwnedVerdict::Refuse(451, Some(Enhanced::new(4, 3, 0)), "Local error; try again later".into()));
     }
 }
 

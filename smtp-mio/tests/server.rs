@@ -13,7 +13,7 @@ use rustls::{
 };
 use smtp_mio::{Answer, Handle, Handler, Limits, OwnedVerdict, Peer, Server};
 use smtp_proto::server::{Config, MessageEnd, Reason, Verdict};
-use smtp_proto::syntax::Rcpt;
+use smtp_proto::syntax::{Enhanced, Rcpt};
 use smtp_proto::tls::Policy;
 
 #[derive(Default)]
@@ -213,7 +213,7 @@ fn an_answer_given_later_from_another_thread() {
     client.expect("250");
     client.expect("250 2.1.0");
     let first = running.later.recv_timeout(Duration::from_secs(20)).expect("a deferred answer");
-    first.answer(OwnedVerdict::Refuse(550, (5, 1, 1), "Unknown".into()));
+    first.answer(OwnedVerdict::Refuse(550, Some(Enhanced::new(5, 1, 1)), "Unknown".into()));
     client.expect("550 5.1.1 Unknown");
     drop(running.later.recv_timeout(Duration::from_secs(20)).expect("a deferred answer"));
     client.expect("451 4.3.0");

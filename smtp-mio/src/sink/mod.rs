@@ -1,0 +1,324 @@
+//! `smtp-mio sink`: swallows mail, or keeps it, and misbehaves on request.
+
+mod rules;
+mod store;
+mod swallow;
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use clap::{Args, ValueEnum};
+use rustix::process::{Resource, getrlimit, setrlimit};
+use rustls::ServerConfig;
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use smtp_mio::{Handle, Server, Stats};
+use smtp_proto::server::Config;
+use smtp_proto::tls::Policy;
+
+use crate::failure::Failure;
+use rules::{Rule, Rules};
+use store::Store;
+use swallow::{Kitchen, Swallow};
+
+const EXAMPLES: &str = "\
+Verbs: CONNECT, EHLO, STARTTLS, MAIL, RCPT, DATA, and MESSAGE for the end of the text.
+
+A script has a rule a line; conditions must all hold, and are counted over all connections:
+  # verb   conditions                    what happens
+  RCPT     with \"unknown@\"               550 5.1.1 No such user
+  RCPT     share 0.1                     450 4.2.1 Busy
+  MAIL     every 100                     421 4.3.2 Not today
+  DATA     first 5                       451 4.3.0 Not yet
+  MESSAGE  with \"\" share 0.01            drop
+  CONNECT                                delay 300ms
+Rules are looked at in order: --delay, --drop, --fail, then the script. Delays add up; the first reply or drop ends it.
+
+Examples:
+  smtp-mio sink
+      Swallow what comes to 127.0.0.1:2525, and count it
+  smtp-mio sink --fail 'RCPT=450 4.2.1 Busy:0.1' --delay DATA=200ms --drop MESSAGE:0.05
+      Refuse every tenth recipient, answer DATA late, hang up after every twentieth message
+  smtp-mio sink --listen 127.0.0.1:2525 --implicit-tls 127.0.0.1:4650 --deliver maildir:kept --stats 1
+      Keep the mail, take it over TLS too, and tell every second how much came";
+
+/// Swallow mail as fast as it comes, or keep it; refuse, delay and drop on request.
+///
+/// For tests of programs that send mail: nothing is relayed. Ends in order on SIGINT or SIGTERM, and then tells what
+/// came.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Options {
+    /// Listen here; may be given several times. Port 0 means any free one.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:2525")]
+    listen: Vec<SocketAddr>,
+
+    /// Event loops [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+
+    /// What to do about TLS; the certificate is made on the spot
+    #[arg(long, value_enum, default_value = "offer")]
+    tls: Tls,
+
+    /// Listen here, too, for connections where TLS comes first
+    #[arg(long, value_name = "ADDRESS")]
+    implicit_tls: Vec<SocketAddr>,
+
+    /// Where mail goes: `discard`, `maildir:DIR` or `mbox:FILE`. It is written before 250, and not synced
+    #[arg(long, value_name = "WHERE", default_value = "discard", value_parser = delivery)]
+    deliver: Delivery,
+
+    /// Refuse with this reply, always or this share of the time: `RCPT=450 4.2.1 Busy:0.1`
+    #[arg(long, value_name = "VERB=REPLY[:SHARE]")]
+    fail: Vec<String>,
+
+    /// Answer so much later: `DATA=200ms`
+    #[arg(long, value_name = "VERB=TIME")]
+    delay: Vec<String>,
+
+    /// Hang up without a word, always or this share of the time: `MESSAGE:0.05`
+    #[arg(long, value_name = "VERB[:SHARE]")]
+    drop: Vec<String>,
+
+    /// Rules from a file, see below
+    #[arg(long, value_name = "FILE")]
+    script: Option<PathBuf>,
+
+    /// Tell what came every so many seconds
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    stats: Option<u32>,
+
+    /// Print what is told as JSON, a line each time
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Delivery {
+    Discard,
+    Maildir(PathBuf),
+    Mbox(PathBuf),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Tls {
+    /// Do not offer STARTTLS
+    Off,
+    /// Offer it, and take mail without it too
+    Offer,
+    /// Answer 530 to mail until the hop is TLS
+    Require,
+}
+
+/// Runs until it is told to end.
+pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_max_level(tracing::Level::WARN)
+        .with_target(false)
+        .init();
+    let kitchen = Arc::new(Kitchen { rules: rules(options)?, store: store(options)?, refused: AtomicU64::new(0) });
+    let config = config(options.tls)?;
+    let hostname = config.hostname().to_owned();
+    raise_descriptor_limit();
+
+    let config = config.shared();
+    let mut server = match options.threads {
+        Some(threads) => Server::with_threads(config, threads.into()),
+        None => Server::new(config),
+    };
+    let mut limits = smtp_mio::Limits::default();
+    (limits.connections, limits.per_address) = (usize::MAX, u32::MAX);
+    server = server.limits(limits);
+    if options.tls != Tls::Off || !options.implicit_tls.is_empty() {
+        server = server.tls(certificate(&hostname)?);
+    }
+    for (name, addresses) in [("--listen", &options.listen), ("--implicit-tls", &options.implicit_tls)] {
+        for address in addresses {
+            let bound = if name == "--listen" { server.listen(*address) } else { server.listen_tls(*address) };
+            let bound = bound.map_err(|error| {
+                Failure::usage(format_args!(
+                    "{name} {address}: {error}; name an address of this machine and a free port"
+                ))
+            })?;
+            let words = if name == "--listen" { "" } else { ", TLS from the first octet" };
+            eprintln!("listening on {bound} as {hostname}{words}");
+        }
+    }
+    let handle = server.handle();
+    end_on_signal(&handle).map_err(|error| Failure::running(format_args!("signals cannot be handled: {error}")))?;
+    let teller = Teller { handle, kitchen: kitchen.clone(), begun: Instant::now(), json: options.json };
+    let (running, ended) = channel::<()>();
+    let every = options.stats.map(|seconds| Duration::from_secs(seconds.into()));
+    std::thread::scope(|scope| {
+        let teller = &teller;
+        scope.spawn(move || {
+            let mut last = (Duration::ZERO, Stats::default());
+            while let Some(every) = every
+                && ended.recv_timeout(every) == Err(RecvTimeoutError::Timeout)
+            {
+                last = teller.tell(last);
+            }
+        });
+        let result = server.run(move |address| Swallow::new(kitchen.clone(), address));
+        drop(running);
+        result.map_err(|error| Failure::running(format_args!("the server ended: {error}")))
+    })?;
+    teller.tell((Duration::ZERO, Stats::default()));
+    Ok(())
+}
+
+/// Tells what came.
+struct Teller {
+    handle: Handle,
+    kitchen: Arc<Kitchen>,
+    begun: Instant,
+    json: bool,
+}
+
+impl Teller {
+    /// Tells what has come in all, and how fast since the last time.
+    #[expect(clippy::cast_precision_loss, reason = "figures for people")]
+    fn tell(&self, (then, before): (Duration, Stats)) -> (Duration, Stats) {
+        let (time, now) = (self.begun.elapsed(), self.handle.stats());
+        let refused = self.kitchen.refused.load(Ordering::Relaxed);
+        let seconds = (time - then).as_secs_f64().max(1e-3);
+        let rate = |now: u64, before: u64| (now - before) as f64 / seconds;
+        let (messages, octets) = (rate(now.messages, before.messages), rate(now.octets, before.octets));
+        let line = if self.json {
+            serde_json::json!({
+                "seconds": time.as_secs_f64(), "connections": now.connections, "open": now.open,
+                "messages": now.messages, "refused": refused, "octets": now.octets, "faults": now.faults,
+                "handshakes": now.handshakes, "resumed": now.resumed, "handshakes_failed": now.handshakes_failed,
+                "messages_per_second": messages, "octets_per_second": octets,
+                "handshakes_per_second": rate(now.handshakes, before.handshakes),
+            })
+            .to_string()
+        } else {
+            format!(
+                "{:.1} s: {} messages ({refused} refused), {:.1} MB on {} connections ({} open), {} TLS handshakes ({} resumed, {} failed), {} faults; {messages:.0} messages/s, {:.1} MB/s",
+                time.as_secs_f64(),
+                now.messages,
+                now.octets as f64 / 1e6,
+                now.connections,
+                now.open,
+                now.handshakes,
+                now.resumed,
+                now.handshakes_failed,
+                now.faults,
+                octets / 1e6,
+            )
+        };
+        // A closed pipe must not end the sink.
+        let _ = writeln!(std::io::stdout(), "{line}");
+        (time, now)
+    }
+}
+
+type Parser = fn(&str) -> Result<Rule, String>;
+
+fn rules(options: &Options) -> Result<Rules, Failure> {
+    let mut rules = Rules::default();
+    let parsers: [(&str, &[String], Parser); 3] = [
+        ("--delay", &options.delay, Rule::delay),
+        ("--drop", &options.drop, Rule::hang_up),
+        ("--fail", &options.fail, Rule::fail),
+    ];
+    for (name, values, parse) in parsers {
+        for value in values {
+            rules.add(parse(value).map_err(|wrong| Failure::usage(format_args!("{name} {value}: {wrong}")))?);
+        }
+    }
+    if let Some(file) = &options.script {
+        let name = file.display();
+        let text =
+            std::fs::read_to_string(file).map_err(|error| Failure::usage(format_args!("--script {name}: {error}")))?;
+        for (number, line) in text.lines().enumerate() {
+            let rule = Rule::from_line(line)
+                .map_err(|wrong| Failure::usage(format_args!("--script {name}, line {}: {wrong}", number + 1)))?;
+            rule.into_iter().for_each(|rule| rules.add(rule));
+        }
+    }
+    Ok(rules)
+}
+
+fn store(options: &Options) -> Result<Store, Failure> {
+    let (opened, name) = match &options.deliver {
+        Delivery::Discard => return Ok(Store::Discard),
+        Delivery::Maildir(folder) => (Store::maildir(folder), folder),
+        Delivery::Mbox(file) => (Store::mbox(file), file),
+    };
+    opened.map_err(|error| {
+        Failure::usage(format_args!("--deliver {}: {error}; name a place that can be written", name.display()))
+    })
+}
+
+/// Takes whatever comes, as far as it keeps to the protocol.
+fn config(tls: Tls) -> Result<Config, Failure> {
+    let name = hostname::get().unwrap_or_default();
+    // Many a machine's name is no domain name. This one is, and claims nothing.
+    let config = Config::new(&name.to_string_lossy()).or_else(|_| Config::new("localhost"));
+    let mut limits = smtp_proto::server::Limits::default();
+    (limits.message, limits.idle_commands) = (0, u32::MAX);
+    let config = config.and_then(|config| config.limits(limits)).map_err(Failure::running)?;
+    Ok(config.tls(match tls {
+        Tls::Off => Policy::Off,
+        Tls::Offer => Policy::Offer,
+        Tls::Require => Policy::Require,
+    }))
+}
+
+/// A self-signed certificate, ECDSA P-256, for as long as the sink lives.
+fn certificate(host: &str) -> Result<Arc<ServerConfig>, Failure> {
+    let failed =
+        |wrong: &dyn std::fmt::Display| Failure::running(format_args!("no certificate could be made: {wrong}"));
+    let made = rcgen::generate_simple_self_signed(vec![host.to_owned()]).map_err(|error| failed(&error))?;
+    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let chain = vec![made.cert.der().clone()];
+    let mut config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(chain, key.into())
+        .map_err(|error| failed(&error))?;
+    // One is enough to come back with: a client that does gets the next.
+    config.send_tls13_tickets = 1;
+    Ok(Arc::new(config))
+}
+
+/// A connection is a descriptor: the soft limit of many systems is 1,024.
+fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit on open files stays as it is");
+    }
+}
+
+/// The first SIGINT or SIGTERM ends the sink in order, the second at once.
+fn end_on_signal(handle: &Handle) -> std::io::Result<()> {
+    let handle = handle.clone();
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        for (index, signal) in signals.forever().enumerate() {
+            if index > 0 {
+                std::process::exit(128 + signal);
+            }
+            handle.shut_down();
+        }
+    })?;
+    Ok(())
+}
+
+fn delivery(text: &str) -> Result<Delivery, String> {
+    match text.split_once(':') {
+        Some(("maildir", folder)) if !folder.is_empty() => Ok(Delivery::Maildir(folder.into())),
+        Some(("mbox", file)) if !file.is_empty() => Ok(Delivery::Mbox(file.into())),
+        None if text == "discard" => Ok(Delivery::Discard),
+        _ => Err("give discard, maildir:DIR or mbox:FILE".into()),
+    }
+}

@@ -1,0 +1,300 @@
+//! How a sink misbehaves: rules by verb, each with a share, a count or a word that it looks for.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use smtp_mio::{Answer, OwnedVerdict};
+use smtp_proto::syntax::{Enhanced, Reply};
+
+/// Where a rule applies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verb {
+    /// The greeting.
+    Connect,
+    /// EHLO, HELO, LHLO.
+    Ehlo,
+    StartTls,
+    Mail,
+    Rcpt,
+    Data,
+    /// The end of the text: what is answered to it.
+    Message,
+}
+
+pub(crate) const VERBS: [(&str, Verb); 7] = [
+    ("CONNECT", Verb::Connect),
+    ("EHLO", Verb::Ehlo),
+    ("STARTTLS", Verb::StartTls),
+    ("MAIL", Verb::Mail),
+    ("RCPT", Verb::Rcpt),
+    ("DATA", Verb::Data),
+    ("MESSAGE", Verb::Message),
+];
+
+/// A rule. Its conditions must all hold; `first` and `every` count those events for which the others did.
+#[derive(Debug)]
+pub(crate) struct Rule {
+    verb: Verb,
+    with: Option<String>,
+    first: Option<u64>,
+    every: u64,
+    share: f64,
+    action: Action,
+    /// Events that met the condition `with`.
+    met: AtomicU64,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Action {
+    Reply(OwnedVerdict),
+    Delay(Duration),
+    Drop,
+}
+
+/// All rules, in the order in which they are looked at.
+#[derive(Debug, Default)]
+pub(crate) struct Rules([Vec<Rule>; VERBS.len()]);
+
+impl Rules {
+    pub(crate) fn add(&mut self, rule: Rule) {
+        self.0[rule.verb as usize].push(rule);
+    }
+
+    /// What is answered at `verb`, whose argument is `argument`: accepted, unless rules say otherwise. A delay is added
+    /// up, and the next rule looked at; a reply or a drop is the last word.
+    pub(crate) fn decide(&self, verb: Verb, argument: impl FnOnce() -> String) -> Answer<'static> {
+        let rules = &self.0[verb as usize];
+        if rules.is_empty() {
+            return smtp_proto::server::Verdict::Accept.into();
+        }
+        let argument = argument();
+        let mut delay = Duration::ZERO;
+        let mut verdict = OwnedVerdict::Accept;
+        for rule in rules.iter().filter(|rule| rule.applies(&argument)) {
+            match &rule.action {
+                Action::Delay(time) => delay += *time,
+                Action::Reply(reply) => {
+                    verdict = reply.clone();
+                    break;
+                }
+                Action::Drop => {
+                    verdict = OwnedVerdict::HangUp;
+                    break;
+                }
+            }
+        }
+        match verdict {
+            OwnedVerdict::Accept if delay.is_zero() => smtp_proto::server::Verdict::Accept.into(),
+            OwnedVerdict::HangUp if delay.is_zero() => Answer::HangUp,
+            verdict => Answer::After(delay, verdict),
+        }
+    }
+}
+
+impl Rule {
+    /// `VERB=REPLY[:SHARE]`, as in `RCPT=450 4.2.1 Busy:0.1`.
+    pub(crate) fn fail(text: &str) -> Result<Self, String> {
+        let (verb, rest) = text.split_once('=').ok_or("give VERB=REPLY, such as RCPT=450 4.2.1 Busy")?;
+        // A colon may belong to the reply.
+        let (words, share) = match rest.rsplit_once(':').map(|(words, share)| (words, share.parse::<f64>())) {
+            Some((words, Ok(share))) => (words, share),
+            _ => (rest, 1.0),
+        };
+        Self::new(verb, Action::Reply(reply(words)?)).share(share)
+    }
+
+    /// `VERB=TIME`, as in `DATA=200ms`.
+    pub(crate) fn delay(text: &str) -> Result<Self, String> {
+        let (verb, time) = text.split_once('=').ok_or("give VERB=TIME, such as DATA=200ms")?;
+        Self::new(verb, Action::Delay(duration(time)?)).share(1.0)
+    }
+
+    /// `VERB[:SHARE]`, as in `MESSAGE:0.05`.
+    pub(crate) fn hang_up(text: &str) -> Result<Self, String> {
+        let (verb, share) = match text.split_once(':') {
+            Some((verb, share)) => (verb, share.parse().map_err(|_| format!("{share} is no share"))?),
+            None => (text, 1.0),
+        };
+        Self::new(verb, Action::Drop).share(share)
+    }
+
+    /// A line of a script; `None` where there is nothing on it but a comment.
+    pub(crate) fn from_line(line: &str) -> Result<Option<Self>, String> {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            return Ok(None);
+        }
+        let (verb, mut rest) = word(line);
+        let mut rule = Self::new(verb, Action::Drop)?;
+        loop {
+            let (name, behind) = word(rest);
+            match name {
+                "with" => {
+                    let quoted = behind.strip_prefix('"').and_then(|text| text.split_once('"'));
+                    let (text, behind) = quoted.ok_or("the word behind `with` stands in double quotes")?;
+                    rule.with = Some(text.to_ascii_lowercase());
+                    rest = behind.trim_start();
+                    continue;
+                }
+                "first" | "every" | "share" => {
+                    let (value, behind) = word(behind);
+                    let wrong = || format!("{name} {value}: not a number that fits");
+                    match name {
+                        "first" => rule.first = Some(value.parse().map_err(|_| wrong())?),
+                        "every" => rule.every = value.parse().ok().filter(|n| *n > 0).ok_or_else(wrong)?,
+                        _ => rule.share = share(value.parse().map_err(|_| wrong())?)?,
+                    }
+                    rest = behind;
+                    continue;
+                }
+                "delay" => rule.action = Action::Delay(duration(behind)?),
+                "drop" if behind.is_empty() => {}
+                _ => rule.action = Action::Reply(reply(rest)?),
+            }
+            return Ok(Some(rule));
+        }
+    }
+
+    fn new(verb: &str, action: Action) -> Result<Self, String> {
+        let known = VERBS.iter().find(|(name, _)| verb.eq_ignore_ascii_case(name));
+        let (_, verb) = known.ok_or_else(|| {
+            let names: Vec<&str> = VERBS.iter().map(|(name, _)| *name).collect();
+            format!("{verb:?} is none of {}", names.join(", "))
+        })?;
+        Ok(Self { verb: *verb, with: None, first: None, every: 1, share: 1.0, action, met: AtomicU64::new(0) })
+    }
+
+    fn applies(&self, argument: &str) -> bool {
+        if self.with.as_ref().is_some_and(|with| !argument.to_ascii_lowercase().contains(with)) {
+            return false;
+        }
+        let met = self.met.fetch_add(1, Ordering::Relaxed) + 1;
+        self.first.is_none_or(|first| met <= first) && met.is_multiple_of(self.every) && self.in_share(met / self.every)
+    }
+
+    /// Exactly this share, evenly spread: the n-th counts when the whole part of n * share grows with it.
+    #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
+    fn in_share(&self, n: u64) -> bool {
+        // A share such as 0.1 is a little more or less than a tenth.
+        let whole = |n: u64| (n as f64 * self.share + 1e-9).floor();
+        whole(n) > whole(n - 1)
+    }
+}
+
+trait Share: Sized {
+    fn share(self, share: f64) -> Result<Rule, String>;
+}
+
+impl Share for Result<Rule, String> {
+    fn share(self, value: f64) -> Result<Rule, String> {
+        Ok(Rule { share: share(value)?, ..self? })
+    }
+}
+
+fn share(share: f64) -> Result<f64, String> {
+    if (0.0..=1.0).contains(&share) { Ok(share) } else { Err(format!("{share}: a share is 0 to 1")) }
+}
+
+fn word(text: &str) -> (&str, &str) {
+    let (word, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+    (word, rest.trim_start())
+}
+
+/// `CODE [ENHANCED] TEXT`.
+fn reply(text: &str) -> Result<OwnedVerdict, String> {
+    let (code, rest) = word(text);
+    let code: u16 =
+        code.parse().ok().filter(|code| (400..=599).contains(code)).ok_or_else(|| {
+            format!("{text:?} does not begin with a reply code of 400 to 599, such as 450 4.2.1 Busy")
+        })?;
+    let (first, behind) = word(rest);
+    let (enhanced, words) = match enhanced(first) {
+        Some(enhanced) => (Some(enhanced), behind),
+        None => (None, rest),
+    };
+    let words = if words.is_empty() { "Refused on request" } else { words };
+    Reply::new(code, enhanced, words).map_err(|error| format!("{text:?}: {error}"))?;
+    Ok(OwnedVerdict::Refuse(code, enhanced, words.to_owned()))
+}
+
+fn enhanced(text: &str) -> Option<Enhanced> {
+    let mut parts = text.split('.');
+    let (class, subject, detail) =
+        (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    if parts.next().is_some() { None } else { Some(Enhanced::new(class, subject, detail)) }
+}
+
+/// Such as `200ms`, `1.5s` or `2m`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no time; give one such as 200ms, 1.5s or 2m");
+    let signed: jiff::SignedDuration = text.trim().parse().map_err(|_| wrong())?;
+    Duration::try_from(signed).map_err(|_| wrong())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Duration, Rule, Rules, Verb};
+    use smtp_mio::Answer;
+
+    /// What each of so many events is answered: `.` accepted, `-` refused, `x` dropped, `~` delayed.
+    fn answers(rules: &[Result<Rule, String>], verb: Verb, arguments: &[&str]) -> String {
+        let mut all = Rules::default();
+        for rule in rules {
+            let rule = rule.as_ref().expect("a rule");
+            all.add(Rule { with: rule.with.clone(), action: rule.action.clone(), met: 0.into(), ..*rule });
+        }
+        let answer = |argument: &&str| match all.decide(verb, || (*argument).into()) {
+            Answer::After(delay, smtp_mio::OwnedVerdict::Refuse(..)) if delay.is_zero() => '-',
+            Answer::After(delay, smtp_mio::OwnedVerdict::Accept) if delay == Duration::from_millis(200) => '~',
+            Answer::HangUp => 'x',
+            Answer::Now(_) => '.',
+            other => panic!("{other:?}"),
+        };
+        arguments.iter().map(answer).collect()
+    }
+
+    #[test]
+    fn shares_are_exact_and_evenly_spread() {
+        let ten = ["a"; 20];
+        assert_eq!(answers(&[Rule::fail("RCPT=450 4.2.1 Busy:0.1")], Verb::Rcpt, &ten), ".........-.........-");
+        assert_eq!(answers(&[Rule::fail("RCPT=450 4.2.1 Busy: later")], Verb::Rcpt, &ten[..2]), "--");
+        assert_eq!(answers(&[Rule::hang_up("MESSAGE:0.5")], Verb::Message, &ten[..4]), ".x.x");
+        assert_eq!(answers(&[Rule::hang_up("MESSAGE")], Verb::Mail, &ten[..4]), "....");
+        assert_eq!(answers(&[Rule::delay("DATA=200ms")], Verb::Data, &ten[..2]), "~~");
+    }
+
+    #[test]
+    fn a_script_s_conditions_hold_together() {
+        let line = |text: &str| Rule::from_line(text).map(|rule| rule.expect("not a comment"));
+        let mixed = ["<a@x>", "<B@x>", "<a@x>", "<b@x>", "<b@x>"];
+        assert_eq!(answers(&[line("RCPT with \"b@\" 550 5.1.1 Unknown")], Verb::Rcpt, &mixed), ".-.--");
+        assert_eq!(answers(&[line("rcpt with \"b@\" first 2 drop")], Verb::Rcpt, &mixed), ".x.x.");
+        assert_eq!(answers(&[line("RCPT every 2 451 Not now")], Verb::Rcpt, &mixed), ".-.-.");
+        assert_eq!(
+            answers(&[line("RCPT every 2 delay 200ms"), line("RCPT share 0 drop")], Verb::Rcpt, &mixed),
+            ".~.~."
+        );
+        assert!(Rule::from_line("  # nothing").expect("a comment").is_none());
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        for line in [
+            "RCPT",
+            "RCPT 250 Yes",
+            "QUIX drop",
+            "RCPT with b drop",
+            "RCPT every 0 drop",
+            "RCPT share 2 drop",
+            "RCPT delay soon",
+            "RCPT drop it",
+            "RCPT 450 5.1.1 Class",
+            "RCPT 550 \u{fc}",
+        ] {
+            assert!(Rule::from_line(line).is_err(), "{line}");
+        }
+        for text in ["RCPT", "RCPT=", "RCPT=Busy", "RCPT=450 Busy:1.5"] {
+            assert!(Rule::fail(text).is_err(), "{text}");
+        }
+    }
+}

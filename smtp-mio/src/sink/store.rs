@@ -1,0 +1,156 @@
+//! Where a sink keeps mail. What was answered 250 is written, but not synced: it outlives the sink, not the machine.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use jiff::Timestamp;
+
+/// Where mail goes.
+#[derive(Debug)]
+pub(crate) enum Store {
+    Discard,
+    /// Files of their own.
+    Maildir(PathBuf),
+    /// One behind the other, in the `mboxrd` manner: lines that begin with `From ` are quoted, and so can be restored.
+    Mbox(Mutex<File>),
+}
+
+/// A message on its way.
+#[derive(Debug)]
+pub(crate) enum Draft {
+    /// In `tmp/`.
+    Maildir { file: File, tmp: PathBuf, new: PathBuf },
+    /// In memory, so that messages do not mix.
+    Mbox { text: Vec<u8>, sender: String },
+}
+
+impl Store {
+    pub(crate) fn maildir(root: &Path) -> io::Result<Self> {
+        for folder in ["tmp", "new", "cur"] {
+            fs::create_dir_all(root.join(folder))?;
+        }
+        Ok(Self::Maildir(root.to_owned()))
+    }
+
+    pub(crate) fn mbox(file: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(file)?;
+        Ok(Self::Mbox(Mutex::new(file)))
+    }
+
+    /// Begins a message; the envelope goes on top, as fields.
+    pub(crate) fn draft(&self, sender: &str, recipients: &[String]) -> io::Result<Option<Draft>> {
+        let mut draft = match self {
+            Self::Discard => return Ok(None),
+            Self::Maildir(root) => {
+                let name = unique();
+                let (tmp, new) = (root.join("tmp").join(&name), root.join("new").join(&name));
+                let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&tmp)?;
+                Draft::Maildir { file, tmp, new }
+            }
+            Self::Mbox(_) => Draft::Mbox { text: Vec::new(), sender: sender.to_owned() },
+        };
+        let mut fields = Vec::new();
+        smtp_proto::trace::return_path(sender, &mut fields);
+        for recipient in recipients {
+            fields.extend_from_slice(format!("Delivered-To: {recipient}\r\n").as_bytes());
+        }
+        draft.write(&fields)?;
+        Ok(Some(draft))
+    }
+
+    /// The message is complete.
+    pub(crate) fn keep(&self, draft: Draft) -> io::Result<()> {
+        match (self, draft) {
+            (_, Draft::Maildir { file, tmp, new }) => {
+                drop(file);
+                fs::rename(tmp, new)
+            }
+            (Self::Mbox(file), Draft::Mbox { text, sender }) => {
+                let entry = mbox_entry(&text, &sender, Timestamp::now());
+                file.lock().unwrap_or_else(PoisonError::into_inner).write_all(&entry)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Draft {
+    pub(crate) fn write(&mut self, piece: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Maildir { file, .. } => file.write_all(piece),
+            Self::Mbox { text, .. } => {
+                text.extend_from_slice(piece);
+                Ok(())
+            }
+        }
+    }
+
+    /// The message did not come to its end.
+    pub(crate) fn discard(self) {
+        if let Self::Maildir { tmp, .. } = self {
+            let _ = fs::remove_file(tmp);
+        }
+    }
+}
+
+/// One message as it stands in an mbox, with LF for CRLF.
+fn mbox_entry(text: &[u8], sender: &str, now: Timestamp) -> Vec<u8> {
+    let sender = if sender.is_empty() { "MAILER-DAEMON" } else { sender };
+    let date = now.strftime("%a %b %e %H:%M:%S %Y");
+    let mut entry = format!("From {} {date}\n", sender.replace(' ', "_")).into_bytes();
+    for line in text.split_inclusive(|octet| *octet == b'\n') {
+        let end = if line.ends_with(b"\r\n") { line.len() - 2 } else { line.len() };
+        let quotes = line.iter().take_while(|octet| **octet == b'>').count();
+        if line[quotes..].starts_with(b"From ") {
+            entry.push(b'>');
+        }
+        entry.extend_from_slice(&line[..end]);
+        if end < line.len() {
+            entry.push(b'\n');
+        }
+    }
+    entry.push(b'\n');
+    entry
+}
+
+fn unique() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    format!("{}.M{:06}P{}Q{count}.sink", now.as_secs(), now.subsec_micros(), std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Store, Timestamp, mbox_entry};
+
+    #[test]
+    fn an_mbox_can_be_taken_apart_again() {
+        let entry = mbox_entry(b"A: b\r\n\r\nFrom x\r\n>From y\r\n> From z\r\n", "", Timestamp::UNIX_EPOCH);
+        let expected = "From MAILER-DAEMON Thu Jan  1 00:00:00 1970\nA: b\n\n>From x\n>>From y\n> From z\n\n";
+        assert_eq!(String::from_utf8_lossy(&entry), expected);
+    }
+
+    #[test]
+    fn only_what_is_complete_is_in_new() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::maildir(folder.path()).expect("made");
+        let count = |name: &str| std::fs::read_dir(folder.path().join(name)).expect("read").count();
+        let mut draft = store.draft("a@x.example", &["b@y.example".into()]).expect("begun").expect("kept");
+        draft.write(b"half").expect("written");
+        draft.discard();
+        assert_eq!((count("tmp"), count("new")), (0, 0));
+        let mut draft = store.draft("a@x.example", &["b@y.example".into()]).expect("begun").expect("kept");
+        draft.write(b"whole\r\n").expect("written");
+        store.keep(draft).expect("kept");
+        assert_eq!((count("tmp"), count("new")), (0, 1));
+        let file = std::fs::read_dir(folder.path().join("new")).expect("read").next().expect("one").expect("read");
+        let text = std::fs::read_to_string(file.path()).expect("read");
+        assert_eq!(text, "Return-Path: <a@x.example>\r\nDelivered-To: b@y.example\r\nwhole\r\n");
+    }
+}

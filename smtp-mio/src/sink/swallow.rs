@@ -1,0 +1,150 @@
+//! The handler of a sink's connection: follows the rules, swallows the rest.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use smtp_mio::{Answer, Handler, Peer};
+use smtp_proto::server::{MessageEnd, Reason, Verdict};
+use smtp_proto::syntax::{Host, Mail, Rcpt, Reply};
+
+use super::rules::{Rules, Verb};
+use super::store::{Draft, Store};
+
+const NOT_STORED: Reply<'static> = Reply::fixed(452, (4, 3, 1), "The message could not be stored");
+
+/// What all connections of a sink share.
+#[derive(Debug)]
+pub(crate) struct Kitchen {
+    pub(crate) rules: Rules,
+    pub(crate) store: Store,
+    /// Messages that were refused, or dropped at their end, by a rule.
+    pub(crate) refused: AtomicU64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Swallow {
+    kitchen: Arc<Kitchen>,
+    address: SocketAddr,
+    /// Only where mail is kept.
+    letter: Option<Box<Letter>>,
+}
+
+#[derive(Debug, Default)]
+struct Letter {
+    sender: String,
+    recipients: Vec<String>,
+    draft: Option<Draft>,
+    failed: bool,
+}
+
+impl Swallow {
+    pub(crate) fn new(kitchen: Arc<Kitchen>, address: SocketAddr) -> Self {
+        Self { kitchen, address, letter: None }
+    }
+
+    fn letter(&mut self) -> Option<&mut Letter> {
+        if matches!(self.kitchen.store, Store::Discard) {
+            return None;
+        }
+        Some(self.letter.get_or_insert_default())
+    }
+
+    fn forget(&mut self) {
+        if let Some(draft) = self.letter.take().and_then(|letter| letter.draft) {
+            draft.discard();
+        }
+    }
+}
+
+impl Handler for Swallow {
+    fn connect(&mut self, _: &Peer<'_>) -> Answer<'_> {
+        self.kitchen.rules.decide(Verb::Connect, || self.address.to_string())
+    }
+
+    fn hello(&mut self, _: &Peer<'_>, host: &Host<'_>) -> Answer<'_> {
+        self.kitchen.rules.decide(Verb::Ehlo, || host.as_str().to_owned())
+    }
+
+    fn start_tls(&mut self, _: &Peer<'_>) -> Answer<'_> {
+        self.kitchen.rules.decide(Verb::StartTls, String::new)
+    }
+
+    fn mail(&mut self, _: &Peer<'_>, mail: &Mail<'_>) -> Answer<'_> {
+        if let Some(letter) = self.letter() {
+            *letter = Letter { sender: mail.path.as_str().to_owned(), ..Letter::default() };
+        }
+        self.kitchen.rules.decide(Verb::Mail, || format!("<{}>", mail.path.as_str()))
+    }
+
+    fn rcpt(&mut self, _: &Peer<'_>, rcpt: &Rcpt<'_>) -> Answer<'_> {
+        let answer = self.kitchen.rules.decide(Verb::Rcpt, || format!("<{}>", rcpt.path.as_str()));
+        if accepts(&answer)
+            && let Some(letter) = self.letter()
+        {
+            letter.recipients.push(rcpt.path.as_str().to_owned());
+        }
+        answer
+    }
+
+    fn data(&mut self, _: &Peer<'_>) -> Answer<'_> {
+        let answer = self.kitchen.rules.decide(Verb::Data, String::new);
+        if accepts(&answer) {
+            let kitchen = self.kitchen.clone();
+            if let Some(letter) = self.letter() {
+                match kitchen.store.draft(&letter.sender, &letter.recipients) {
+                    Ok(draft) => letter.draft = draft,
+                    Err(error) => {
+                        tracing::error!(%error, "a message cannot be stored");
+                        letter.failed = true;
+                    }
+                }
+            }
+        }
+        answer
+    }
+
+    fn chunk(&mut self, text: &[u8]) {
+        if let Some(letter) = &mut self.letter
+            && let Some(draft) = &mut letter.draft
+            && let Err(error) = draft.write(text)
+        {
+            tracing::error!(%error, "a message cannot be stored");
+            letter.failed = true;
+        }
+    }
+
+    fn message(&mut self, _: &Peer<'_>, _: MessageEnd) -> Answer<'_> {
+        let answer = self.kitchen.rules.decide(Verb::Message, String::new);
+        if !accepts(&answer) {
+            self.kitchen.refused.fetch_add(1, Ordering::Relaxed);
+            self.forget();
+            return answer;
+        }
+        let Some(mut letter) = self.letter.take() else { return answer };
+        let kept = match letter.draft.take() {
+            Some(draft) if letter.failed => {
+                draft.discard();
+                false
+            }
+            Some(draft) => {
+                self.kitchen.store.keep(draft).inspect_err(|error| tracing::error!(%error, "not stored")).is_ok()
+            }
+            None => false,
+        };
+        if kept { answer } else { NOT_STORED.into() }
+    }
+
+    fn reset(&mut self, _: &Peer<'_>) {
+        self.forget();
+    }
+
+    fn closed(&mut self, _: &Peer<'_>, _: Reason) {
+        self.forget();
+    }
+}
+
+/// Whether it is a yes, now or later.
+fn accepts(answer: &Answer<'_>) -> bool {
+    matches!(answer, Answer::Now(Verdict::Accept) | Answer::After(_, smtp_mio::OwnedVerdict::Accept))
+}
