@@ -63,18 +63,7 @@ impl Session {
                 return None;
             }
         };
-        let initial = match initial {
-            None => None,
-            // RFC 4954 4: `=` is an initial response of no octets.
-            Some(text) if text.as_str() == "=" => Some(Secret::from_bytes(&[])),
-            Some(text) => match base64::decode(text.as_str().as_bytes()) {
-                Some(message) => Some(message),
-                None => {
-                    self.fault(FaultKind::AuthMalformed, start, Some(&replies::NOT_BASE64));
-                    return None;
-                }
-            },
-        };
+        let initial = initial.and_then(|text| base64::decode(text.as_str().as_bytes()));
         self.go(Move::Auth);
         let mut exchange = Exchange::new(mechanism, offered, self.tls.as_deref());
         let turn = exchange.start(initial.as_ref().map(Secret::expose));

@@ -3,7 +3,7 @@
 use super::replies::{self, Fixed};
 use super::{End, Event, FaultKind, Move, Pending, Role, Session, State};
 use crate::Step;
-use crate::syntax::{Command, ForwardPath, Host, KeywordSet, Mail, Params, Rcpt, ReversePath, Verb};
+use crate::syntax::{Body, Command, ForwardPath, Host, Keyword, KeywordSet, Mail, Params, Rcpt, ReversePath, Verb};
 use crate::tls::Policy;
 
 impl Session {
@@ -119,6 +119,11 @@ impl Session {
             self.fault(FaultKind::ParameterNotOffered, start, Some(&replies::PARAMETER_NOT_OFFERED));
             return None;
         }
+        // RFC 3030 3: the value is BINARYMIME's, which is not announced.
+        if mail.params.body() == Body::BinaryMime {
+            self.fault(FaultKind::ParameterNotOffered, start, Some(&replies::PARAMETER_NOT_OFFERED));
+            return None;
+        }
         // RFC 6409 4.3.
         if self.config.role == Role::Submission && self.identity().is_none() {
             self.fault(FaultKind::AuthRequired, start, Some(&replies::AUTH_REQUIRED));
@@ -168,7 +173,11 @@ impl Session {
 
     /// RFC 5321 4.1.1.11: parameters belong to extensions that were announced, in reply to EHLO.
     fn not_offered(&self, params: &Params<'_>) -> bool {
-        let offered = if self.flags.extended { KeywordSet::EMPTY.with_size().with_body() } else { KeywordSet::EMPTY };
+        let offered = if self.flags.extended {
+            KeywordSet::EMPTY.with(Keyword::Size).with(Keyword::Body)
+        } else {
+            KeywordSet::EMPTY
+        };
         params.first_not_in(offered).is_some()
     }
 

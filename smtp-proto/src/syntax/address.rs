@@ -1,29 +1,79 @@
-//! Addresses (RFC 5321 4.1.2, 4.1.3).
+//! Addresses (RFC 5321 4.1.2, 4.1.3; RFC 6531 3.3).
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
-use nom::Parser;
 use nom::branch::alt;
-use nom::bytes::complete::{tag, take_while1};
+use nom::bytes::complete::{tag, take, take_while1};
 use nom::combinator::{recognize, verify};
 use nom::multi::fold_many0;
-use nom::sequence::{delimited, preceded};
+use nom::sequence::{delimited, preceded, terminated};
+use nom::{IResult, Parser};
 
+use super::class::{ATEXT, DCONTENT, HIGH, LDH, QTEXT, is, is_quiet};
 use super::{SyntaxError, SyntaxErrorKind};
 
-/// The name in EHLO or HELO: a domain or an address literal (RFC 5321 4.1.1.1).
+/// RFC 5321 4.5.3.1.1 to 4.5.3.1.3, in octets; a path counts its brackets and its source route.
+const MAX_LOCAL_PART: usize = 64;
+const MAX_DOMAIN: usize = 255;
+const MAX_PATH: usize = 256;
+/// RFC 1035 2.3.4.
+const MAX_LABEL: usize = 63;
+
+/// A domain or an address literal: the name in EHLO or HELO (RFC 5321 4.1.1.1), the right side of a mailbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Host<'a>(&'a str);
 
+/// What a [`Host`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HostKind<'a> {
+    /// A domain name, no dot at its end; U-labels as they are.
+    Domain(&'a str),
+    /// `[192.0.2.1]`
+    Ipv4(Ipv4Addr),
+    /// `[IPv6:2001:db8::1]`
+    Ipv6(Ipv6Addr),
+    /// `[tag:content]`, for families to come (RFC 5321 4.1.3).
+    General(&'a str, &'a str),
+}
+
 impl<'a> Host<'a> {
-    pub(super) fn parse(text: &'a str) -> Option<Self> {
-        host(text).then_some(Self(text))
+    /// Parses a domain of ASCII or an address literal; nothing else may be in the text.
+    ///
+    /// # Errors
+    /// [`SyntaxErrorKind::BadAddress`], or `AddressTooLong`.
+    pub fn parse(text: &'a str) -> Result<Self, SyntaxError> {
+        Self::parse_with(text, LDH)
+    }
+
+    pub(super) fn parse_with(text: &'a str, label: u8) -> Result<Self, SyntaxError> {
+        match host(label)(text.as_bytes()) {
+            Ok(([], _)) if text.len() <= MAX_DOMAIN => Ok(Self(text)),
+            Ok(([], _)) => Err(SyntaxError::new(SyntaxErrorKind::AddressTooLong, MAX_DOMAIN)),
+            Ok((rest, _)) => Err(bad(text, rest)),
+            Err(error) => Err(bad(text, stopped(&error))),
+        }
     }
 
     /// As it was written.
     #[must_use]
     pub const fn as_str(&self) -> &'a str {
         self.0
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn kind(&self) -> HostKind<'a> {
+        let Some(literal) = self.0.strip_prefix('[').and_then(|text| text.strip_suffix(']')) else {
+            return HostKind::Domain(self.0);
+        };
+        match literal.split_once(':') {
+            None => literal.parse().map_or(HostKind::Domain(self.0), HostKind::Ipv4),
+            Some((tag, content)) if tag.eq_ignore_ascii_case("IPv6") => {
+                content.parse().map_or(HostKind::General(tag, content), HostKind::Ipv6)
+            }
+            Some((tag, content)) => HostKind::General(tag, content),
+        }
     }
 }
 
@@ -35,19 +85,41 @@ pub struct Mailbox<'a> {
 }
 
 impl<'a> Mailbox<'a> {
-    /// Parses a mailbox; `utf8` is not understood yet and must be false.
+    /// Parses a mailbox. With `utf8`, the local part may be UTF-8 and the domain may have U-labels (RFC 6531 3.3).
     ///
     /// # Errors
-    /// [`SyntaxError`] at the first octet that does not fit.
+    /// [`SyntaxErrorKind::BadAddress`], or `AddressTooLong`.
+    ///
+    /// ```
+    /// use smtp_proto::syntax::Mailbox;
+    ///
+    /// let mailbox = Mailbox::parse(r#""a b"@example.org"#, false)?;
+    /// assert_eq!((mailbox.local_part(), mailbox.domain()), (r#""a b""#, "example.org"));
+    /// assert!(Mailbox::parse("a@b\r\nRSET", false).is_err());
+    /// # Ok::<(), smtp_proto::syntax::SyntaxError>(())
+    /// ```
     pub fn parse(text: &'a str, utf8: bool) -> Result<Self, SyntaxError> {
-        let error = |at| SyntaxError::new(SyntaxErrorKind::BadAddress, at);
-        let (rest, local) = local_part(text).map_err(|_| error(0))?;
-        let domain = rest.strip_prefix('@').ok_or(error(local.len()))?;
-        // RFC 5321 4.5.3.1.1 to 4.5.3.1.3.
-        if utf8 || local.len() > 64 || text.len() > 254 || !host(domain) {
-            return Err(error(local.len() + 1));
+        let octets = text.as_bytes();
+        match mailbox(utf8)(octets) {
+            Ok(([], local)) => Self::checked(text, local.len(), utf8),
+            Ok((rest, _)) => Err(bad(text, rest)),
+            Err(error) => Err(bad(text, stopped(&error))),
         }
-        Ok(Self { text, at: local.len() })
+    }
+
+    /// The limits, and what no table of octets can say.
+    fn checked(text: &'a str, at: usize, utf8: bool) -> Result<Self, SyntaxError> {
+        let error = |kind, at| Err(SyntaxError::new(kind, at));
+        if at > MAX_LOCAL_PART {
+            return error(SyntaxErrorKind::AddressTooLong, 0);
+        }
+        if text.len() - at - 1 > MAX_DOMAIN || text.len() > MAX_PATH - 2 {
+            return error(SyntaxErrorKind::AddressTooLong, at + 1);
+        }
+        if utf8 && !is_quiet(text) {
+            return error(SyntaxErrorKind::BadAddress, 0);
+        }
+        Ok(Self { text, at })
     }
 
     /// As it was written.
@@ -67,6 +139,12 @@ impl<'a> Mailbox<'a> {
     pub fn domain(&self) -> &'a str {
         self.text.get(self.at + 1..).unwrap_or_default()
     }
+
+    /// Behind the `@`.
+    #[must_use]
+    pub fn host(&self) -> Host<'a> {
+        Host(self.domain())
+    }
 }
 
 /// Where failures are reported to (RFC 5321 4.1.1.2).
@@ -79,6 +157,14 @@ pub enum ReversePath<'a> {
 }
 
 impl<'a> ReversePath<'a> {
+    /// Parses what stands between the brackets: nothing, or a mailbox (see [`Mailbox::parse`]).
+    ///
+    /// # Errors
+    /// As [`Mailbox::parse`].
+    pub fn parse(text: &'a str, utf8: bool) -> Result<Self, SyntaxError> {
+        if text.is_empty() { Ok(Self::Null) } else { Mailbox::parse(text, utf8).map(Self::Mailbox) }
+    }
+
     /// Without the brackets; empty for the null path.
     #[must_use]
     pub const fn as_str(&self) -> &'a str {
@@ -99,6 +185,18 @@ pub enum ForwardPath<'a> {
 }
 
 impl<'a> ForwardPath<'a> {
+    /// Parses what stands between the brackets: `Postmaster` in any case, or a mailbox (see [`Mailbox::parse`]).
+    ///
+    /// # Errors
+    /// As [`Mailbox::parse`].
+    pub fn parse(text: &'a str, utf8: bool) -> Result<Self, SyntaxError> {
+        if text.eq_ignore_ascii_case("postmaster") {
+            Ok(Self::Postmaster(text))
+        } else {
+            Mailbox::parse(text, utf8).map(Self::Mailbox)
+        }
+    }
+
     /// Without the brackets.
     #[must_use]
     pub const fn as_str(&self) -> &'a str {
@@ -109,101 +207,146 @@ impl<'a> ForwardPath<'a> {
     }
 }
 
-type Parsed<'a> = nom::IResult<&'a str, &'a str>;
+/// A path as it stands in a line.
+pub(super) enum Path<'a> {
+    Null,
+    Postmaster(&'a str),
+    Mailbox(Mailbox<'a>),
+}
 
-const fn is_atext(char: char) -> bool {
-    char.is_ascii_alphanumeric()
-        || matches!(
-            char,
-            '!' | '#'
-                | '$'
-                | '%'
-                | '&'
-                | '\''
-                | '*'
-                | '+'
-                | '-'
-                | '/'
-                | '='
-                | '?'
-                | '^'
-                | '_'
-                | '`'
-                | '{'
-                | '|'
-                | '}'
-                | '~'
-        )
+/// Reads a path off the front of `text`; also says how long it is, brackets and source route included.
+#[inline]
+pub(super) fn path(text: &str, utf8: bool) -> Result<(Path<'_>, usize), SyntaxError> {
+    let octets = text.as_bytes();
+    match octets {
+        [b'<', b'>', ..] => return Ok((Path::Null, 2)),
+        // RFC 5321 4.1.1.3: in any case.
+        [b'<', word @ ..] if word.get(10) == Some(&b'>') => {
+            if let Some(word) = text.get(1..11).filter(|word| word.eq_ignore_ascii_case("postmaster")) {
+                return Ok((Path::Postmaster(word), 12));
+            }
+        }
+        _ => {}
+    }
+    // RFC 5321 4.1.2, appendix C: a source route is read, and ignored.
+    let open = match octets {
+        [b'<', b'@', ..] => terminated(recognize((tag("<"), route)), tag(":")).parse(octets).map(|(rest, _)| rest),
+        _ => tag("<")(octets).map(|(rest, _)| rest),
+    };
+    let start = match &open {
+        Ok(rest) => octets.len() - rest.len(),
+        Err(error) => return Err(bad(text, stopped(error))),
+    };
+    match open.and_then(|rest| terminated(mailbox(utf8), tag(">")).parse(rest)) {
+        Ok((rest, local)) => {
+            let used = octets.len() - rest.len();
+            let inside = text.get(start..used - 1).unwrap_or_default();
+            if used > MAX_PATH {
+                return Err(SyntaxError::new(SyntaxErrorKind::AddressTooLong, 0));
+            }
+            match Mailbox::checked(inside, local.len(), utf8) {
+                Ok(mailbox) => Ok((Path::Mailbox(mailbox), used)),
+                Err(error) => Err(SyntaxError::new(error.kind(), error.offset() + start)),
+            }
+        }
+        Err(error) => Err(bad(text, stopped(&error))),
+    }
+}
+
+type Parsed<'a> = IResult<&'a [u8], &'a [u8]>;
+
+/// Local-part "@" ( Domain / address-literal ); gives the local part.
+#[inline]
+fn mailbox<'a>(utf8: bool) -> impl FnMut(&'a [u8]) -> Parsed<'a> {
+    let high = if utf8 { HIGH } else { 0 };
+    move |octets| terminated(local_part(high), (tag("@"), host(LDH | high))).parse(octets)
 }
 
 /// Dot-string / Quoted-string (RFC 5321 4.1.2).
-fn local_part(text: &str) -> Parsed<'_> {
-    let quoted = delimited(
-        tag("\""),
-        fold_many0(
-            alt((
-                recognize(take_while1(|char: char| matches!(char, ' '..='~') && char != '"' && char != '\\')),
-                recognize(preceded(
-                    tag("\\"),
-                    verify(nom::character::complete::anychar, |char| matches!(char, ' '..='~')),
-                )),
-            )),
-            || (),
-            |(), _| (),
-        ),
-        tag("\""),
-    );
-    alt((recognize(quoted), dot_string)).parse(text)
-}
-
-fn dot_string(text: &str) -> Parsed<'_> {
-    let (mut rest, _) = take_while1(is_atext)(text)?;
-    while let Some(after) = rest.strip_prefix('.') {
-        (rest, _) = take_while1(is_atext)(after)?;
-    }
-    Ok((rest, text.get(..text.len() - rest.len()).unwrap_or_default()))
-}
-
-fn host(text: &str) -> bool {
-    match text.strip_prefix('[') {
-        Some(literal) => literal.strip_suffix(']').is_some_and(address_literal),
-        None => domain(text),
+#[inline]
+fn local_part<'a>(high: u8) -> impl FnMut(&'a [u8]) -> Parsed<'a> {
+    move |octets| match octets {
+        [b'"', ..] => quoted_string(octets, QTEXT | high),
+        _ => dotted(octets, |octets| take_while1(|octet| is(octet, ATEXT | high))(octets)),
     }
 }
 
-/// RFC 5321 4.1.2 and 4.5.3.1.2: labels of letters, digits and inner hyphens.
-pub(super) fn domain(text: &str) -> bool {
-    let label = |label: &str| {
-        matches!(label.len(), 1..=63)
-            && label.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'-')
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    text.len() <= 255 && text.split('.').all(label)
+/// RFC 5321 4.1.2: `DQUOTE *QcontentSMTP DQUOTE`.
+fn quoted_string(octets: &[u8], qtext: u8) -> Parsed<'_> {
+    let pair = recognize(preceded(tag("\\"), verify(take(1_usize), |octet: &[u8]| matches!(octet, [b' '..=b'~']))));
+    let content = alt((take_while1(|octet| is(octet, qtext)), pair));
+    recognize(delimited(tag("\""), fold_many0(content, || (), |(), _| ()), tag("\""))).parse(octets)
+}
+
+/// `part *( "." part )`
+#[inline]
+fn dotted<'a>(octets: &'a [u8], part: impl Fn(&'a [u8]) -> Parsed<'a>) -> Parsed<'a> {
+    let (mut rest, _) = part(octets)?;
+    while let [b'.', after @ ..] = rest {
+        (rest, _) = part(after)?;
+    }
+    Ok((rest, octets.get(..octets.len() - rest.len()).unwrap_or_default()))
+}
+
+/// Domain / address-literal (RFC 5321 4.1.2).
+#[inline]
+fn host<'a>(label: u8) -> impl FnMut(&'a [u8]) -> Parsed<'a> {
+    move |octets| match octets {
+        [b'[', ..] => recognize(delimited(tag("["), address_literal, tag("]"))).parse(octets),
+        _ => domain(octets, label),
+    }
+}
+
+/// Labels of letters, digits and inner hyphens (RFC 5321 4.1.2), or of UTF-8 (RFC 6531 3.3), whose length in the DNS
+/// only an encoder could tell.
+#[inline]
+fn domain(octets: &[u8], label: u8) -> Parsed<'_> {
+    dotted(octets, |octets| {
+        verify(take_while1(|octet| is(octet, label)), |label: &[u8]| {
+            !matches!(label, [b'-', ..] | [.., b'-']) && (label.len() <= MAX_LABEL || !label.is_ascii())
+        })
+        .parse(octets)
+    })
 }
 
 /// RFC 5321 4.1.3.
-fn address_literal(text: &str) -> bool {
-    match text.get(..5) {
-        Some(tag) if tag.eq_ignore_ascii_case("IPv6:") => {
-            text.get(5..).is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
+fn address_literal(octets: &[u8]) -> Parsed<'_> {
+    verify(take_while1(|octet| is(octet, DCONTENT)), |literal: &[u8]| {
+        let Ok(literal) = core::str::from_utf8(literal) else { return false };
+        match literal.split_once(':') {
+            None => literal.parse::<Ipv4Addr>().is_ok(),
+            Some((tag, content)) if tag.eq_ignore_ascii_case("IPv6") => ipv6(content),
+            // Standardized-tag is an Ldh-str: its last octet is a letter or digit.
+            Some((tag, content)) => {
+                !content.is_empty() && !tag.ends_with('-') && !tag.is_empty() && tag.bytes().all(|octet| is(octet, LDH))
+            }
         }
-        _ => text.parse::<Ipv4Addr>().is_ok(),
+    })
+    .parse(octets)
+}
+
+/// RFC 5321 4.1.3: as RFC 4291 2.2, but `::` stands for at least two groups.
+fn ipv6(text: &str) -> bool {
+    let groups: usize =
+        text.split(':').filter(|group| !group.is_empty()).map(|group| 1 + usize::from(group.contains('.'))).sum();
+    text.parse::<Ipv6Addr>().is_ok() && (groups <= 6 || !text.contains("::"))
+}
+
+/// `@a,@b` in front of a mailbox (RFC 5321 4.1.2, appendix C).
+fn route(octets: &[u8]) -> Parsed<'_> {
+    let at_domain = |octets| preceded(tag("@"), |octets| domain(octets, LDH)).parse(octets);
+    let more = fold_many0(preceded(tag(","), at_domain), || (), |(), _| ());
+    recognize((at_domain, more)).parse(octets)
+}
+
+/// Where a parser stopped.
+fn stopped<'e, 'a>(error: &'e nom::Err<nom::error::Error<&'a [u8]>>) -> &'e &'a [u8] {
+    match error {
+        nom::Err::Error(error) | nom::Err::Failure(error) => &error.input,
+        nom::Err::Incomplete(_) => &(&[] as &[u8]),
     }
 }
 
-/// `@a,@b:` in front of a mailbox (RFC 5321 4.1.2, appendix C): parsed, ignored.
-pub(super) fn without_source_route(text: &str) -> &str {
-    if !text.starts_with('@') {
-        return text;
-    }
-    let at_domain = || {
-        preceded(
-            tag("@"),
-            verify(take_while1(|char: char| !matches!(char, ',' | ':' | ' ')), |name: &str| domain(name)),
-        )
-    };
-    let more = fold_many0(preceded(tag(","), at_domain()), || (), |(), _| ());
-    let route: nom::IResult<&str, _> = (at_domain(), more, tag(":")).parse(text);
-    route.map_or(text, |(rest, _)| rest)
+fn bad(text: &str, rest: &[u8]) -> SyntaxError {
+    SyntaxError::new(SyntaxErrorKind::BadAddress, text.len().saturating_sub(rest.len()))
 }

@@ -1,7 +1,11 @@
 //! Commands (RFC 5321 4.1).
 
-use super::address::without_source_route;
-use super::{Enhanced, ForwardPath, Host, Mailbox, Params, ReversePath};
+use super::address::{self, Path};
+use super::class::{DCONTENT, is, is_quiet};
+use super::values::decimal;
+use super::{
+    Attributes, Base64, ForwardPath, Host, Params, ReversePath, SyntaxError, SyntaxErrorKind as Kind, Verb, class,
+};
 
 /// Departures from the grammar that can be let pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -9,13 +13,18 @@ use super::{Enhanced, ForwardPath, Host, Mailbox, Params, ReversePath};
 pub struct Leniency {
     /// `MAIL FROM: <a@b>`.
     pub space_after_colon: bool,
+    /// Spaces at the end of a line (RFC 5321 4.1.1: SHOULD be tolerated).
+    pub trailing_space: bool,
 }
 
 impl Leniency {
+    /// Nothing is let pass.
+    pub const STRICT: Self = Self { space_after_colon: false, trailing_space: false };
+
     /// Whether nothing is let pass.
     #[must_use]
     pub const fn is_strict(&self) -> bool {
-        !self.space_after_colon
+        !self.space_after_colon && !self.trailing_space
     }
 }
 
@@ -25,10 +34,13 @@ impl Leniency {
 pub struct Options {
     /// What is let pass.
     pub lenient: Leniency,
+    /// Whether UTF-8 may stand where RFC 6531 3.3 allows it: addresses, values of parameters, VRFY and EXPN. MAIL,
+    /// VRFY and EXPN must still carry SMTPUTF8 themselves; for RCPT the transaction must have it, which the caller knows.
+    pub smtputf8: bool,
 }
 
 impl Options {
-    /// Strict.
+    /// Strict, ASCII.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -38,6 +50,13 @@ impl Options {
     #[must_use]
     pub const fn lenient(mut self, lenient: Leniency) -> Self {
         self.lenient = lenient;
+        self
+    }
+
+    /// Whether UTF-8 may stand where RFC 6531 3.3 allows it.
+    #[must_use]
+    pub const fn smtputf8(mut self, smtputf8: bool) -> Self {
+        self.smtputf8 = smtputf8;
         self
     }
 }
@@ -51,68 +70,67 @@ pub struct Parsed<'a> {
     pub used: Leniency,
 }
 
-/// A command.
+/// A command, borrowed from its line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Command<'a> {
-    /// EHLO.
+    /// EHLO (RFC 5321 4.1.1.1).
     Ehlo(Host<'a>),
     /// HELO.
     Helo(Host<'a>),
-    /// LHLO (RFC 2033).
+    /// LHLO (RFC 2033 4.1).
     Lhlo(Host<'a>),
     /// MAIL.
     Mail(Mail<'a>),
     /// RCPT.
     Rcpt(Rcpt<'a>),
-    /// DATA.
+    /// DATA (RFC 5321 4.1.1.4).
     Data,
-    /// BDAT (RFC 3030).
+    /// BDAT (RFC 3030 2). Its octets follow, whatever becomes of it.
     Bdat {
         /// Octets of the chunk.
         size: u64,
         /// Whether it is the last.
         last: bool,
     },
-    /// AUTH (RFC 4954).
+    /// RSET (RFC 5321 4.1.1.5).
+    Rset,
+    /// NOOP and what stands behind it (RFC 5321 4.1.1.9).
+    Noop(&'a str),
+    /// VRFY and what stands behind it: a name, or an address (RFC 5321 4.1.1.6, RFC 6531 3.7.4.2).
+    Vrfy(&'a str),
+    /// EXPN and what stands behind it (RFC 5321 4.1.1.7).
+    Expn(&'a str),
+    /// HELP and what stands behind it (RFC 5321 4.1.1.8).
+    Help(&'a str),
+    /// QUIT (RFC 5321 4.1.1.10).
+    Quit,
+    /// STARTTLS (RFC 3207 4).
+    StartTls,
+    /// AUTH (RFC 4954 4).
     Auth {
-        /// The mechanism.
+        /// The mechanism (RFC 4422 3.1), in the case that it was written in.
         mechanism: &'a str,
-        /// The initial response.
+        /// The initial response; that of no octets goes on the wire as `=`.
         initial: Option<Base64<'a>>,
     },
-    /// RSET.
-    Rset,
-    /// NOOP and what stands behind it.
-    Noop(&'a str),
-    /// VRFY.
-    Vrfy(&'a str),
-    /// EXPN.
-    Expn(&'a str),
-    /// HELP.
-    Help(&'a str),
-    /// QUIT.
-    Quit,
-    /// STARTTLS (RFC 3207).
-    StartTls,
-}
-
-/// A message of an AUTH exchange, or `=`, which is an empty one (RFC 4954 4).
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Base64<'a>(&'a str);
-
-impl<'a> Base64<'a> {
-    /// As it was written.
-    #[must_use]
-    pub const fn as_str(&self) -> &'a str {
-        self.0
-    }
-}
-
-impl core::fmt::Debug for Base64<'_> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("Base64([redacted])")
-    }
+    /// ETRN (RFC 1985).
+    Etrn(Etrn<'a>),
+    /// ATRN (RFC 2645).
+    Atrn(Atrn<'a>),
+    /// BURL (RFC 4468).
+    Burl {
+        /// An absolute URI: its scheme and octets are checked, the rest is its scheme's.
+        url: &'a str,
+        /// Whether it is the last part.
+        last: bool,
+    },
+    /// XCLIENT.
+    Xclient(Attributes<'a>),
+    /// XFORWARD.
+    Xforward(Attributes<'a>),
+    /// A command of RFC 821 that RFC 5321 appendix F gave up: SEND, SOML, SAML, TURN. Its argument is not kept.
+    Historic(Verb),
 }
 
 /// MAIL (RFC 5321 4.1.1.2).
@@ -133,137 +151,41 @@ pub struct Rcpt<'a> {
     pub params: Params<'a>,
 }
 
-/// The verb of a command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// What ETRN asks for (RFC 1985 5.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-#[allow(missing_docs, reason = "each is its own name")]
-pub enum Verb {
-    Ehlo,
-    Helo,
-    Lhlo,
-    Mail,
-    Rcpt,
-    Data,
-    Bdat,
-    Auth,
-    Rset,
-    Noop,
-    Vrfy,
-    Expn,
-    Help,
-    Quit,
-    StartTls,
+pub enum Etrn<'a> {
+    /// Mail for this host.
+    Host(Host<'a>),
+    /// `@`: mail for this domain and all below it.
+    Subdomains(Host<'a>),
+    /// `#`: a queue of this name.
+    Queue(&'a str),
 }
 
-/// What is wrong with a line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum SyntaxErrorKind {
-    /// No verb known here.
-    UnknownCommand,
-    /// Nothing in the line.
-    EmptyLine,
-    /// CR inside the line.
-    BareCr,
-    /// LF inside the line.
-    BareLf,
-    /// NUL.
-    Nul,
-    /// Another control.
-    Control,
-    /// Octets over 127.
-    EightBit,
-    /// An argument where none may be.
-    UnexpectedArgument,
-    /// No argument where one must be.
-    BadArgument,
-    /// Not a path.
-    BadAddress,
-    /// Not a parameter.
-    BadParameter,
-    /// A parameter twice.
-    DuplicateParameter,
-}
+/// What ATRN asks for (RFC 2645 5): mail for these domains, or, without any, for all that the client may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Atrn<'a>(&'a str);
 
-/// Why a line is no command, and what to answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}", self.text())]
-pub struct SyntaxError {
-    kind: SyntaxErrorKind,
-    offset: usize,
-    verb: Option<Verb>,
-}
-
-impl SyntaxError {
-    pub(super) const fn new(kind: SyntaxErrorKind, offset: usize) -> Self {
-        Self { kind, offset, verb: None }
+impl<'a> Atrn<'a> {
+    /// Parses domains with commas between; an empty text is none.
+    ///
+    /// # Errors
+    /// [`Kind::BadArgument`].
+    pub fn parse(text: &'a str) -> Result<Self, SyntaxError> {
+        let atrn = Self(text);
+        let domain = |name: &str| !name.starts_with('[') && Host::parse(name).is_ok();
+        if atrn.domains().all(domain) { Ok(atrn) } else { Err(SyntaxError::new(Kind::BadArgument, 0)) }
     }
 
-    /// What is wrong.
-    #[must_use]
-    pub const fn kind(&self) -> SyntaxErrorKind {
-        self.kind
+    /// The domains.
+    pub fn domains(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        let text = self.0;
+        text.split(',').filter(move |_| !text.is_empty())
     }
 
-    /// Where in the line.
-    #[must_use]
-    pub const fn offset(&self) -> usize {
-        self.offset
-    }
-
-    /// The verb, if it was recognised.
-    #[must_use]
-    pub const fn verb(&self) -> Option<Verb> {
-        self.verb
-    }
-
-    /// The reply code.
-    #[must_use]
-    pub const fn code(&self) -> u16 {
-        match self.kind {
-            SyntaxErrorKind::UnexpectedArgument
-            | SyntaxErrorKind::BadArgument
-            | SyntaxErrorKind::BadAddress
-            | SyntaxErrorKind::BadParameter
-            | SyntaxErrorKind::DuplicateParameter => 501,
-            _ => 500,
-        }
-    }
-
-    /// The enhanced status code.
-    #[must_use]
-    pub const fn enhanced(&self) -> Enhanced {
-        match self.kind {
-            SyntaxErrorKind::UnknownCommand => Enhanced::new(5, 5, 1),
-            SyntaxErrorKind::BadAddress => match self.verb {
-                Some(Verb::Mail) => Enhanced::new(5, 1, 7),
-                _ => Enhanced::new(5, 1, 3),
-            },
-            SyntaxErrorKind::UnexpectedArgument
-            | SyntaxErrorKind::BadArgument
-            | SyntaxErrorKind::BadParameter
-            | SyntaxErrorKind::DuplicateParameter => Enhanced::new(5, 5, 4),
-            _ => Enhanced::new(5, 5, 2),
-        }
-    }
-
-    /// The reply's words.
-    #[must_use]
-    pub const fn text(&self) -> &'static str {
-        match self.kind {
-            SyntaxErrorKind::UnknownCommand => "Command not recognized",
-            SyntaxErrorKind::EmptyLine => "Empty line",
-            SyntaxErrorKind::BareCr => "Bare CR in a command",
-            SyntaxErrorKind::BareLf => "Bare LF in a command",
-            SyntaxErrorKind::Nul => "NUL in a command",
-            SyntaxErrorKind::Control => "Control character in a command",
-            SyntaxErrorKind::EightBit => "8-bit octet in a command",
-            SyntaxErrorKind::UnexpectedArgument => "Command takes no argument",
-            SyntaxErrorKind::BadArgument => "Argument missing or malformed",
-            SyntaxErrorKind::BadAddress => "Malformed address",
-            SyntaxErrorKind::BadParameter => "Malformed parameter",
-            SyntaxErrorKind::DuplicateParameter => "Duplicate parameter",
-        }
+    pub(super) const fn as_str(&self) -> &'a str {
+        self.0
     }
 }
 
@@ -275,11 +197,10 @@ impl<'a> Command<'a> {
             Self::Ehlo(_) => Verb::Ehlo,
             Self::Helo(_) => Verb::Helo,
             Self::Lhlo(_) => Verb::Lhlo,
-            Self::Bdat { .. } => Verb::Bdat,
-            Self::Auth { .. } => Verb::Auth,
             Self::Mail(_) => Verb::Mail,
             Self::Rcpt(_) => Verb::Rcpt,
             Self::Data => Verb::Data,
+            Self::Bdat { .. } => Verb::Bdat,
             Self::Rset => Verb::Rset,
             Self::Noop(_) => Verb::Noop,
             Self::Vrfy(_) => Verb::Vrfy,
@@ -287,150 +208,283 @@ impl<'a> Command<'a> {
             Self::Help(_) => Verb::Help,
             Self::Quit => Verb::Quit,
             Self::StartTls => Verb::StartTls,
+            Self::Auth { .. } => Verb::Auth,
+            Self::Etrn(_) => Verb::Etrn,
+            Self::Atrn(_) => Verb::Atrn,
+            Self::Burl { .. } => Verb::Burl,
+            Self::Xclient(_) => Verb::Xclient,
+            Self::Xforward(_) => Verb::Xforward,
+            Self::Historic(verb) => *verb,
         }
     }
 
     /// Parses a line, its CRLF cut off.
     ///
+    /// ```
+    /// use smtp_proto::syntax::{Command, Options, SyntaxErrorKind};
+    ///
+    /// let parsed = Command::parse(b"RCPT TO:<b@example.org> NOTIFY=FAILURE,DELAY", &Options::new())?;
+    /// let Command::Rcpt(rcpt) = parsed.command else { unreachable!() };
+    /// assert_eq!(rcpt.path.as_str(), "b@example.org");
+    /// assert!(rcpt.params.notify().is_some_and(|notify| notify.delay && !notify.success));
+    ///
+    /// let error = Command::parse(b"RCPT TO:<b@example.org> SIZE=1", &Options::new()).unwrap_err();
+    /// assert_eq!((error.kind(), error.code(), error.offset()), (SyntaxErrorKind::MisplacedParameter, 555, 24));
+    /// # Ok::<(), smtp_proto::syntax::SyntaxError>(())
+    /// ```
+    ///
     /// # Errors
     /// [`SyntaxError`], which knows the reply.
     pub fn parse(line: &'a [u8], options: &Options) -> Result<Parsed<'a>, SyntaxError> {
-        let text = printable(line)?;
-        let (word, argument) = match text.split_once(' ') {
-            Some((word, argument)) => (word, Some(argument)),
-            None => (text, None),
-        };
-        let Some(verb) = verb(word) else { return Err(SyntaxError::new(SyntaxErrorKind::UnknownCommand, 0)) };
-        let error = |kind| SyntaxError { kind, offset: word.len(), verb: Some(verb) };
-        let mut used = Leniency::default();
-        let host =
-            |argument: Option<&'a str>| argument.and_then(Host::parse).ok_or(error(SyntaxErrorKind::BadArgument));
-        if argument.is_some() && matches!(verb, Verb::Data | Verb::Rset | Verb::Quit | Verb::StartTls) {
-            return Err(error(SyntaxErrorKind::UnexpectedArgument));
+        let mut used = Leniency::STRICT;
+        let mut rest = line;
+        if let [.., b' '] = line {
+            rest = without_trailing_spaces(line);
+            used.trailing_space = true;
         }
-        let command = match verb {
-            Verb::Ehlo => Command::Ehlo(host(argument)?),
-            Verb::Helo => Command::Helo(host(argument)?),
-            Verb::Lhlo => Command::Lhlo(host(argument)?),
+        let (verb, argument) = match Verb::split(rest) {
+            Some(split) => split,
+            None => return Err(diagnose(line, SyntaxError::new(Kind::UnknownCommand, 0))),
+        };
+        if used.trailing_space && !options.lenient.trailing_space {
+            return Err(diagnose(line, SyntaxError::new(Kind::TrailingSpace, rest.len()).in_line(verb, 0)));
+        }
+        match Self::of(verb, argument, options, &mut used) {
+            Ok(command) => Ok(Parsed { command, used }),
+            Err(error) => {
+                let at = rest.len() - argument.map_or(0, <[u8]>::len);
+                Err(diagnose(line, error.in_line(verb, at)))
+            }
+        }
+    }
+
+    #[inline]
+    fn of(verb: Verb, argument: Option<&'a [u8]>, options: &Options, used: &mut Leniency) -> Result<Self, SyntaxError> {
+        let error = |kind| Err(SyntaxError::new(kind, 0));
+        let Some(argument) = argument else {
+            return Ok(match verb {
+                Verb::Data => Self::Data,
+                Verb::Rset => Self::Rset,
+                Verb::Quit => Self::Quit,
+                Verb::StartTls => Self::StartTls,
+                Verb::Noop => Self::Noop(""),
+                Verb::Help => Self::Help(""),
+                Verb::Atrn => Self::Atrn(Atrn("")),
+                Verb::Send | Verb::Soml | Verb::Saml | Verb::Turn => Self::Historic(verb),
+                _ => return error(Kind::BadArgument),
+            });
+        };
+        let Ok(text) = core::str::from_utf8(argument) else { return error(Kind::EightBit) };
+        Ok(match verb {
+            Verb::Mail => Self::Mail(mail(text, options, used)?),
+            Verb::Rcpt => Self::Rcpt(rcpt(text, options, used)?),
+            Verb::Ehlo => Self::Ehlo(hello(text)?),
+            Verb::Helo => Self::Helo(hello(text)?),
+            Verb::Lhlo => Self::Lhlo(hello(text)?),
             Verb::Bdat => {
-                let (size, last) = match argument.unwrap_or_default().split_once(' ') {
-                    Some((size, last)) if last.eq_ignore_ascii_case("LAST") => (size, true),
-                    Some(_) => return Err(error(SyntaxErrorKind::BadArgument)),
-                    None => (argument.unwrap_or_default(), false),
-                };
-                let digits = !size.is_empty() && size.bytes().all(|octet| octet.is_ascii_digit());
-                let size = size.parse().ok().filter(|_| digits).ok_or(error(SyntaxErrorKind::BadArgument))?;
-                Command::Bdat { size, last }
+                let (size, last) = with_last(text)?;
+                // RFC 3030 2: chunk-size is 1*DIGIT; what 64 bits cannot hold cannot come.
+                let Some(size) = decimal(size, 20) else { return error(Kind::BadArgument) };
+                Self::Bdat { size, last }
             }
-            Verb::Auth => {
-                let argument = argument.filter(|text| !text.is_empty()).ok_or(error(SyntaxErrorKind::BadArgument))?;
-                let (mechanism, initial) = match argument.split_once(' ') {
-                    Some((_, "")) => return Err(error(SyntaxErrorKind::BadArgument)),
-                    Some((mechanism, initial)) => (mechanism, Some(Base64(initial))),
-                    None => (argument, None),
-                };
-                Command::Auth { mechanism, initial }
-            }
-            Verb::Data => Command::Data,
-            Verb::Rset => Command::Rset,
-            Verb::Quit => Command::Quit,
-            Verb::StartTls => Command::StartTls,
-            Verb::Noop => Command::Noop(argument.unwrap_or_default()),
-            Verb::Help => Command::Help(argument.unwrap_or_default()),
-            Verb::Vrfy => {
-                Command::Vrfy(argument.filter(|text| !text.is_empty()).ok_or(error(SyntaxErrorKind::BadArgument))?)
-            }
-            Verb::Expn => {
-                Command::Expn(argument.filter(|text| !text.is_empty()).ok_or(error(SyntaxErrorKind::BadArgument))?)
-            }
-            Verb::Mail | Verb::Rcpt => {
-                let prefix = if verb == Verb::Mail { "FROM:" } else { "TO:" };
-                let argument = argument.unwrap_or_default();
-                let mut path = match argument.split_at_checked(prefix.len()) {
-                    Some((start, path)) if start.eq_ignore_ascii_case(prefix) => path,
-                    _ => return Err(error(SyntaxErrorKind::BadArgument)),
-                };
-                if options.lenient.space_after_colon && path.starts_with(' ') {
-                    path = path.trim_start_matches(' ');
-                    used.space_after_colon = true;
+            Verb::Auth => auth(text)?,
+            Verb::Noop => Self::Noop(printable(text)?),
+            Verb::Help => Self::Help(printable(text)?),
+            Verb::Vrfy => Self::Vrfy(verifiable(text, options)?),
+            Verb::Expn => Self::Expn(verifiable(text, options)?),
+            Verb::Etrn => Self::Etrn(etrn(text)?),
+            Verb::Atrn if text.is_empty() => return error(Kind::BadArgument),
+            Verb::Atrn => Self::Atrn(Atrn::parse(text)?),
+            Verb::Burl => {
+                let (url, last) = with_last(text)?;
+                if !is_absolute_uri(url) {
+                    return error(Kind::BadArgument);
                 }
-                let (path, params) = split_path(path).ok_or(error(SyntaxErrorKind::BadAddress))?;
-                let at = line.len() - params.len();
-                let params = match params {
-                    "" => Params::default(),
-                    _ => match params.strip_prefix(' ').filter(|params| !params.is_empty()) {
-                        Some(params) => Params::parse(params, at).map_err(|e| SyntaxError { verb: Some(verb), ..e })?,
-                        None => return Err(error(SyntaxErrorKind::BadParameter)),
-                    },
-                };
-                let mailbox = || {
-                    Mailbox::parse(without_source_route(path), false).map_err(|_| error(SyntaxErrorKind::BadAddress))
-                };
-                if verb == Verb::Mail {
-                    let path = if path.is_empty() { ReversePath::Null } else { ReversePath::Mailbox(mailbox()?) };
-                    Command::Mail(Mail { path, params })
-                } else {
-                    let postmaster = path.eq_ignore_ascii_case("postmaster");
-                    let path =
-                        if postmaster { ForwardPath::Postmaster(path) } else { ForwardPath::Mailbox(mailbox()?) };
-                    Command::Rcpt(Rcpt { path, params })
-                }
+                Self::Burl { url, last }
             }
-        };
-        Ok(Parsed { command, used })
+            Verb::Xclient => Self::Xclient(Attributes::parse(text)?),
+            Verb::Xforward => Self::Xforward(Attributes::parse(text)?),
+            Verb::Send | Verb::Soml | Verb::Saml | Verb::Turn => {
+                printable(text)?;
+                Self::Historic(verb)
+            }
+            Verb::Data | Verb::Rset | Verb::Quit | Verb::StartTls => return error(Kind::UnexpectedArgument),
+        })
     }
 }
 
-fn printable(line: &[u8]) -> Result<&str, SyntaxError> {
-    let bad = line.iter().position(|octet| !matches!(octet, b' '..=b'~'));
-    if let Some((at, octet)) = bad.and_then(|at| line.get(at).map(|octet| (at, *octet))) {
-        let kind = match octet {
-            b'\r' => SyntaxErrorKind::BareCr,
-            b'\n' => SyntaxErrorKind::BareLf,
-            0 => SyntaxErrorKind::Nul,
-            128.. => SyntaxErrorKind::EightBit,
-            _ => SyntaxErrorKind::Control,
-        };
-        return Err(SyntaxError::new(kind, at));
-    }
-    match core::str::from_utf8(line) {
-        Ok("") | Err(_) => Err(SyntaxError::new(SyntaxErrorKind::EmptyLine, 0)),
-        Ok(text) => Ok(text),
-    }
+/// RFC 5321 4.1.1.1. ASCII always: nothing has been announced yet (RFC 6531 3.7.1).
+fn hello(text: &str) -> Result<Host<'_>, SyntaxError> {
+    Host::parse(text).map_err(|error| SyntaxError::new(Kind::BadArgument, error.offset()))
 }
 
-fn verb(word: &str) -> Option<Verb> {
-    const VERBS: [(&str, Verb); 15] = [
-        ("EHLO", Verb::Ehlo),
-        ("HELO", Verb::Helo),
-        ("LHLO", Verb::Lhlo),
-        ("BDAT", Verb::Bdat),
-        ("AUTH", Verb::Auth),
-        ("MAIL", Verb::Mail),
-        ("RCPT", Verb::Rcpt),
-        ("DATA", Verb::Data),
-        ("RSET", Verb::Rset),
-        ("NOOP", Verb::Noop),
-        ("VRFY", Verb::Vrfy),
-        ("EXPN", Verb::Expn),
-        ("HELP", Verb::Help),
-        ("QUIT", Verb::Quit),
-        ("STARTTLS", Verb::StartTls),
-    ];
-    VERBS.iter().find(|(name, _)| word.eq_ignore_ascii_case(name)).map(|(_, verb)| *verb)
+#[inline]
+fn mail<'a>(text: &'a str, options: &Options, used: &mut Leniency) -> Result<Mail<'a>, SyntaxError> {
+    let (path, params) = path_and_params(text, Verb::Mail, options, used)?;
+    let path = match path {
+        Path::Null => ReversePath::Null,
+        Path::Mailbox(mailbox) => ReversePath::Mailbox(mailbox),
+        Path::Postmaster(_) => return Err(SyntaxError::new(Kind::BadAddress, "FROM:".len())),
+    };
+    // RFC 6531 3.4: the parameter is part of the very command that needs it.
+    if options.smtputf8 && !params.smtputf8() && !text.is_ascii() {
+        let at = text.bytes().position(|octet| octet > 127).unwrap_or(0);
+        return Err(SyntaxError::new(Kind::Utf8WithoutSmtpUtf8, at));
+    }
+    Ok(Mail { path, params })
 }
 
-/// Between `<` and the `>` that closes it, quotes respected; and what stands behind.
-fn split_path(text: &str) -> Option<(&str, &str)> {
-    let inside = text.strip_prefix('<')?;
-    let (mut quoted, mut escaped) = (false, false);
-    let end = inside.bytes().position(|octet| {
-        let end = octet == b'>' && !quoted;
-        if !escaped && octet == b'"' {
-            quoted = !quoted;
+#[inline]
+fn rcpt<'a>(text: &'a str, options: &Options, used: &mut Leniency) -> Result<Rcpt<'a>, SyntaxError> {
+    let (path, params) = path_and_params(text, Verb::Rcpt, options, used)?;
+    let path = match path {
+        Path::Mailbox(mailbox) => ForwardPath::Mailbox(mailbox),
+        Path::Postmaster(text) => ForwardPath::Postmaster(text),
+        Path::Null => return Err(SyntaxError::new(Kind::BadAddress, "TO:".len())),
+    };
+    Ok(Rcpt { path, params })
+}
+
+/// `FROM:` or `TO:`, a path, and behind a space its parameters.
+#[inline]
+fn path_and_params<'a>(
+    text: &'a str,
+    verb: Verb,
+    options: &Options,
+    used: &mut Leniency,
+) -> Result<(Path<'a>, Params<'a>), SyntaxError> {
+    let prefix = if verb == Verb::Mail { "FROM:" } else { "TO:" };
+    let mut rest = match text.split_at_checked(prefix.len()) {
+        Some((start, rest)) if start.eq_ignore_ascii_case(prefix) => rest,
+        _ => return Err(SyntaxError::new(Kind::BadArgument, 0)),
+    };
+    if options.lenient.space_after_colon && rest.starts_with(' ') {
+        rest = rest.trim_start_matches(' ');
+        used.space_after_colon = true;
+    }
+    let at = text.len() - rest.len();
+    let later = |by: usize| move |error: SyntaxError| SyntaxError::new(error.kind(), error.offset() + by);
+    let (path, length) = address::path(rest, options.smtputf8).map_err(later(at))?;
+    let at = at + length;
+    let params = match rest.as_bytes().get(length) {
+        None => Params::NONE,
+        Some(b' ') => {
+            let raw = rest.get(length + 1..).unwrap_or_default();
+            Params::parse(raw, verb, options.smtputf8).map_err(later(at + 1))?
         }
-        escaped = quoted && !escaped && octet == b'\\';
-        end
-    })?;
-    Some((inside.get(..end)?, inside.get(end + 1..)?))
+        Some(_) => return Err(SyntaxError::new(Kind::BadParameter, at)),
+    };
+    Ok((path, params))
+}
+
+/// RFC 4954 4, RFC 4422 3.1.
+fn auth(text: &str) -> Result<Command<'_>, SyntaxError> {
+    let (mechanism, initial) = match text.split_once(' ') {
+        None => (text, None),
+        Some((mechanism, initial)) => (mechanism, Some(initial)),
+    };
+    let fits = |octet: u8| is(octet, class::LDH) || octet == b'_';
+    if !matches!(mechanism.len(), 1..=20) || !mechanism.bytes().all(fits) {
+        return Err(SyntaxError::new(Kind::BadArgument, 0));
+    }
+    let at = mechanism.len() + 1;
+    let initial = match initial {
+        None => None,
+        // An initial response of no octets, told from none.
+        Some("=") => Some(Base64::EMPTY),
+        Some("") => return Err(SyntaxError::new(Kind::BadBase64, at)),
+        Some(text) => Some(Base64::parse(text).map_err(|error| SyntaxError::new(error.kind(), error.offset() + at))?),
+    };
+    Ok(Command::Auth { mechanism, initial })
+}
+
+/// RFC 1985 5.1.
+fn etrn(text: &str) -> Result<Etrn<'_>, SyntaxError> {
+    let bad = |_| SyntaxError::new(Kind::BadArgument, 0);
+    if let Some(queue) = text.strip_prefix('#') {
+        let fits = !queue.is_empty() && queue.bytes().all(|octet| octet.is_ascii_graphic());
+        return if fits { Ok(Etrn::Queue(queue)) } else { Err(SyntaxError::new(Kind::BadArgument, 0)) };
+    }
+    match text.strip_prefix('@') {
+        Some(domain) => Host::parse(domain).map(Etrn::Subdomains).map_err(bad),
+        None => Host::parse(text).map(Etrn::Host).map_err(bad),
+    }
+}
+
+/// What stands before ` LAST`, if that is there (RFC 3030 2, RFC 4468 3).
+fn with_last(text: &str) -> Result<(&str, bool), SyntaxError> {
+    match text.split_once(' ') {
+        None => Ok((text, false)),
+        Some((first, last)) if last.eq_ignore_ascii_case("LAST") => Ok((first, true)),
+        Some((first, _)) => Err(SyntaxError::new(Kind::BadArgument, first.len() + 1)),
+    }
+}
+
+/// RFC 3986 4.3: a scheme, a colon, and octets that a URI may hold.
+fn is_absolute_uri(text: &str) -> bool {
+    let Some((scheme, rest)) = text.split_once(':') else { return false };
+    let octet = |octet: u8| is(octet, DCONTENT) || matches!(octet, b'[' | b']');
+    let forbidden = |octet: u8| matches!(octet, b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' | b'#');
+    scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+        && scheme.bytes().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'-' | b'.'))
+        && !rest.is_empty()
+        && rest.bytes().all(|each| octet(each) && !forbidden(each))
+}
+
+/// An argument of printable ASCII; not none, as a space announced one.
+fn printable(text: &str) -> Result<&str, SyntaxError> {
+    match text.bytes().position(|octet| !matches!(octet, b' '..=b'~')) {
+        None if text.is_empty() => Err(SyntaxError::new(Kind::BadArgument, 0)),
+        None => Ok(text),
+        Some(at) => Err(SyntaxError::new(if text.is_ascii() { Kind::Control } else { Kind::EightBit }, at)),
+    }
+}
+
+/// The argument of VRFY and EXPN: UTF-8 only with SMTPUTF8 at its end (RFC 6531 3.7.4.2).
+fn verifiable<'a>(text: &'a str, options: &Options) -> Result<&'a str, SyntaxError> {
+    if !options.smtputf8 || text.is_ascii() {
+        return printable(text);
+    }
+    let flagged = text.len().checked_sub(" SMTPUTF8".len()).and_then(|at| text.get(at..));
+    if !flagged.is_some_and(|flag| flag.eq_ignore_ascii_case(" SMTPUTF8")) {
+        return Err(SyntaxError::new(Kind::Utf8WithoutSmtpUtf8, 0));
+    }
+    if text.chars().any(|char| char.is_ascii_control()) || !is_quiet(text) {
+        return Err(SyntaxError::new(Kind::Control, 0));
+    }
+    Ok(text)
+}
+
+/// What is most to blame: a line with a control in it is not looked at further.
+#[cold]
+fn diagnose(line: &[u8], error: SyntaxError) -> SyntaxError {
+    let utf8 = core::str::from_utf8(line);
+    // Where the grammar itself has judged UTF-8, its word stands.
+    let judged = matches!(error.kind(), Kind::Utf8WithoutSmtpUtf8);
+    let bad = line.iter().position(|octet| matches!(octet, 0..=31 | 127)).or_else(|| match utf8 {
+        Err(utf8) => Some(utf8.valid_up_to()),
+        Ok(_) if judged => None,
+        Ok(_) => line.iter().position(|octet| *octet > 127),
+    });
+    let kind = match bad.and_then(|at| line.get(at)) {
+        None if line.is_empty() => Kind::EmptyLine,
+        None => return error,
+        Some(b'\r') => Kind::BareCr,
+        Some(b'\n') => Kind::BareLf,
+        Some(0) => Kind::Nul,
+        Some(128..) => Kind::EightBit,
+        Some(_) => Kind::Control,
+    };
+    let at = bad.unwrap_or(0);
+    match error.verb() {
+        Some(verb) => SyntaxError::new(kind, at).in_line(verb, 0),
+        None => SyntaxError::new(kind, at),
+    }
+}
+
+fn without_trailing_spaces(mut line: &[u8]) -> &[u8] {
+    while let [before @ .., b' '] = line {
+        line = before;
+    }
+    line
 }

@@ -1,103 +1,299 @@
 //! Parameters of MAIL and RCPT (RFC 5321 4.1.1.11).
 
-use super::{SyntaxError, SyntaxErrorKind};
+use nom::bytes::complete::{tag, take_while1};
+use nom::combinator::{opt, verify};
+use nom::sequence::preceded;
+use nom::{IResult, Parser};
 
-/// A set of known keywords.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeywordSet(u32);
+use super::class::{HIGH, LDH, VALUE, is, is_quiet};
+use super::registry::Entry;
+use super::values::{self, AuthParam, Body, By, Mtrk, Notify, Orcpt, Ret, Rrvs};
+use super::{Keyword, KeywordSet, SyntaxError, SyntaxErrorKind, Verb, Xtext};
 
-impl KeywordSet {
-    /// None.
-    pub const EMPTY: Self = Self(0);
+/// Most unknown parameters of a command: to tell that none stands there twice, each is compared with each.
+const MAX_UNKNOWN: usize = 8;
 
-    /// And SIZE (RFC 1870).
-    #[must_use]
-    pub const fn with_size(self) -> Self {
-        Self(self.0 | 1)
-    }
-
-    /// And BODY (RFC 6152).
-    #[must_use]
-    pub const fn with_body(self) -> Self {
-        Self(self.0 | 2)
-    }
-
-    fn holds(self, keyword: &str) -> bool {
-        (self.0 & 1 != 0 && keyword.eq_ignore_ascii_case("SIZE"))
-            || (self.0 & 2 != 0 && keyword.eq_ignore_ascii_case("BODY"))
-    }
-}
-
-/// The parameters of a command, checked.
+/// The parameters of a command, checked: each is well-formed, none stands there twice, those known have a value that
+/// fits and belong to the command. Unknown ones are kept as they are.
+///
+/// A client makes them with [`ParamsBuilder`](super::ParamsBuilder).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Params<'a> {
     raw: &'a str,
+    known: KeywordSet,
+    unknown: u8,
 }
 
 /// One parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Param<'a> {
     /// The keyword as it was written.
     pub keyword: &'a str,
-    /// The value behind `=`.
+    /// Which it is, if it is in the registry.
+    pub known: Option<Keyword>,
+    /// The value behind `=`, as it was written.
     pub value: Option<&'a str>,
 }
 
 impl<'a> Params<'a> {
-    pub(super) fn parse(raw: &'a str, at: usize) -> Result<Self, SyntaxError> {
-        let params = Self { raw };
-        let error = |kind| Err(SyntaxError::new(kind, at));
-        if raw.is_empty() {
-            return Ok(params);
-        }
-        for (index, param) in params.iter().enumerate() {
-            let keyword_ok = param
-                .keyword
-                .bytes()
-                .enumerate()
-                .all(|(at, octet)| octet.is_ascii_alphanumeric() || (at > 0 && octet == b'-'));
-            let value_ok = param.value.is_none_or(|value| {
-                !value.is_empty() && value.bytes().all(|octet| matches!(octet, 33..=60 | 62..=126))
-            });
-            if param.keyword.is_empty() || !keyword_ok || !value_ok {
-                return error(SyntaxErrorKind::BadParameter);
-            }
-            if params.iter().take(index).any(|earlier| earlier.keyword.eq_ignore_ascii_case(param.keyword)) {
-                return error(SyntaxErrorKind::DuplicateParameter);
-            }
-            let value = param.value.unwrap_or_default();
-            let ok = if param.keyword.eq_ignore_ascii_case("SIZE") {
-                value.bytes().all(|octet| octet.is_ascii_digit()) && value.len() <= 20 && value.parse::<u64>().is_ok()
-            } else if param.keyword.eq_ignore_ascii_case("BODY") {
-                value.eq_ignore_ascii_case("7BIT") || value.eq_ignore_ascii_case("8BITMIME")
-            } else {
-                true
+    /// None.
+    pub const NONE: Params<'static> = Params { raw: "", known: KeywordSet::EMPTY, unknown: 0 };
+
+    /// Parses what stands behind the path of `verb`, without the space between; empty is none. With `utf8`, values may
+    /// be UTF-8 (RFC 6531 3.3).
+    ///
+    /// # Errors
+    /// [`SyntaxError`] at the parameter that is at fault.
+    pub fn parse(raw: &'a str, verb: Verb, utf8: bool) -> Result<Self, SyntaxError> {
+        let mut params = Params { raw: "", known: KeywordSet::EMPTY, unknown: 0 };
+        let mut rest = raw.as_bytes();
+        let mut start = 0;
+        let value_class = if utf8 { VALUE | HIGH } else { VALUE };
+        while start < raw.len() {
+            let error = |kind| SyntaxError::new(kind, start);
+            let malformed = error(SyntaxErrorKind::BadParameter);
+            let (after, (keyword, value)) = param(rest, value_class).map_err(|_| malformed)?;
+            let keyword_end = start + keyword.len();
+            let end = raw.len() - after.len();
+            let keyword = raw.get(start..keyword_end).ok_or(malformed)?;
+            let value = match value {
+                None => None,
+                Some(_) => Some(raw.get(keyword_end + 1..end).filter(|value| is_quiet(value)).ok_or(malformed)?),
             };
-            if !ok {
-                return error(SyntaxErrorKind::BadParameter);
+            params.add(keyword, value, raw.get(..start).unwrap_or_default(), verb, utf8).map_err(error)?;
+            start = end;
+            match after {
+                [] => break,
+                // Something follows the space: a line does not end in one.
+                [b' ', next @ ..] if !next.is_empty() => rest = next,
+                _ => return Err(SyntaxError::new(SyntaxErrorKind::BadParameter, end)),
             }
+            start += 1;
         }
+        params.raw = raw;
         Ok(params)
+    }
+
+    /// One more, `before` being the text of those that are there.
+    fn add(
+        &mut self,
+        keyword: &str,
+        value: Option<&str>,
+        before: &str,
+        verb: Verb,
+        utf8: bool,
+    ) -> Result<(), SyntaxErrorKind> {
+        let Some(entry) = Entry::find(keyword) else {
+            if usize::from(self.unknown) >= MAX_UNKNOWN {
+                return Err(SyntaxErrorKind::TooManyParameters);
+            }
+            let same = |word: &str| {
+                word.get(..keyword.len()).is_some_and(|start| start.eq_ignore_ascii_case(keyword))
+                    && matches!(word.as_bytes().get(keyword.len()), None | Some(b'='))
+            };
+            if self.unknown > 0 && before.split(' ').any(same) {
+                return Err(SyntaxErrorKind::DuplicateParameter);
+            }
+            self.unknown += 1;
+            return Ok(());
+        };
+        if entry.verb != verb {
+            return Err(SyntaxErrorKind::MisplacedParameter);
+        }
+        // RFC 4865 4: one of HOLDFOR and HOLDUNTIL.
+        let excludes = match entry.keyword {
+            Keyword::HoldFor => Keyword::HoldUntil,
+            Keyword::HoldUntil => Keyword::HoldFor,
+            keyword => keyword,
+        };
+        if self.known.contains(entry.keyword) || self.known.contains(excludes) {
+            return Err(SyntaxErrorKind::DuplicateParameter);
+        }
+        (entry.check)(value, utf8)?;
+        self.known = self.known.with(entry.keyword);
+        Ok(())
+    }
+
+    pub(super) const fn from_checked(raw: &'a str, known: KeywordSet, unknown: u8) -> Self {
+        Self { raw, known, unknown }
+    }
+
+    pub(super) const fn unknown(&self) -> u8 {
+        self.unknown
+    }
+
+    /// As they were written, a space between.
+    #[must_use]
+    pub const fn as_str(&self) -> &'a str {
+        self.raw
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.raw.is_empty()
     }
 
     /// Each parameter, in order.
     pub fn iter(&self) -> impl Iterator<Item = Param<'a>> + use<'a> {
         let raw = self.raw;
-        raw.split(' ').filter(move |_| !raw.is_empty()).map(|word| match word.split_once('=') {
-            Some((keyword, value)) => Param { keyword, value: Some(value) },
-            None => Param { keyword: word, value: None },
+        raw.split(' ').filter(move |_| !raw.is_empty()).map(|word| {
+            let (keyword, value) = word.split_once('=').map_or((word, None), |(keyword, value)| (keyword, Some(value)));
+            Param { keyword, known: Keyword::from_name(keyword), value }
         })
     }
 
-    /// The declared size (RFC 1870).
+    /// The keywords of the registry that are there.
     #[must_use]
-    pub fn size(&self) -> Option<u64> {
-        self.iter().find(|param| param.keyword.eq_ignore_ascii_case("SIZE"))?.value?.parse().ok()
+    pub const fn known(&self) -> KeywordSet {
+        self.known
     }
 
-    /// The first keyword that is not in the set.
+    /// The first keyword that is not in the set, be it known or not.
     #[must_use]
     pub fn first_not_in(&self, set: KeywordSet) -> Option<&'a str> {
-        self.iter().map(|param| param.keyword).find(|keyword| !set.holds(keyword))
+        if self.unknown == 0 && set.contains_all(self.known) {
+            return None;
+        }
+        self.iter().find(|param| param.known.is_none_or(|known| !set.contains(known))).map(|param| param.keyword)
     }
+
+    /// The value of a known parameter, as it was written.
+    #[must_use]
+    pub fn value(&self, keyword: Keyword) -> Option<&'a str> {
+        if !self.known.contains(keyword) {
+            return None;
+        }
+        self.iter().find(|param| param.known == Some(keyword))?.value
+    }
+
+    /// The declared size of the message in octets (RFC 1870); a hint.
+    #[must_use]
+    pub fn size(&self) -> Option<u64> {
+        values::decimal(self.value(Keyword::Size)?, 20)
+    }
+
+    /// What the text is made of; `7BIT` when nothing is said (RFC 6152).
+    #[must_use]
+    pub fn body(&self) -> Body {
+        self.value(Keyword::Body).and_then(Body::parse).unwrap_or_default()
+    }
+
+    /// Whether the message is internationalized (RFC 6531).
+    #[must_use]
+    pub const fn smtputf8(&self) -> bool {
+        self.known.contains(Keyword::SmtpUtf8)
+    }
+
+    /// How much a notification returns (RFC 3461 4.3).
+    #[must_use]
+    pub fn ret(&self) -> Option<Ret> {
+        self.value(Keyword::Ret).and_then(Ret::parse)
+    }
+
+    /// The sender's name for this transaction (RFC 3461 4.4).
+    #[must_use]
+    pub fn envid(&self) -> Option<Xtext<'a>> {
+        self.value(Keyword::Envid).and_then(Xtext::parse)
+    }
+
+    /// What the sender wants to be told (RFC 3461 4.1).
+    #[must_use]
+    pub fn notify(&self) -> Option<Notify> {
+        self.value(Keyword::Notify).and_then(Notify::parse)
+    }
+
+    /// The recipient as the sender wrote it (RFC 3461 4.2).
+    #[must_use]
+    pub fn orcpt(&self) -> Option<Orcpt<'a>> {
+        self.value(Keyword::Orcpt).and_then(|value| Orcpt::parse(value, true))
+    }
+
+    /// Who handed in the message (RFC 4954 5).
+    #[must_use]
+    pub fn auth(&self) -> Option<AuthParam<'a>> {
+        self.value(Keyword::Auth).and_then(AuthParam::parse)
+    }
+
+    /// By when to deliver (RFC 2852).
+    #[must_use]
+    pub fn by(&self) -> Option<By> {
+        self.value(Keyword::By).and_then(By::parse)
+    }
+
+    /// Seconds to hold the message back (RFC 4865).
+    #[must_use]
+    pub fn hold_for(&self) -> Option<u32> {
+        u32::try_from(values::decimal(self.value(Keyword::HoldFor)?, 9)?).ok()
+    }
+
+    /// The date and time, as RFC 3339 writes it, until which to hold the message back (RFC 4865).
+    #[must_use]
+    pub fn hold_until(&self) -> Option<&'a str> {
+        self.value(Keyword::HoldUntil)
+    }
+
+    /// -9 to 9 (RFC 6710).
+    #[must_use]
+    pub fn mt_priority(&self) -> Option<i8> {
+        self.value(Keyword::MtPriority).and_then(values::priority)
+    }
+
+    /// Since when the recipient must have had the mailbox (RFC 7293).
+    #[must_use]
+    pub fn rrvs(&self) -> Option<Rrvs<'a>> {
+        self.value(Keyword::Rrvs).and_then(Rrvs::parse)
+    }
+
+    /// Whether every further hop must be by TLS, its server authenticated (RFC 8689).
+    #[must_use]
+    pub const fn requiretls(&self) -> bool {
+        self.known.contains(Keyword::RequireTls)
+    }
+
+    /// That the message is to be tracked (RFC 3885).
+    #[must_use]
+    pub fn mtrk(&self) -> Option<Mtrk<'a>> {
+        self.value(Keyword::Mtrk).and_then(Mtrk::parse)
+    }
+
+    /// The classes of solicitation that the message belongs to (RFC 3865); none without SOLICIT.
+    pub fn solicit(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.value(Keyword::Solicit).into_iter().flat_map(|value| value.split(','))
+    }
+
+    /// Whether the content may be converted (RFC 4141).
+    #[must_use]
+    pub const fn conperm(&self) -> bool {
+        self.known.contains(Keyword::ConPerm)
+    }
+
+    /// Whether the client asks what the recipient can take (RFC 4141).
+    #[must_use]
+    pub const fn conneg(&self) -> bool {
+        self.known.contains(Keyword::ConNeg)
+    }
+
+    /// The name of a transaction that can be resumed (RFC 1845), brackets included.
+    #[must_use]
+    pub fn transid(&self) -> Option<&'a str> {
+        self.value(Keyword::TransId)
+    }
+
+    /// Who is responsible for the message (RFC 4405).
+    #[must_use]
+    pub fn submitter(&self) -> Option<Xtext<'a>> {
+        self.value(Keyword::Submitter).and_then(Xtext::parse)
+    }
+}
+
+/// Keyword and value.
+type Raw<'a> = (&'a [u8], Option<&'a [u8]>);
+
+/// esmtp-param (RFC 5321 4.1.2).
+#[inline]
+fn param(octets: &[u8], value: u8) -> IResult<&[u8], Raw<'_>> {
+    let keyword = verify(take_while1(|octet| is(octet, LDH)), |word: &[u8]| !word.starts_with(b"-"));
+    (keyword, opt(preceded(tag("="), take_while1(|octet| is(octet, value))))).parse(octets)
 }

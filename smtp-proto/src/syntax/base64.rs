@@ -1,0 +1,167 @@
+//! Base64 (RFC 4648 4), as AUTH uses it (RFC 4954 4).
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use super::class::{BASE64, is};
+use super::{SyntaxError, SyntaxErrorKind};
+
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// Base64 that has been checked: padded (RFC 4648 3.2), nothing foreign in it (3.3), the bits behind the last octet
+/// zero (3.5), so that a secret has one spelling only.
+///
+/// What is in it may be a secret: `Debug` shows its length alone.
+///
+/// ```
+/// use smtp_proto::syntax::Base64;
+///
+/// let mut plain = Vec::new();
+/// Base64::encode(b"\0tim\0tanstaaftanstaaf", &mut plain);
+/// let base64 = Base64::parse(core::str::from_utf8(&plain)?)?;
+/// let mut room = [0; 32];
+/// assert_eq!(base64.decode(&mut room), Some(&b"\0tim\0tanstaaftanstaaf"[..]));
+/// assert_eq!(format!("{base64:?}"), "Base64(<21 octets>)");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct Base64<'a>(&'a str);
+
+impl<'a> Base64<'a> {
+    /// No octets.
+    pub const EMPTY: Base64<'static> = Base64("");
+
+    /// Checks the whole text.
+    ///
+    /// # Errors
+    /// [`SyntaxErrorKind::BadBase64`] at the first octet that does not fit.
+    pub fn parse(text: &'a str) -> Result<Self, SyntaxError> {
+        let octets = text.as_bytes();
+        let digits = match octets {
+            [digits @ .., b'=', b'='] | [digits @ .., b'='] => digits,
+            digits => digits,
+        };
+        let error = |at| Err(SyntaxError::new(SyntaxErrorKind::BadBase64, at));
+        if let Some(at) = digits.iter().position(|&octet| !is(octet, BASE64)) {
+            return error(at);
+        }
+        let padding = octets.len() - digits.len();
+        let expected = match digits.len() % 4 {
+            0 => 0,
+            2 => 2,
+            3 => 1,
+            _ => return error(digits.len()),
+        };
+        let spare = match expected {
+            0 => 0,
+            1 => 0b11,
+            _ => 0b1111,
+        };
+        if padding != expected || digits.last().is_some_and(|&last| value(last) & spare != 0) {
+            return error(digits.len());
+        }
+        Ok(Self(text))
+    }
+
+    /// As it was written.
+    #[must_use]
+    pub const fn as_str(&self) -> &'a str {
+        self.0
+    }
+
+    /// Octets that it stands for.
+    #[must_use]
+    pub fn decoded_len(&self) -> usize {
+        // Checked by `parse`: a multiple of four, at most two paddings.
+        let padding = self.0.bytes().rev().take_while(|&octet| octet == b'=').count();
+        (self.0.len() / 4 * 3).saturating_sub(padding)
+    }
+
+    /// Decodes to the start of `out`; `None`, and nothing written, when there is less room than
+    /// [`decoded_len`](Self::decoded_len).
+    #[must_use]
+    pub fn decode<'o>(&self, out: &'o mut [u8]) -> Option<&'o [u8]> {
+        let out = out.get_mut(..self.decoded_len())?;
+        for (group, target) in self.0.as_bytes().chunks(4).zip(out.chunks_mut(3)) {
+            let bits = group.iter().fold(0, |bits, &octet| bits << 6 | u32::from(value(octet)));
+            let [_, octets @ ..] = bits.to_be_bytes();
+            for (to, from) in target.iter_mut().zip(octets) {
+                *to = from;
+            }
+        }
+        Some(out)
+    }
+
+    /// Encodes `octets` to the end of `out`.
+    pub fn encode(octets: &[u8], out: &mut Vec<u8>) {
+        for group in octets.chunks(3) {
+            let mut bits = 0;
+            for at in 0..3 {
+                bits = bits << 8 | u32::from(group.get(at).copied().unwrap_or(0));
+            }
+            for at in 0..4 {
+                let digit = ALPHABET.get((bits >> (18 - 6 * at) & 63) as usize).copied().unwrap_or(b'=');
+                out.push(if at > group.len() { b'=' } else { digit });
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Base64<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Base64(<{} octets>)", self.decoded_len())
+    }
+}
+
+/// The six bits of a digit; those of padding are 0.
+const fn value(digit: u8) -> u8 {
+    match digit {
+        b'A'..=b'Z' => digit - b'A',
+        b'a'..=b'z' => digit - b'a' + 26,
+        b'0'..=b'9' => digit - b'0' + 52,
+        b'+' => 62,
+        b'/' => 63,
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::String;
+
+    use super::*;
+
+    /// RFC 4648 10.
+    #[test]
+    fn the_vectors_of_the_rfc() {
+        for (plain, coded) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("fooba", "Zm9vYmE="),
+            ("foobar", "Zm9vYmFy"),
+        ] {
+            let mut out = Vec::new();
+            Base64::encode(plain.as_bytes(), &mut out);
+            assert_eq!(String::from_utf8(out).as_deref(), Ok(coded));
+            let base64 = Base64::parse(coded).expect(coded);
+            assert_eq!(base64.decode(&mut [0; 6]), Some(plain.as_bytes()));
+            assert_eq!(base64.decoded_len(), plain.len());
+            if !plain.is_empty() {
+                assert_eq!(base64.decode(&mut [0; 6][..plain.len() - 1]), None);
+            }
+        }
+    }
+
+    /// RFC 4648 3.2, 3.3, 3.5.
+    #[test]
+    fn what_is_not_canonical_is_refused() {
+        for wrong in
+            ["Z", "Zg", "Zg=", "Zg===", "Zh==", "Zm9=", "=", "====", "Zm9v=", "Zm 9", "Zm9-", "Zg==Zg==", "Z=g="]
+        {
+            assert_eq!(Base64::parse(wrong).map_err(|error| error.kind()), Err(SyntaxErrorKind::BadBase64), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Classes of octets, one table for the whole grammar.
+
+/// RFC 5322 3.2.3 by way of RFC 5321 4.1.2.
+pub(super) const ATEXT: u8 = 1;
+/// RFC 5321 4.1.2: Let-dig and the hyphen.
+pub(super) const LDH: u8 = 2;
+/// RFC 5321 4.1.2: qtextSMTP.
+pub(super) const QTEXT: u8 = 4;
+/// RFC 5321 4.1.2: esmtp-value.
+pub(super) const VALUE: u8 = 8;
+/// RFC 5321 4.1.3: dcontent.
+pub(super) const DCONTENT: u8 = 16;
+/// RFC 3461 4: xchar.
+pub(super) const XCHAR: u8 = 32;
+/// RFC 4648 4.
+pub(super) const BASE64: u8 = 64;
+/// A part of what RFC 6531 3.3 lets in, UTF-8 being checked elsewhere.
+pub(super) const HIGH: u8 = 128;
+
+const TABLE: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut at = 0;
+    while at < 256 {
+        #[allow(clippy::cast_possible_truncation, reason = "at is below 256")]
+        let octet = at as u8;
+        let alnum = octet.is_ascii_alphanumeric();
+        let mut class = 0;
+        if alnum
+            || matches!(octet, b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'/')
+            || matches!(octet, b'=' | b'?' | b'^' | b'_' | b'`' | b'{' | b'|' | b'}' | b'~')
+        {
+            class |= ATEXT;
+        }
+        if alnum || octet == b'-' {
+            class |= LDH;
+        }
+        if matches!(octet, 32..=33 | 35..=91 | 93..=126) {
+            class |= QTEXT;
+        }
+        if matches!(octet, 33..=60 | 62..=126) {
+            class |= VALUE;
+        }
+        if matches!(octet, 33..=90 | 94..=126) {
+            class |= DCONTENT;
+        }
+        if matches!(octet, 33..=42 | 44..=60 | 62..=126) {
+            class |= XCHAR;
+        }
+        if alnum || matches!(octet, b'+' | b'/') {
+            class |= BASE64;
+        }
+        if octet > 127 {
+            class |= HIGH;
+        }
+        table[at] = class;
+        at += 1;
+    }
+    table
+};
+
+/// Whether the octet is in one of the classes.
+#[inline]
+pub(super) const fn is(octet: u8, classes: u8) -> bool {
+    // An index of a u8 is always inside 256.
+    TABLE[octet as usize] & classes != 0
+}
+
+/// What RFC 6531 3.3 allows beyond ASCII, less what would act as a control or as the end of a line in a log or a
+/// terminal: C1 controls (NEL among them), LS and PS. There we are stricter.
+pub(super) fn is_quiet(text: &str) -> bool {
+    text.is_ascii() || !text.chars().any(|char| matches!(char, '\u{80}'..='\u{9f}' | '\u{2028}' | '\u{2029}'))
+}

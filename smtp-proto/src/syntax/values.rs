@@ -1,0 +1,417 @@
+//! Values of parameters: what each may be, and what it says.
+
+use alloc::string::String;
+
+use super::class::{BASE64, LDH, is};
+use super::xtext::{Xtext, next_unitext};
+use super::{Mailbox, SyntaxErrorKind};
+
+/// Whether a value is one.
+pub(super) type Fit = Result<(), SyntaxErrorKind>;
+
+const MALFORMED: Fit = Err(SyntaxErrorKind::BadParameter);
+
+const fn fit(fits: bool) -> Fit {
+    if fits { Ok(()) } else { MALFORMED }
+}
+
+/// BODY (RFC 6152 2, RFC 3030 3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Body {
+    /// `7BIT`, and when nothing was said.
+    #[default]
+    SevenBit,
+    /// `8BITMIME`
+    EightBitMime,
+    /// `BINARYMIME`: only by BDAT.
+    BinaryMime,
+}
+
+impl Body {
+    /// As it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SevenBit => "7BIT",
+            Self::EightBitMime => "8BITMIME",
+            Self::BinaryMime => "BINARYMIME",
+        }
+    }
+
+    pub(super) fn parse(value: &str) -> Option<Self> {
+        [Self::SevenBit, Self::EightBitMime, Self::BinaryMime]
+            .into_iter()
+            .find(|body| value.eq_ignore_ascii_case(body.as_str()))
+    }
+}
+
+/// RET: how much of the message a notification of failure returns (RFC 3461 4.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ret {
+    /// All of it.
+    Full,
+    /// Its header.
+    Headers,
+}
+
+impl Ret {
+    /// As it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "FULL",
+            Self::Headers => "HDRS",
+        }
+    }
+
+    pub(super) fn parse(value: &str) -> Option<Self> {
+        [Self::Full, Self::Headers].into_iter().find(|ret| value.eq_ignore_ascii_case(ret.as_str()))
+    }
+}
+
+/// NOTIFY: what the sender wants to be told (RFC 3461 4.1). All false is `NEVER`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Notify {
+    /// Of delivery.
+    pub success: bool,
+    /// Of failure.
+    pub failure: bool,
+    /// Of delay.
+    pub delay: bool,
+}
+
+impl Notify {
+    /// Nothing.
+    pub const NEVER: Self = Self { success: false, failure: false, delay: false };
+
+    pub(super) fn parse(value: &str) -> Option<Self> {
+        let mut notify = Self::NEVER;
+        // RFC 3461 4.1: NEVER stands alone.
+        if value.eq_ignore_ascii_case("NEVER") {
+            return Some(notify);
+        }
+        for word in value.split(',') {
+            match word.len() {
+                5 if word.eq_ignore_ascii_case("DELAY") => notify.delay = true,
+                7 if word.eq_ignore_ascii_case("SUCCESS") => notify.success = true,
+                7 if word.eq_ignore_ascii_case("FAILURE") => notify.failure = true,
+                _ => return None,
+            }
+        }
+        Some(notify)
+    }
+}
+
+/// ORCPT: the recipient as the sender wrote it (RFC 3461 4.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Orcpt<'a> {
+    /// `rfc822`, `utf-8`, …
+    pub addr_type: &'a str,
+    /// The address, encoded: xtext, or for `utf-8` the encodings of RFC 6533 3.
+    pub encoded: &'a str,
+}
+
+impl<'a> Orcpt<'a> {
+    /// The address, decoded. It holds no controls.
+    #[must_use]
+    pub fn address(&self) -> String {
+        if !self.is_utf8() {
+            return Xtext::parse(self.encoded).map(|xtext| xtext.decode()).unwrap_or_default();
+        }
+        let mut out = String::new();
+        let mut rest = self.encoded;
+        while let Some((char, after)) = next_unitext(rest, true) {
+            out.push(char);
+            rest = after;
+        }
+        out
+    }
+
+    fn is_utf8(&self) -> bool {
+        self.addr_type.eq_ignore_ascii_case("utf-8")
+    }
+
+    pub(super) fn parse(value: &'a str, utf8: bool) -> Option<Self> {
+        let (addr_type, encoded) = value.split_once(';')?;
+        let orcpt = Self { addr_type, encoded };
+        // addr-type is an atom (RFC 3464 2.1.2); those registered are letters, digits and hyphens.
+        let fits = !addr_type.is_empty() && addr_type.bytes().all(|octet| is(octet, LDH)) && value.len() <= 500;
+        if !orcpt.is_utf8() {
+            return (fits && Xtext::parse(encoded).is_some()).then_some(orcpt);
+        }
+        let mut rest = encoded;
+        while let Some((_, after)) = next_unitext(rest, utf8) {
+            rest = after;
+        }
+        (fits && !encoded.is_empty() && rest.is_empty()).then_some(orcpt)
+    }
+}
+
+/// AUTH of MAIL: who handed in the message, as far as the client can vouch (RFC 4954 5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthParam<'a> {
+    /// `<>`: not known, or not to be believed.
+    Unknown,
+    /// A mailbox, as xtext.
+    Mailbox(Xtext<'a>),
+}
+
+impl<'a> AuthParam<'a> {
+    pub(super) fn parse(value: &'a str) -> Option<Self> {
+        if value == "<>" { Some(Self::Unknown) } else { xtext_mailbox(value).map(Self::Mailbox) }
+    }
+}
+
+/// BY: by when the message is to be delivered (RFC 2852 4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct By {
+    /// Seconds from now, at most nine digits; negative when it is late already.
+    pub seconds: i32,
+    /// Else return it (`R`); otherwise notify of the delay and go on trying (`N`).
+    pub or_return: bool,
+    /// Tell of each relay too (`T`).
+    pub trace: bool,
+}
+
+impl By {
+    pub(super) fn parse(value: &str) -> Option<Self> {
+        let (time, mode) = value.split_once(';')?;
+        let digits = time.strip_prefix(['+', '-']).unwrap_or(time);
+        let amount = i32::try_from(decimal(digits, 9)?).ok()?;
+        let seconds = if time.starts_with('-') { -amount } else { amount };
+        let (mode, trace) = match mode.as_bytes() {
+            [mode] => (mode, false),
+            [mode, b'T' | b't'] => (mode, true),
+            _ => return None,
+        };
+        let or_return = match mode {
+            b'R' | b'r' => true,
+            b'N' | b'n' => false,
+            _ => return None,
+        };
+        // RFC 2852 4: with R the time is yet to come.
+        (!or_return || seconds > 0).then_some(Self { seconds, or_return, trace })
+    }
+}
+
+/// RRVS: deliver only if the recipient has had the mailbox since then (RFC 7293 3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rrvs<'a> {
+    /// Date and time, as RFC 3339 writes it.
+    pub since: &'a str,
+    /// What to do when a relay on the way does not know RRVS.
+    pub otherwise: RrvsAction,
+}
+
+/// What a relay does when the next one does not know RRVS (RFC 7293 3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum RrvsAction {
+    /// Nothing was said.
+    #[default]
+    Unsaid,
+    /// `C`: continue.
+    Continue,
+    /// `R`: reject.
+    Reject,
+}
+
+impl<'a> Rrvs<'a> {
+    pub(super) fn parse(value: &'a str) -> Option<Self> {
+        let (since, action) = value.split_once(';').map_or((value, None), |(since, action)| (since, Some(action)));
+        let otherwise = match action.map(str::as_bytes) {
+            None => RrvsAction::Unsaid,
+            Some(b"C" | b"c") => RrvsAction::Continue,
+            Some(b"R" | b"r") => RrvsAction::Reject,
+            Some(_) => return None,
+        };
+        is_date_time(since).then_some(Self { since, otherwise })
+    }
+}
+
+/// MTRK: the message is to be tracked (RFC 3885 4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mtrk<'a> {
+    /// Base64 of the hash of the secret that whoever tracks it must know.
+    pub certifier: &'a str,
+    /// Seconds to keep tracking it.
+    pub timeout: Option<u32>,
+}
+
+impl<'a> Mtrk<'a> {
+    pub(super) fn parse(value: &'a str) -> Option<Self> {
+        let (certifier, timeout) = match value.split_once(':') {
+            None => (value, None),
+            Some((certifier, seconds)) => (certifier, Some(u32::try_from(decimal(seconds, 9)?).ok()?)),
+        };
+        let fits = !certifier.is_empty() && certifier.bytes().all(|octet| is(octet, BASE64));
+        fits.then_some(Self { certifier, timeout })
+    }
+}
+
+// ---- the checks of the registry
+
+pub(super) fn none(value: Option<&str>, _: bool) -> Fit {
+    fit(value.is_none())
+}
+
+pub(super) fn size(value: Option<&str>, _: bool) -> Fit {
+    // RFC 1870 4: 1*20DIGIT, of which 20 can be more than 64 bits hold.
+    let value = value.unwrap_or_default();
+    if decimal(value, 20).is_some() {
+        Ok(())
+    } else if value.len() == 20 && value.bytes().all(|octet| octet.is_ascii_digit()) {
+        Err(SyntaxErrorKind::SizeTooBig)
+    } else {
+        MALFORMED
+    }
+}
+
+pub(super) fn body(value: Option<&str>, _: bool) -> Fit {
+    known(value, |value| Body::parse(value).is_some())
+}
+
+pub(super) fn ret(value: Option<&str>, _: bool) -> Fit {
+    known(value, |value| Ret::parse(value).is_some())
+}
+
+pub(super) fn envid(value: Option<&str>, _: bool) -> Fit {
+    // RFC 3461 4.4: at most 100 characters.
+    fit(value.is_some_and(|value| value.len() <= 100 && Xtext::parse(value).is_some()))
+}
+
+pub(super) fn notify(value: Option<&str>, _: bool) -> Fit {
+    fit(value.is_some_and(|value| Notify::parse(value).is_some()))
+}
+
+pub(super) fn orcpt(value: Option<&str>, utf8: bool) -> Fit {
+    fit(value.is_some_and(|value| Orcpt::parse(value, utf8).is_some()))
+}
+
+pub(super) fn auth(value: Option<&str>, _: bool) -> Fit {
+    fit(value.is_some_and(|value| AuthParam::parse(value).is_some()))
+}
+
+pub(super) fn by(value: Option<&str>, _: bool) -> Fit {
+    fit(value.is_some_and(|value| By::parse(value).is_some()))
+}
+
+pub(super) fn hold_for(value: Option<&str>, _: bool) -> Fit {
+    // RFC 4865 9: one to nine digits, the first not 0.
+    fit(value.is_some_and(|value| !value.starts_with('0') && decimal(value, 9).is_some()))
+}
+
+pub(super) fn hold_until(value: Option<&str>, _: bool) -> Fit {
+    fit(value.is_some_and(is_date_time))
+}
+
+pub(super) fn mt_priority(value: Option<&str>, _: bool) -> Fit {
+    fit(value.is_some_and(|value| priority(value).is_some()))
+}
+
+pub(super) fn rrvs(value: Option<&str>, _: bool) -> Fit {
+    fit(value.is_some_and(|value| Rrvs::parse(value).is_some()))
+}
+
+pub(super) fn mtrk(value: Option<&str>, _: bool) -> Fit {
+    fit(value.is_some_and(|value| Mtrk::parse(value).is_some()))
+}
+
+pub(super) fn solicit(value: Option<&str>, _: bool) -> Fit {
+    // RFC 3865 4: words of letters, digits, hyphen, underscore, dot and colon that begin with a letter, at most 1,000
+    // octets in all.
+    let word = |word: &str| {
+        word.starts_with(|first: char| first.is_ascii_alphabetic())
+            && word.bytes().all(|octet| is(octet, LDH) || matches!(octet, b'.' | b'_' | b':'))
+    };
+    fit(value.is_some_and(|value| value.len() <= 1000 && value.split(',').all(word)))
+}
+
+pub(super) fn trans_id(value: Option<&str>, _: bool) -> Fit {
+    // RFC 1845 4: as a Message-ID, at most 80 characters.
+    let inside = value.and_then(|value| value.strip_prefix('<')?.strip_suffix('>'));
+    fit(inside.is_some_and(|inside| matches!(inside.len(), 1..=78) && !inside.contains(['<', '>'])))
+}
+
+pub(super) fn submitter(value: Option<&str>, _: bool) -> Fit {
+    fit(value.is_some_and(|value| xtext_mailbox(value).is_some()))
+}
+
+/// A token of which only some are known.
+fn known(value: Option<&str>, is_known: impl Fn(&str) -> bool) -> Fit {
+    match value {
+        Some(value) if is_known(value) => Ok(()),
+        Some(value) if value.bytes().all(|octet| is(octet, LDH)) => Err(SyntaxErrorKind::UnknownValue),
+        _ => MALFORMED,
+    }
+}
+
+/// RFC 6710 4.1: -9 to 9, without leading zeros or `-0`.
+pub(super) fn priority(value: &str) -> Option<i8> {
+    match value.as_bytes() {
+        [digit @ b'0'..=b'9'] => i8::try_from(digit - b'0').ok(),
+        [b'-', digit @ b'1'..=b'9'] => i8::try_from(digit - b'0').ok().map(|priority| -priority),
+        _ => None,
+    }
+}
+
+/// One to `most` digits that 64 bits hold.
+pub(super) fn decimal(digits: &str, most: usize) -> Option<u64> {
+    if digits.is_empty() || digits.len() > most {
+        return None;
+    }
+    digits.bytes().try_fold(0_u64, |number, digit| {
+        let digit = u64::from(digit.wrapping_sub(b'0'));
+        if digit > 9 { None } else { number.checked_mul(10)?.checked_add(digit) }
+    })
+}
+
+/// A mailbox as xtext.
+pub(super) fn xtext_mailbox(value: &str) -> Option<Xtext<'_>> {
+    let xtext = Xtext::parse(value)?;
+    // A mailbox has at most 254 octets (RFC 5321 4.5.3.1.3).
+    let mut room = [0; 254];
+    let mut used = 0;
+    for char in xtext.chars() {
+        *room.get_mut(used)? = u8::try_from(char).ok()?;
+        used += 1;
+    }
+    let text = core::str::from_utf8(room.get(..used)?).ok()?;
+    Mailbox::parse(text, false).is_ok().then_some(xtext)
+}
+
+/// RFC 3339 5.6: date-time.
+fn is_date_time(text: &str) -> bool {
+    let number = |from: usize, digits: usize| decimal(text.get(from..from + digits)?, digits);
+    let fields = || {
+        let (year, month, day) = (number(0, 4)?, number(5, 2)?, number(8, 2)?);
+        let (hour, minute, second) = (number(11, 2)?, number(14, 2)?, number(17, 2)?);
+        let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+        let days = match month {
+            2 => 28 + u64::from(leap),
+            4 | 6 | 9 | 11 => 30,
+            1..=12 => 31,
+            _ => return None,
+        };
+        // RFC 3339 5.7: 60 is a leap second.
+        ((1..=days).contains(&day) && hour < 24 && minute < 60 && second <= 60).then_some(())
+    };
+    let octets = text.as_bytes();
+    let marks = matches!(octets, [_, _, _, _, b'-', _, _, b'-', _, _, b'T' | b't', _, _, b':', _, _, b':', ..]);
+    let Some(mut zone) = text.get(19..) else { return false };
+    if let Some(fraction) = zone.strip_prefix('.') {
+        zone = fraction.trim_start_matches(|char: char| char.is_ascii_digit());
+        if zone.len() == fraction.len() {
+            return false;
+        }
+    }
+    let zone = match zone.as_bytes() {
+        [b'Z' | b'z'] => true,
+        [b'+' | b'-', _, _, b':', _, _] => {
+            let part = |from: usize| decimal(zone.get(from..from + 2).unwrap_or_default(), 2);
+            part(1).is_some_and(|hour| hour < 24) && part(4).is_some_and(|minute| minute < 60)
+        }
+        _ => false,
+    };
+    marks && zone && fields().is_some()
+}
