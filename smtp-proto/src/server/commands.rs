@@ -44,6 +44,8 @@ impl Session {
             Verb::Mail => Move::Mail,
             Verb::Rcpt => Move::Rcpt,
             Verb::Data => Move::Data,
+            // Announced in reply to EHLO (RFC 3030 2), as with parameters.
+            Verb::Bdat if !self.flags.extended && self.state != State::Greeted => return order(&replies::EHLO_FIRST),
             Verb::Bdat if self.config.extensions.chunking => Move::Bdat,
             Verb::Auth if self.config.auth.is_empty() => return order(&replies::NOT_IMPLEMENTED),
             Verb::Auth if self.identity().is_some() => return order(&replies::AUTH_TWICE),

@@ -39,6 +39,9 @@ impl Session {
             Framed::Partial => return Some(Step::Want(Want::Input)),
             Framed::TooLong { earlier } => {
                 self.progress += 1;
+                if self.flags.data_refused {
+                    return self.fatal(input, FaultKind::TextAsCommands, start - earlier, &replies::TEXT_AS_COMMANDS);
+                }
                 self.fault(FaultKind::LineTooLong, start - earlier, Some(&replies::LINE_TOO_LONG));
                 return None;
             }
