@@ -54,6 +54,7 @@ extern crate alloc;
 
 pub mod auth;
 mod buffer;
+pub mod client;
 mod framing;
 pub mod proxy;
 pub mod server;

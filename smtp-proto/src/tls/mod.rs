@@ -104,6 +104,8 @@ pub struct TlsInfo {
     pub cipher: Cow<'static, str>,
     /// What the client showed.
     pub client_certificate: ClientCertificate,
+    /// Seen from a client: the server's certificate verifies, for a name that did not come from the server.
+    pub server_verified: bool,
     /// The name the client asked for (SNI, RFC 6066), if any. Input from the peer: never logged raw.
     pub server_name: Option<Box<str>>,
     /// The `tls-exporter` channel binding (RFC 9266), for SCRAM-PLUS; 32 octets.
@@ -114,7 +116,14 @@ impl TlsInfo {
     /// Version and cipher suite; the rest can be set afterwards.
     #[must_use]
     pub const fn new(version: TlsVersion, cipher: Cow<'static, str>) -> Self {
-        Self { version, cipher, client_certificate: ClientCertificate::None, server_name: None, channel_binding: None }
+        Self {
+            version,
+            cipher,
+            client_certificate: ClientCertificate::None,
+            server_verified: false,
+            server_name: None,
+            channel_binding: None,
+        }
     }
 }
 
@@ -124,6 +133,7 @@ impl fmt::Debug for TlsInfo {
             .field("version", &self.version)
             .field("cipher", &self.cipher)
             .field("client_certificate", &self.client_certificate)
+            .field("server_verified", &self.server_verified)
             .field("server_name", &self.server_name)
             .field("channel_binding", &self.channel_binding.as_ref().map(|_| "[redacted]"))
             .finish()

@@ -1,0 +1,191 @@
+//! What a client session tells its driver, and why it may refuse a command.
+
+use super::state::{Awaited, State};
+use crate::auth::client::{Cancel, NoMechanism};
+use crate::syntax::{Extension, ReplyFault, ReplyLines};
+use crate::text::TextFlaw;
+use crate::tls::TlsFailure;
+
+/// Something that happened. Borrows only from the input that was given to `step`.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event<'i> {
+    /// A reply has come, and this is what it is the reply to. The greeting is one, too.
+    Reply(Awaited, ReplyLines<'i>),
+    /// Greeting, EHLO, STARTTLS and AUTH are done, as far as they were asked for: commands may be given.
+    Ready,
+    /// 354: write the text.
+    Message(MessageTicket),
+    /// The server broke a rule; the session ends.
+    Fault(Fault),
+    /// The last event.
+    Closed(Reason),
+}
+
+/// The right to write the text of one message.
+///
+/// Neither `Clone` nor `Copy`: a text that has been finished cannot be gone on with.
+///
+/// ```compile_fail,E0382
+/// use smtp_proto::client::{MessageTicket, Session};
+/// fn twice(session: &mut Session, ticket: MessageTicket) {
+///     let _ = session.finish(ticket);
+///     let _ = session.finish(ticket);
+/// }
+/// ```
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "a text that is not written leaves the server waiting"]
+pub struct MessageTicket {
+    pub(super) config: usize,
+    pub(super) session: u64,
+    pub(super) serial: u64,
+}
+
+/// Why the session does not do what it was asked to. Nothing has been sent, and nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotNow {
+    /// Not in this state, not even if all that is unanswered is accepted.
+    #[error("not possible in state {0:?}")]
+    State(State),
+    /// A reply must come first: the server does not offer PIPELINING, or the last command ends its group (RFC 2920 3.1).
+    #[error("a reply must come first")]
+    Busy,
+    /// The server does not offer the extension that this needs.
+    #[error("the server does not offer {}", .0.keyword())]
+    NotOffered(Extension),
+    /// A parameter that no extension known here has, and that the server does not announce.
+    #[error("the server does not offer the extension of a parameter")]
+    UnknownParameter,
+    /// It may only be done inside TLS (RFC 8689 4.2.1).
+    #[error("not without TLS")]
+    TlsRequired,
+    /// The message is larger than the server takes (RFC 1870 6).
+    #[error("the message is larger than the {0} octets that the server takes")]
+    TooBig(u64),
+    /// The server takes no more in one session or transaction (RFC 9422 5).
+    #[error("over a limit that the server has announced")]
+    Limit,
+    /// The session does this by itself, or the command is not a client's.
+    #[error("the session does this by itself")]
+    NotYours,
+    /// An octet that must not be in a command, or a line that is too long.
+    #[error("the command holds what no command may hold")]
+    Forbidden,
+}
+
+/// Why a text could not be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum TextError {
+    /// The text must not be sent as it is (RFC 5321 2.3.8). In DATA the session has ended, since nothing else takes back
+    /// the text so far; in BDAT the transaction has been reset.
+    #[error("the text has {0}")]
+    Flaw(TextFlaw),
+    /// A reply must come first: step until the session wants a decision. Nothing of the text was taken.
+    #[error("a reply must come first")]
+    Busy,
+    /// The ticket is not of this session, or the session has ended.
+    #[error("the session does not take this text")]
+    Gone,
+}
+
+/// A rule that the server broke. It ends the session: nothing that follows can be relied upon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Fault {
+    /// Which rule.
+    pub kind: FaultKind,
+    /// How many octets the server had sent, in this channel, before the reply at fault.
+    pub offset: u64,
+}
+
+/// Which rule was broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum FaultKind {
+    /// What was read is no reply (RFC 5321 4.2).
+    #[error("{0}")]
+    Reply(ReplyFault),
+    /// A reply to nothing, other than 421.
+    #[error("a reply to no command")]
+    Unsolicited,
+    /// A reply that was there before its command had gone out.
+    #[error("a reply before its command")]
+    OutOfStep,
+    /// A code that is neither success nor failure of this command (RFC 5321 4.3.2).
+    #[error("reply code {code} to {to:?}")]
+    Unexpected {
+        /// The command.
+        to: Awaited,
+        /// The code.
+        code: u16,
+    },
+    /// Success of a command whose predecessors were refused.
+    #[error("{0:?} was accepted although what it needs was refused")]
+    Inconsistent(Awaited),
+    /// A reply to the text before its end was sent.
+    #[error("a reply in the middle of the text")]
+    EarlyReply,
+    /// Octets behind the 220 to STARTTLS, before the handshake (RFC 3207 4): never parsed.
+    #[error("plaintext behind the 220 to STARTTLS")]
+    PlaintextBehindStartTls,
+    /// 334 that is no base64, or after the exchange was cancelled.
+    #[error("a challenge that is none")]
+    Challenge,
+    /// 235, and yet the server has not proved itself.
+    #[error("authentication was accepted, but {0}")]
+    Unproven(Cancel),
+    /// A ticket of another session was given: the application is at fault.
+    #[error("a ticket of another session")]
+    ForeignTicket,
+}
+
+/// How a session ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// QUIT.
+    Quit,
+    /// The connection ended early. A reply that was cut is none.
+    Eof,
+    /// Nothing came in time.
+    TimedOut,
+    /// 421 (RFC 5321 3.8).
+    ServerClosing,
+    /// The server refused the connection or the client's name, with this code.
+    Refused(u16),
+    /// TLS is required, and the server does not offer it.
+    TlsNotOffered,
+    /// TLS is required, and the server refused STARTTLS with this code.
+    TlsRefused(u16),
+    /// TLS is up, and the server's certificate does not verify, as it must.
+    TlsNotVerified,
+    /// The handshake failed.
+    TlsFailed(TlsFailure),
+    /// There is no mechanism to authenticate with.
+    NoMechanism(NoMechanism),
+    /// The server refused the credentials, with this code.
+    AuthRefused(u16),
+    /// The exchange was cancelled from here.
+    AuthCancelled(Cancel),
+    /// The text had a flaw that was found after its beginning had been sent.
+    Text(TextFlaw),
+    /// [`Session::abandon`](super::Session::abandon).
+    Abandoned,
+    /// A fault.
+    Fault(FaultKind),
+}
+
+impl Reason {
+    /// Whether the same may go well later, as far as one can know (RFC 5321 4.2.1): all but a refusal for good, and what
+    /// is wrong on this side.
+    #[must_use]
+    pub const fn is_temporary(&self) -> bool {
+        match self {
+            Self::Refused(code) | Self::AuthRefused(code) => *code < 500,
+            Self::NoMechanism(_) | Self::Text(_) => false,
+            _ => true,
+        }
+    }
+}

@@ -1,0 +1,487 @@
+//! The client's side of a session (RFC 5321, RFC 2033), as a state machine without I/O.
+//!
+//! [`Session`] speaks the protocol; [`Transaction`] on top of it sends one envelope and knows what became of each
+//! recipient.
+
+mod config;
+mod envelope;
+mod event;
+mod message;
+mod offers;
+mod opening;
+mod replies;
+mod send;
+mod state;
+mod transaction;
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::sync::atomic::Ordering;
+use core::time::Duration;
+
+use zeroize::Zeroize as _;
+
+pub use config::{Config, ConfigError, Limits, Protocol, Timeouts, Tls};
+pub use envelope::{Body, Envelope};
+pub use event::{Event, Fault, FaultKind, MessageTicket, NotNow, Reason, TextError};
+pub use offers::Offers;
+pub use state::{Awaited, Move, State};
+pub use transaction::{Because, Outcome, Progress, Transaction};
+
+use crate::syntax::ReplyReader;
+use crate::tls::{Channel, Outcome as TlsOutcome, TlsFailure, TlsInfo};
+use crate::{Step, Want};
+use message::Message;
+use opening::Login;
+use state::Queue;
+
+/// One SMTP or LMTP session, seen from the client.
+///
+/// **Driving it**: [`step`](Self::step) until it returns a [`Want`], write out [`output`](Self::output) and say
+/// [`sent`](Self::sent), then do what is wanted: the same loop as the server's (see the [crate's front page](crate)).
+/// The session greets, starts TLS and authenticates by itself, as far as its [`Config`] says so.
+///
+/// **Commanding it**: after [`Event::Ready`] the session wants [`Want::Decision`] whenever nothing is awaited: give
+/// commands by [`send`](Self::send), as many as it takes, and step. Upon [`Event::Message`] write the text by
+/// [`write`](Self::write) and [`finish`](Self::finish). At last [`quit`](Self::quit). Or leave all of that to a
+/// [`Transaction`].
+///
+/// **Time**: the driver keeps the clock. Whenever [`progress`](Self::progress) changes it starts a new period of
+/// [`timeout`](Self::timeout), and at its end it calls [`timed_out`](Self::timed_out). Between transactions, when
+/// nothing is awaited, it may wait as long as it likes.
+///
+/// **Endings**: [`eof`](Self::eof), [`tls_failed`](Self::tls_failed), [`abandon`](Self::abandon). All lead to
+/// [`Event::Closed`] and [`Want::Close`] by way of `step`.
+///
+/// ```
+/// # extern crate std;
+/// use smtp_proto::client::{Awaited, Config, Event, Session, Tls};
+/// use smtp_proto::{Channel, Step, Want};
+///
+/// let config = Config::new("client.example")?.tls(Tls::Never).shared();
+/// let mut session = Session::new(config, Channel::Plain);
+/// // What the server says, as it would be read on `Want::Input`.
+/// let mut server = ["220 mx.example.net\r\n", "250-mx.example.net\r\n250 SIZE 1000\r\n", "221 Bye\r\n"].into_iter();
+/// let (mut input, mut wire) = (&b""[..], Vec::new());
+/// loop {
+///     let want = match session.step(&mut input) {
+///         Step::Event(Event::Ready) => { session.quit(); continue }
+///         Step::Event(_) => continue,
+///         Step::Want(want) => want,
+///     };
+///     wire.extend_from_slice(session.output());
+///     session.sent(session.output().len());
+///     match want {
+///         Want::Input => input = server.next().unwrap_or_default().as_bytes(),
+///         Want::Close => break,
+///         other => unreachable!("{other:?}"),
+///     }
+/// }
+/// assert_eq!(wire, b"EHLO client.example\r\nQUIT\r\n");
+/// # Ok::<(), smtp_proto::client::ConfigError>(())
+/// ```
+pub struct Session {
+    config: Arc<Config>,
+    id: u64,
+    serial: u64,
+    state: State,
+    awaited: Queue,
+    reader: ReplyReader,
+    /// The reply that is being read was there before its command had gone out.
+    early: bool,
+    offers: Offers,
+    /// HELO rather than EHLO was accepted.
+    basic: bool,
+    opened: bool,
+    tls: Option<Box<TlsInfo>>,
+    tls_offered: bool,
+    tls_failure: Option<TlsFailure>,
+    login: Option<Box<Login>>,
+    authenticated: bool,
+    message: Option<Message>,
+    /// Recipients accepted in this transaction; LMTP replies to its text that are still to come.
+    accepted: u32,
+    deliveries: u32,
+    /// Transactions begun, recipients named in this one.
+    mails: u32,
+    named: u32,
+    /// MAIL asked for SMTPUTF8.
+    utf8: bool,
+    output: Vec<u8>,
+    written: usize,
+    /// Octets ever put out before `output[0]`.
+    put_out: u64,
+    /// `output` may hold credentials.
+    secret: bool,
+    offset: u64,
+    progress: u64,
+    text_drip: u64,
+    /// QUIT is to be sent when nothing is awaited; it was sent, and why.
+    quitting: bool,
+    parting: Option<Reason>,
+    due: Due,
+}
+
+/// Events that are told before anything further is read, in this order.
+#[derive(Debug, Default)]
+struct Due {
+    ready: bool,
+    message: Option<MessageTicket>,
+    fault: Option<Fault>,
+    closed: Option<Reason>,
+}
+
+impl Session {
+    /// A session on a connection that has just been made; `channel` says whether TLS is up already.
+    #[must_use]
+    pub fn new(config: Arc<Config>, channel: Channel) -> Self {
+        let id = config.sessions.fetch_add(1, Ordering::Relaxed);
+        let tls = match channel {
+            Channel::Plain => None,
+            Channel::Tls(info) => Some(Box::new(info)),
+        };
+        let mut awaited = Queue::new();
+        awaited.push(Awaited::Greeting, 0);
+        let mut session = Self {
+            reader: ReplyReader::new(config.limits.reply),
+            config,
+            id,
+            serial: 0,
+            state: State::Connected,
+            awaited,
+            early: false,
+            offers: Offers::default(),
+            basic: false,
+            opened: false,
+            tls,
+            tls_offered: false,
+            tls_failure: None,
+            login: None,
+            authenticated: false,
+            message: None,
+            accepted: 0,
+            deliveries: 0,
+            mails: 0,
+            named: 0,
+            utf8: false,
+            output: Vec::new(),
+            written: 0,
+            put_out: 0,
+            secret: false,
+            offset: 0,
+            progress: 0,
+            text_drip: 0,
+            quitting: false,
+            parting: None,
+            due: Due::default(),
+        };
+        session.check_verified();
+        session
+    }
+
+    /// Takes what it can use off the front of `input`, and says what happened or what is needed. The caller keeps the
+    /// rest, appends to it what it reads next, and never reorders it. It must be able to hold
+    /// [`ReplyLimits::total`](crate::syntax::ReplyLimits::total) octets.
+    ///
+    /// The driver reads on [`Want::Input`]. While a text is being written ([`Want::Decision`]) it may read as well, so
+    /// that an early 421 is noticed.
+    pub fn step<'i>(&mut self, input: &mut &'i [u8]) -> Step<Event<'i>> {
+        loop {
+            if let Some(event) = self.due.next() {
+                return Step::Event(event);
+            }
+            if self.state == State::Closed {
+                *input = &[];
+                return Step::Want(Want::Close);
+            }
+            if self.state == State::StartTls {
+                if input.is_empty() {
+                    return Step::Want(Want::Tls);
+                }
+                // RFC 3207 4: what came before the handshake cannot be trusted to be the server's. Never parsed.
+                self.fault(FaultKind::PlaintextBehindStartTls, self.offset);
+                continue;
+            }
+            if let Some(step) = self.read(input) {
+                return step;
+            }
+        }
+    }
+
+    /// What is to be written to the server.
+    #[must_use]
+    pub fn output(&self) -> &[u8] {
+        self.output.get(self.written..).unwrap_or_default()
+    }
+
+    /// Whether [`output`](Self::output) may hold credentials, and is not to be shown.
+    #[must_use]
+    pub const fn is_secret(&self) -> bool {
+        self.secret
+    }
+
+    /// Says that the first `n` octets of [`output`](Self::output) have been written.
+    pub fn sent(&mut self, n: usize) {
+        let n = n.min(self.output.len() - self.written.min(self.output.len()));
+        self.written += n;
+        self.drip(n);
+        if self.written == self.output.len() {
+            self.put_out += self.written as u64;
+            self.written = 0;
+            if core::mem::take(&mut self.secret) {
+                self.output.zeroize();
+            } else {
+                self.output.clear();
+            }
+        }
+    }
+
+    /// Gives back the memory of the output when nothing waits in it. For sessions that wait long.
+    pub fn release(&mut self) {
+        if self.output.is_empty() {
+            self.output = Vec::new();
+        }
+    }
+
+    /// The handshake is done: the session begins anew, inside TLS (RFC 3207 4.2). Called at any other time it ends the
+    /// session.
+    pub fn tls_established(&mut self, tls: TlsInfo) {
+        if self.state != State::StartTls {
+            self.misused();
+            return;
+        }
+        self.go(Move::TlsEstablished);
+        self.tls = Some(Box::new(tls));
+        self.offers.forget();
+        self.reader = ReplyReader::new(self.config.limits.reply);
+        self.offset = 0;
+        self.progress += 1;
+        if self.check_verified() {
+            self.hello();
+        }
+    }
+
+    /// The handshake failed: the session is over, and nothing more is written. Whether to try again without TLS is the
+    /// caller's to decide, on a new connection.
+    pub fn tls_failed(&mut self, failure: TlsFailure) {
+        self.tls_failure = Some(failure.clone());
+        self.drop_output();
+        self.close(Reason::TlsFailed(failure));
+    }
+
+    /// How long to wait for the server from the last change of [`progress`](Self::progress) (RFC 5321 4.5.3.2).
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        let timeouts = &self.config.timeouts;
+        if self.state == State::StartTls {
+            return timeouts.handshake;
+        }
+        match self.awaited.first().map(|(awaited, _)| awaited) {
+            _ if self.message.is_some() => timeouts.text,
+            Some(Awaited::Greeting) => timeouts.greeting,
+            Some(Awaited::Data) => timeouts.data,
+            // Until the end of the text has gone out it is still the text that is waited for.
+            Some(Awaited::Text | Awaited::Chunk) if !self.output().is_empty() => timeouts.text,
+            Some(Awaited::Text) => timeouts.text_end,
+            Some(Awaited::Quit) => timeouts.quit,
+            _ => timeouts.command,
+        }
+    }
+
+    /// Changes when the session got on: with each whole reply, and while text is sent with each KiB that was taken.
+    #[must_use]
+    pub const fn progress(&self) -> u64 {
+        self.progress
+    }
+
+    /// Nothing came in [`timeout`](Self::timeout).
+    pub fn timed_out(&mut self) {
+        match self.state {
+            State::StartTls => self.tls_failed(TlsFailure::TimedOut),
+            _ => self.cut_off(Reason::TimedOut),
+        }
+    }
+
+    /// The server's octets have ended. A reply that was cut is none.
+    pub fn eof(&mut self) {
+        match self.state {
+            State::StartTls => self.tls_failed(TlsFailure::Closed),
+            _ => self.cut_off(Reason::Eof),
+        }
+    }
+
+    /// Ends the session at once, without another byte: the only way to take back a text that has begun.
+    pub fn abandon(&mut self) {
+        self.drop_output();
+        self.close(Reason::Abandoned);
+    }
+
+    /// Where the session stands, by the replies that have come.
+    #[must_use]
+    pub const fn state(&self) -> State {
+        self.state
+    }
+
+    /// Whether nothing is awaited, and a transaction may begin.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.opened && self.state == State::Ready && self.awaited.len() == 0 && !self.reader.in_reply()
+    }
+
+    /// What the server announced on this channel.
+    #[must_use]
+    pub const fn offers(&self) -> &Offers {
+        &self.offers
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Whether AUTH has succeeded.
+    #[must_use]
+    pub const fn is_authenticated(&self) -> bool {
+        self.authenticated
+    }
+
+    /// What is known of the TLS connection, if the hop is encrypted.
+    #[must_use]
+    pub fn tls(&self) -> Option<&TlsInfo> {
+        self.tls.as_deref()
+    }
+
+    /// What became of TLS on this hop, so far: the fact for the ledger.
+    #[must_use]
+    pub fn tls_outcome(&self) -> TlsOutcome {
+        match (&self.tls, &self.tls_failure) {
+            (Some(info), _) => TlsOutcome::Used((**info).clone()),
+            (None, Some(failure)) => TlsOutcome::Failed(failure.clone()),
+            (None, None) if self.tls_offered => TlsOutcome::NotTried,
+            (None, None) => TlsOutcome::NotOffered,
+        }
+    }
+
+    // ---- the small things that everything else is made of
+
+    /// The address of the shared configuration: unique among those in use, as this session keeps it alive.
+    fn config_id(&self) -> usize {
+        Arc::as_ptr(&self.config).addr()
+    }
+
+    fn lmtp(&self) -> bool {
+        self.config.protocol == Protocol::Lmtp
+    }
+
+    /// Octets ever put out, `output` included.
+    fn end(&self) -> u64 {
+        self.put_out + self.output.len() as u64
+    }
+
+    /// Octets ever written to the server.
+    fn gone_out(&self) -> u64 {
+        self.put_out + self.written as u64
+    }
+
+    /// Puts a line out, and awaits its reply. `line` holds no CRLF.
+    fn command(&mut self, awaited: Awaited, line: &[&str]) {
+        for part in line {
+            self.output.extend_from_slice(part.as_bytes());
+        }
+        self.output.extend_from_slice(b"\r\n");
+        self.awaited.push(awaited, self.end());
+    }
+
+    /// The only place where the state is assigned.
+    fn go(&mut self, by: Move) {
+        match self.state.after(by) {
+            Some(next) => self.state = next,
+            None => debug_assert!(false, "{:?} in {:?} has no row in the table", by, self.state),
+        }
+    }
+
+    /// `n` octets were taken: every KiB is progress, so that a slow drip still times out.
+    fn drip(&mut self, n: usize) {
+        self.text_drip += n as u64;
+        if self.text_drip >= 1024 {
+            self.text_drip = 0;
+            self.progress += 1;
+        }
+    }
+
+    fn fault(&mut self, kind: FaultKind, offset: u64) {
+        if self.state != State::Closed {
+            self.drop_output();
+            self.due.fault = Some(Fault { kind, offset });
+            self.close(Reason::Fault(kind));
+        }
+    }
+
+    fn misused(&mut self) {
+        self.fault(FaultKind::ForeignTicket, self.offset);
+    }
+
+    /// QUIT, politely; the session ends for this reason, whatever comes of it.
+    fn leave(&mut self, reason: Reason) {
+        self.parting = Some(reason);
+        self.command(Awaited::Quit, &["QUIT"]);
+    }
+
+    /// The connection is gone, or stands still. After QUIT that changes nothing.
+    fn cut_off(&mut self, reason: Reason) {
+        let reason = self.parting.take().unwrap_or(reason);
+        self.close(reason);
+    }
+
+    /// What has not gone out never will.
+    fn drop_output(&mut self) {
+        self.put_out += self.written as u64;
+        self.written = 0;
+        self.output.zeroize();
+        self.secret = false;
+    }
+
+    fn close(&mut self, reason: Reason) {
+        if self.state == State::Closed {
+            return;
+        }
+        self.go(Move::End);
+        self.message = None;
+        self.login = None;
+        self.awaited.clear();
+        self.due.ready = false;
+        self.due.message = None;
+        self.due.closed = Some(reason);
+    }
+}
+
+/// Without the output, which may hold credentials, and without the text.
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("state", &self.state)
+            .field("awaited", &self.awaited)
+            .field("tls", &self.tls)
+            .field("authenticated", &self.authenticated)
+            .field("output", &self.output().len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Due {
+    fn next<'i>(&mut self) -> Option<Event<'i>> {
+        if core::mem::take(&mut self.ready) {
+            return Some(Event::Ready);
+        }
+        if let Some(ticket) = self.message.take() {
+            return Some(Event::Message(ticket));
+        }
+        if let Some(fault) = self.fault.take() {
+            return Some(Event::Fault(fault));
+        }
+        self.closed.take().map(Event::Closed)
+    }
+}

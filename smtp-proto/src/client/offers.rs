@@ -1,0 +1,107 @@
+//! What the server has announced on this channel, kept by the session.
+
+use alloc::vec::Vec;
+
+use crate::auth::{Mechanism, MechanismSet};
+use crate::syntax::{Capability, Extension, ExtensionSet, ReplyLines};
+
+/// What the server announced in its reply to EHLO, on the present channel: what it said in plaintext is forgotten
+/// inside TLS (RFC 3207 4.2).
+#[derive(Debug, Default)]
+pub struct Offers {
+    set: ExtensionSet,
+    size: Option<u64>,
+    auth: MechanismSet,
+    mail_max: Option<u32>,
+    rcpt_max: Option<u32>,
+    rcpt_domain_max: Option<u32>,
+    /// The reply as it came; its memory is used again.
+    raw: Vec<u8>,
+}
+
+impl Offers {
+    pub(super) fn learn(&mut self, reply: &ReplyLines<'_>) {
+        self.forget();
+        self.raw.extend_from_slice(reply.raw());
+        for capability in reply.capabilities() {
+            if let Some(extension) = capability.extension() {
+                self.set.insert(extension);
+            }
+            match capability {
+                // RFC 1870 4: 0 is no fixed limit.
+                Capability::Size(size) => self.size = size.filter(|size| *size > 0),
+                Capability::Auth(names) => {
+                    let known = names.iter().filter_map(Mechanism::from_name);
+                    self.auth = known.fold(self.auth, MechanismSet::with);
+                }
+                Capability::Limits(limits) => {
+                    // RFC 9422 4: at most six digits; what does not parse is no limit, 0 is none either.
+                    let limit = |name| limits.value(name)?.parse().ok().filter(|limit| (1..1_000_000).contains(limit));
+                    self.mail_max = limit("MAILMAX");
+                    self.rcpt_max = limit("RCPTMAX");
+                    self.rcpt_domain_max = limit("RCPTDOMAINMAX");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    pub(super) fn forget(&mut self) {
+        let raw = core::mem::take(&mut self.raw);
+        *self = Self { raw, ..Self::default() };
+        self.raw.clear();
+    }
+
+    /// Whether `extension` was announced.
+    #[must_use]
+    pub const fn has(&self, extension: Extension) -> bool {
+        self.set.contains(extension)
+    }
+
+    /// Those extensions that are known here.
+    #[must_use]
+    pub const fn extensions(&self) -> ExtensionSet {
+        self.set
+    }
+
+    /// The most octets that a message may have, if the server has such a limit (RFC 1870 4).
+    #[must_use]
+    pub const fn size(&self) -> Option<u64> {
+        self.size
+    }
+
+    /// Those SASL mechanisms that are known here.
+    #[must_use]
+    pub const fn mechanisms(&self) -> MechanismSet {
+        self.auth
+    }
+
+    /// Transactions in this session at most (RFC 9422 5.1).
+    #[must_use]
+    pub const fn mail_max(&self) -> Option<u32> {
+        self.mail_max
+    }
+
+    /// Recipients in a transaction at most (RFC 9422 5.2).
+    #[must_use]
+    pub const fn rcpt_max(&self) -> Option<u32> {
+        self.rcpt_max
+    }
+
+    /// Domains of recipients in a transaction at most (RFC 9422 5.3).
+    #[must_use]
+    pub const fn rcpt_domain_max(&self) -> Option<u32> {
+        self.rcpt_domain_max
+    }
+
+    /// Each line, also those that are not known here.
+    pub fn capabilities(&self) -> impl Iterator<Item = Capability<'_>> {
+        ReplyLines::parse(&self.raw).ok().flatten().into_iter().flat_map(|reply| reply.capabilities())
+    }
+
+    /// Whether a keyword that is not known here was announced.
+    pub(super) fn has_unknown(&self, keyword: &str) -> bool {
+        self.capabilities()
+            .any(|each| matches!(each, Capability::Other { keyword: other, .. } if other.eq_ignore_ascii_case(keyword)))
+    }
+}

@@ -1,0 +1,177 @@
+//! What each reply does to the session.
+
+use super::Session;
+use super::event::{Event, FaultKind, Reason};
+use super::state::{Awaited, Move, State};
+use crate::syntax::{Extension, ReplyLines};
+use crate::{Step, Want};
+
+impl Session {
+    /// Reads a reply, or says what is needed. `None` is: look again at what is due.
+    pub(super) fn read<'i>(&mut self, input: &mut &'i [u8]) -> Option<Step<Event<'i>>> {
+        if self.quitting && self.awaited.len() == 0 && self.message.is_none() && !self.reader.in_reply() {
+            self.quitting = false;
+            self.leave(Reason::Quit);
+        }
+        if input.is_empty() {
+            return Some(Step::Want(self.want()));
+        }
+        // What is there already cannot be the reply to a command that has not gone out.
+        let head = self.awaited.first();
+        let gone_out = head.is_some_and(|(_, end)| end <= self.gone_out());
+        self.early |= !gone_out;
+        let (start, before) = (self.offset, input.len());
+        let reply = match self.reader.next(input) {
+            Ok(Some(reply)) => reply,
+            Ok(None) => return Some(Step::Want(Want::Input)),
+            Err(fault) => {
+                *input = &[];
+                match head {
+                    Some((Awaited::Quit, _)) => self.cut_off(Reason::Quit),
+                    _ => self.fault(FaultKind::Reply(fault), start),
+                }
+                return None;
+            }
+        };
+        self.offset += (before - input.len()) as u64;
+        self.progress += 1;
+        let early = core::mem::take(&mut self.early);
+        let to = head.map_or(Awaited::Nothing, |(to, _)| if early { Awaited::Nothing } else { to });
+        let done = match to {
+            // RFC 5321 3.8: 421 may come at any time, to any command or to none.
+            Awaited::Quit => {
+                self.cut_off(Reason::Quit);
+                Ok(())
+            }
+            _ if reply.code() == 421 => {
+                self.drop_output();
+                self.cut_off(Reason::ServerClosing);
+                Ok(())
+            }
+            Awaited::Nothing if head.is_some() => Err(FaultKind::OutOfStep),
+            Awaited::Nothing if self.message.is_some() => Err(FaultKind::EarlyReply),
+            Awaited::Nothing => Err(FaultKind::Unsolicited),
+            to => {
+                if to != Awaited::Text || self.last_delivery() {
+                    self.awaited.pop();
+                }
+                self.replied(to, &reply)
+            }
+        };
+        if let Err(kind) = done {
+            self.fault(kind, start);
+        }
+        Some(Step::Event(Event::Reply(to, reply)))
+    }
+
+    /// Whose turn it is when nothing is there to be read.
+    fn want(&self) -> Want {
+        let waiting = self.awaited.len();
+        let ours = match self.message {
+            // RFC 3030 4.2: chunks may wait for their replies where PIPELINING is offered; not too many.
+            Some(_) => waiting == 0 || (self.offers.has(Extension::Pipelining) && waiting < self.config.limits.group),
+            None => waiting == 0 && !self.reader.in_reply(),
+        };
+        if ours { Want::Decision } else { Want::Input }
+    }
+
+    fn replied(&mut self, to: Awaited, reply: &ReplyLines<'_>) -> Result<(), FaultKind> {
+        let code = reply.code();
+        match (to, code) {
+            (Awaited::Greeting, _) => self.greeted(code)?,
+            (Awaited::Ehlo | Awaited::Helo, _) => self.helloed(to, reply)?,
+            (Awaited::StartTls, _) => self.start_tls_replied(code)?,
+            (Awaited::Auth, _) => self.auth_replied(reply)?,
+
+            (Awaited::Mail, 250) => {
+                self.consistently(to)?;
+                self.accepted = 0;
+            }
+            // RFC 5321 3.4: 251 accepts as well.
+            (Awaited::Rcpt, 250 | 251) => {
+                self.consistently(to)?;
+                self.accepted += 1;
+            }
+            (Awaited::Data, 354) => self.data_accepted()?,
+            (Awaited::Chunk, 250) => self.consistently(to)?,
+            (Awaited::Text, 250) => {
+                if self.state != State::Sent {
+                    self.consistently(to)?;
+                }
+                self.delivered();
+            }
+            // A refused chunk leaves nothing but RSET (RFC 3030 2).
+            (Awaited::Chunk, 400..) => self.chunk_refused(),
+            (Awaited::Text, 400..) => {
+                if self.lmtp() && self.state.after(Move::TextEnd).is_some() {
+                    self.go(Move::TextEnd);
+                }
+                if self.state == State::Sent {
+                    self.delivered();
+                } else {
+                    self.chunk_refused();
+                }
+            }
+            (Awaited::Rset, 250) => {
+                self.consistently(to)?;
+                self.accepted = 0;
+            }
+            (Awaited::Mail | Awaited::Rcpt | Awaited::Data, 400..) => {}
+            (Awaited::Other, 200..300 | 400..) => {}
+            _ => return Err(FaultKind::Unexpected { to, code }),
+        }
+        Ok(())
+    }
+
+    /// A command was accepted: was that possible, after what the server said before?
+    fn consistently(&mut self, to: Awaited) -> Result<(), FaultKind> {
+        if self.state.after(to.moves()).is_none() {
+            return Err(FaultKind::Inconsistent(to));
+        }
+        self.go(to.moves());
+        Ok(())
+    }
+
+    fn data_accepted(&mut self) -> Result<(), FaultKind> {
+        if self.accepted > 0 && self.state == State::Rcpt {
+            self.go(Move::Data);
+            self.due.message = Some(self.begin_text());
+            return Ok(());
+        }
+        // In LMTP no reply would come to a text for nobody (RFC 2033 4.2).
+        if self.lmtp() || self.state.after(Move::DataForNobody).is_none() {
+            return Err(FaultKind::Inconsistent(Awaited::Data));
+        }
+        // RFC 2920 3.1: all were refused, and DATA was accepted: an empty text, for nobody.
+        self.go(Move::DataForNobody);
+        self.go(Move::TextEnd);
+        self.output.extend_from_slice(b".\r\n");
+        self.awaited.push(Awaited::Text, self.end());
+        Ok(())
+    }
+
+    fn chunk_refused(&mut self) {
+        if self.state == State::Rcpt {
+            self.go(Move::Chunk);
+        }
+    }
+
+    /// Counts the replies to a text in LMTP: one for each recipient that was accepted (RFC 2033 4.2).
+    fn last_delivery(&mut self) -> bool {
+        if !self.lmtp() {
+            return true;
+        }
+        if self.deliveries == 0 {
+            self.deliveries = self.accepted.max(1);
+        }
+        self.deliveries -= 1;
+        self.deliveries == 0
+    }
+
+    fn delivered(&mut self) {
+        if self.deliveries == 0 {
+            self.accepted = 0;
+            self.go(Move::Delivered);
+        }
+    }
+}

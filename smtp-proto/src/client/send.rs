@@ -1,0 +1,206 @@
+//! Commands on their way out: what may be sent now, and the last gate that no CR or LF passes.
+
+use super::Session;
+use super::event::NotNow;
+use super::state::{Awaited, State};
+use crate::syntax::{Command, Extension, Params};
+
+/// Octets of a command line, CRLF included: 512 (RFC 5321 4.5.3.1.4) and what extensions add to MAIL and RCPT (RFC 3461
+/// 4 alone adds more than 600 to RCPT).
+const LINE: usize = 2048;
+
+impl Session {
+    /// Gives a command. Its reply is told by [`Event::Reply`](super::Event::Reply), replies coming in the order of the
+    /// commands. Where the server offers PIPELINING several may be given before their replies have come, up to one
+    /// that ends the group, such as DATA (RFC 2920 3.1).
+    ///
+    /// The greeting, STARTTLS and AUTH are the session's own; for the text see [`begin_chunks`](Self::begin_chunks).
+    ///
+    /// # Errors
+    /// [`NotNow`], and nothing was sent.
+    pub fn send(&mut self, command: &Command<'_>) -> Result<(), NotNow> {
+        match command {
+            Command::Mail(mail) => {
+                self.mail(mail.path.as_str(), None, &[], &mail.params)?;
+            }
+            Command::Rcpt(rcpt) => {
+                self.may(Awaited::Rcpt)?;
+                self.params(&rcpt.params)?;
+                self.utf8(rcpt.path.as_str())?;
+                // RFC 9422 5.2.
+                if self.offers.rcpt_max().is_some_and(|most| self.named >= most) {
+                    return Err(NotNow::Limit);
+                }
+                self.line(Awaited::Rcpt, &["RCPT TO:<", rcpt.path.as_str(), ">"], &rcpt.params)?;
+                self.named += 1;
+            }
+            Command::Data => self.simple(Awaited::Data, &["DATA"])?,
+            Command::Rset => self.simple(Awaited::Rset, &["RSET"])?,
+            Command::Noop(text) => self.with_text("NOOP", text)?,
+            Command::Vrfy(text) => self.with_text("VRFY", text)?,
+            Command::Expn(text) => self.with_text("EXPN", text)?,
+            Command::Help(text) => self.with_text("HELP", text)?,
+            Command::Quit => self.quit(),
+            _ => return Err(NotNow::NotYours),
+        }
+        Ok(())
+    }
+
+    /// MAIL, with a SIZE where that is offered, and these words behind it.
+    pub(super) fn mail(
+        &mut self,
+        path: &str,
+        size: Option<u64>,
+        words: &[&str],
+        params: &Params<'_>,
+    ) -> Result<(), NotNow> {
+        self.may(Awaited::Mail)?;
+        self.params(params)?;
+        // RFC 1870 6: what is too big is not tried.
+        if let (Some(size), Some(most)) = (size.or(params.size()), self.offers.size())
+            && size > most
+        {
+            return Err(NotNow::TooBig(most));
+        }
+        // RFC 9422 5.1.
+        if self.offers.mail_max().is_some_and(|most| self.mails >= most) {
+            return Err(NotNow::Limit);
+        }
+        let said = params.iter().any(|param| param.keyword.eq_ignore_ascii_case("SMTPUTF8"));
+        self.utf8 = said || words.contains(&" SMTPUTF8");
+        self.utf8(path)?;
+        let mut digits = [0; 20];
+        let size = size.filter(|_| self.offers.has(Extension::Size) && params.size().is_none());
+        let size = size.map_or("", |size| decimal(&mut digits, size));
+        let keyword = if size.is_empty() { "" } else { " SIZE=" };
+        let [first, second] = [0, 1].map(|at| words.get(at).copied().unwrap_or_default());
+        self.line(Awaited::Mail, &["MAIL FROM:<", path, ">", keyword, size, first, second], params)?;
+        self.mails += 1;
+        self.named = 0;
+        Ok(())
+    }
+
+    /// Whether `awaited` may be sent now: there is a row for it in the table, if all that is unanswered is accepted.
+    pub(super) fn may(&self, awaited: Awaited) -> Result<(), NotNow> {
+        if !self.opened || self.parting.is_some() || self.quitting {
+            return Err(NotNow::State(self.state));
+        }
+        if self.message.is_some() {
+            return Err(NotNow::State(State::Data));
+        }
+        let waiting = self.awaited.len();
+        let group = self.offers.has(Extension::Pipelining) && waiting < self.config.limits.group;
+        if self.reader.in_reply() && waiting == 0 || self.awaited.last().is_some_and(|last| !group || last.ends_group())
+        {
+            return Err(NotNow::Busy);
+        }
+        let ahead = self.awaited.ahead(self.state);
+        ahead.after(awaited.moves()).map(|_| ()).ok_or(NotNow::State(ahead))
+    }
+
+    fn simple(&mut self, awaited: Awaited, line: &[&str]) -> Result<(), NotNow> {
+        self.may(awaited)?;
+        self.line(awaited, line, &Params::default())
+    }
+
+    fn with_text(&mut self, verb: &str, text: &str) -> Result<(), NotNow> {
+        if text.is_empty() {
+            self.simple(Awaited::Other, &[verb])
+        } else {
+            self.simple(Awaited::Other, &[verb, " ", text])
+        }
+    }
+
+    /// Every parameter belongs to an extension that was announced (RFC 5321 4.1.1.11).
+    fn params(&self, params: &Params<'_>) -> Result<(), NotNow> {
+        for param in params.iter() {
+            let needs = match extension_of(param.keyword, param.value) {
+                Some(needs) => needs,
+                None if self.offers.has_unknown(param.keyword) => continue,
+                None => return Err(NotNow::UnknownParameter),
+            };
+            if !self.offers.has(needs) {
+                return Err(NotNow::NotOffered(needs));
+            }
+            // RFC 8689 4.2.1: only over TLS.
+            if needs == Extension::RequireTls && self.tls.is_none() {
+                return Err(NotNow::TlsRequired);
+            }
+        }
+        Ok(())
+    }
+
+    /// RFC 6531 3.4: an address beyond ASCII needs SMTPUTF8 on MAIL.
+    fn utf8(&self, path: &str) -> Result<(), NotNow> {
+        if path.is_ascii() || self.utf8 { Ok(()) } else { Err(NotNow::NotOffered(Extension::SmtpUtf8)) }
+    }
+
+    /// Puts a line out through the last gate, which looks at every octet.
+    pub(super) fn line(&mut self, awaited: Awaited, line: &[&str], params: &Params<'_>) -> Result<(), NotNow> {
+        let start = self.output.len();
+        for part in line {
+            self.output.extend_from_slice(part.as_bytes());
+        }
+        for param in params.iter() {
+            self.output.push(b' ');
+            self.output.extend_from_slice(param.keyword.as_bytes());
+            if let Some(value) = param.value {
+                self.output.push(b'=');
+                self.output.extend_from_slice(value.as_bytes());
+            }
+        }
+        let utf8 = self.utf8;
+        let written = self.output.get(start..).unwrap_or_default();
+        let passes = |octet: &u8| matches!(octet, b' '..=b'~') || utf8 && *octet >= 0x80;
+        if written.len() + 2 > LINE || !written.iter().all(passes) {
+            self.output.truncate(start);
+            return Err(NotNow::Forbidden);
+        }
+        self.command(awaited, &[]);
+        Ok(())
+    }
+}
+
+/// Which extension a parameter of MAIL or RCPT belongs to.
+fn extension_of(keyword: &str, value: Option<&str>) -> Option<Extension> {
+    use Extension as E;
+    const PARAMS: [(&str, Extension); 20] = [
+        ("SIZE", E::Size),
+        ("BODY", E::EightBitMime),
+        ("SMTPUTF8", E::SmtpUtf8),
+        ("RET", E::Dsn),
+        ("ENVID", E::Dsn),
+        ("NOTIFY", E::Dsn),
+        ("ORCPT", E::Dsn),
+        ("AUTH", E::Auth),
+        ("BY", E::DeliverBy),
+        ("HOLDFOR", E::FutureRelease),
+        ("HOLDUNTIL", E::FutureRelease),
+        ("MT-PRIORITY", E::MtPriority),
+        ("RRVS", E::Rrvs),
+        ("REQUIRETLS", E::RequireTls),
+        ("MTRK", E::Mtrk),
+        ("SOLICIT", E::NoSoliciting),
+        ("CONPERM", E::ConPerm),
+        ("CONNEG", E::ConNeg),
+        ("TRANSID", E::Checkpoint),
+        ("SUBMITTER", E::Submitter),
+    ];
+    let (_, extension) = PARAMS.iter().find(|(known, _)| known.eq_ignore_ascii_case(keyword))?;
+    let binary = value.is_some_and(|value| value.eq_ignore_ascii_case("BINARYMIME"));
+    Some(if keyword.eq_ignore_ascii_case("BODY") && binary { E::BinaryMime } else { *extension })
+}
+
+/// A number in digits.
+pub(super) fn decimal(digits: &mut [u8; 20], mut number: u64) -> &str {
+    let mut start = digits.len();
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(number % 10).unwrap_or(0);
+        number /= 10;
+        start -= 1;
+        if number == 0 {
+            break;
+        }
+    }
+    str::from_utf8(digits.get(start..).unwrap_or_default()).unwrap_or_default()
+}
