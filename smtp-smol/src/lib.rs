@@ -23,8 +23,15 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod certificates;
+mod client;
+mod connect;
 pub mod ledger;
 mod link;
+mod pool;
 mod server;
 
+pub use certificates::ClientTls;
+pub use client::{Client, Connection, Observer, Said, Target};
+pub use pool::{Pool, PoolLimits};
 pub use server::{Handle, Handler, Limits, Peer, Server};

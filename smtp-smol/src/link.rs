@@ -2,9 +2,10 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
-use std::sync::Arc;
+use std::os::unix::net::UnixStream;
 
-use rustls::{ServerConfig, ServerConnection};
+use rustls::Connection;
+use rustls::pki_types::CertificateDer;
 use smol::Async;
 use smtp_proto::tls::{ClientCertificate, TlsFailure, TlsInfo, TlsVersion};
 
@@ -15,28 +16,42 @@ const HANDSHAKE_LIMIT: usize = 64 << 10;
 /// [`Link::writable`]. So no buffer is lent out while a connection waits.
 #[derive(Debug)]
 pub(crate) struct Link {
-    socket: Async<TcpStream>,
-    tls: Option<Box<ServerConnection>>,
+    socket: Socket,
+    tls: Option<Box<Connection>>,
     handshake_octets: usize,
 }
 
+/// A stream of octets.
+#[derive(Debug)]
+pub(crate) enum Socket {
+    Tcp(Async<TcpStream>),
+    /// As LMTP servers listen on.
+    Unix(Async<UnixStream>),
+}
+
 impl Link {
-    pub(crate) const fn new(socket: Async<TcpStream>) -> Self {
+    pub(crate) const fn new(socket: Socket) -> Self {
         Self { socket, tls: None, handshake_octets: 0 }
     }
 
     pub(crate) async fn readable(&self) -> io::Result<()> {
-        self.socket.readable().await
+        match &self.socket {
+            Socket::Tcp(socket) => socket.readable().await,
+            Socket::Unix(socket) => socket.readable().await,
+        }
     }
 
     pub(crate) async fn writable(&self) -> io::Result<()> {
-        self.socket.writable().await
+        match &self.socket {
+            Socket::Tcp(socket) => socket.writable().await,
+            Socket::Unix(socket) => socket.writable().await,
+        }
     }
 
     /// Reads plaintext (of the channel) into `space`: `None` when nothing is there, 0 at the end, which within TLS is
     /// also its own end (close_notify).
     pub(crate) fn read(&mut self, space: &mut [u8]) -> io::Result<Option<usize>> {
-        let mut socket = self.socket.get_ref();
+        let mut socket = &self.socket;
         let Some(tls) = &mut self.tls else { return unless_blocked(|| socket.read(space)) };
         loop {
             match tls.reader().read(space) {
@@ -58,7 +73,7 @@ impl Link {
 
     /// Writes what it can of `output`; says how much was taken. Within TLS some may wait in the library: `flush`.
     pub(crate) fn write(&mut self, output: &[u8]) -> io::Result<usize> {
-        let mut socket = self.socket.get_ref();
+        let mut socket = &self.socket;
         match &mut self.tls {
             None => {
                 let mut taken = 0;
@@ -79,21 +94,29 @@ impl Link {
         }
     }
 
+    /// The certificates that the peer has shown, its own first.
+    pub(crate) fn certificates(&self) -> &[CertificateDer<'static>] {
+        self.tls.as_ref().and_then(|tls| tls.peer_certificates()).unwrap_or_default()
+    }
+
     /// Writes out what waits in the TLS library; true when nothing waits any more.
     pub(crate) fn flush(&mut self) -> io::Result<bool> {
-        let socket = self.socket.get_ref();
+        let socket = &self.socket;
         self.tls.as_mut().map_or(Ok(true), |tls| flush_tls(tls, socket))
     }
 
-    /// The whole handshake: what comes next on the socket is a ClientHello.
-    pub(crate) async fn handshake(&mut self, config: Arc<ServerConfig>) -> Result<TlsInfo, TlsFailure> {
-        let tls = ServerConnection::new(config).map_err(|error| refused(&error))?;
-        self.tls = Some(Box::new(tls));
+    /// The whole handshake of either side: what comes next on the socket is TLS.
+    pub(crate) async fn handshake(
+        &mut self,
+        begun: Result<impl Into<Connection>, rustls::Error>,
+    ) -> Result<TlsInfo, TlsFailure> {
+        let tls = begun.map_err(|error| refused(&error))?;
+        self.tls = Some(Box::new(tls.into()));
         loop {
             while !self.flush().map_err(|_| TlsFailure::Closed)? {
                 self.writable().await.map_err(|_| TlsFailure::Closed)?;
             }
-            let mut socket = self.socket.get_ref();
+            let mut socket = &self.socket;
             let Some(tls) = &mut self.tls else { return Err(TlsFailure::Closed) };
             if !tls.is_handshaking() {
                 return Ok(describe(tls));
@@ -118,19 +141,19 @@ impl Link {
 
     /// Says that nothing more will be written (close_notify, FIN). The peer may still be reading.
     pub(crate) fn finish(&mut self) {
-        let socket = self.socket.get_ref();
+        let socket = &self.socket;
         if let Some(tls) = &mut self.tls {
             tls.send_close_notify();
             let _ = flush_tls(tls, socket);
         }
-        let _ = socket.shutdown(Shutdown::Write);
+        let _ = socket.shutdown();
     }
 
     /// Throws away what still comes, `limit` octets at most, so that a reset does not eat the last reply.
     pub(crate) async fn drain(&mut self, mut limit: usize) {
         let mut scratch = [0; 4096];
         loop {
-            let mut socket = self.socket.get_ref();
+            let mut socket = &self.socket;
             match unless_blocked(|| socket.read(&mut scratch)) {
                 Ok(Some(n)) if n > 0 && n < limit => limit -= n,
                 Ok(None) if self.readable().await.is_ok() => {}
@@ -152,7 +175,45 @@ fn unless_blocked(mut operation: impl FnMut() -> io::Result<usize>) -> io::Resul
     }
 }
 
-fn flush_tls(tls: &mut ServerConnection, mut socket: &TcpStream) -> io::Result<bool> {
+impl Socket {
+    fn shutdown(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(socket) => socket.get_ref().shutdown(Shutdown::Write),
+            Self::Unix(socket) => socket.get_ref().shutdown(Shutdown::Write),
+        }
+    }
+}
+
+impl io::Read for &Socket {
+    fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(socket) => socket.get_ref().read(space),
+            Socket::Unix(socket) => socket.get_ref().read(space),
+        }
+    }
+}
+
+impl io::Write for &Socket {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(socket) => socket.get_ref().write(octets),
+            Socket::Unix(socket) => socket.get_ref().write(octets),
+        }
+    }
+
+    fn write_vectored(&mut self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(socket) => socket.get_ref().write_vectored(slices),
+            Socket::Unix(socket) => socket.get_ref().write_vectored(slices),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn flush_tls(tls: &mut Connection, mut socket: &Socket) -> io::Result<bool> {
     while tls.wants_write() {
         if unless_blocked(|| tls.write_tls(&mut socket))?.is_none() {
             return Ok(false);
@@ -161,7 +222,7 @@ fn flush_tls(tls: &mut ServerConnection, mut socket: &TcpStream) -> io::Result<b
     Ok(true)
 }
 
-fn describe(tls: &ServerConnection) -> TlsInfo {
+fn describe(tls: &Connection) -> TlsInfo {
     let version = match tls.protocol_version() {
         Some(rustls::ProtocolVersion::TLSv1_2) => TlsVersion::Tls12,
         _ => TlsVersion::Tls13,
@@ -170,7 +231,9 @@ fn describe(tls: &ServerConnection) -> TlsInfo {
     // The library writes TLS13_AES_…; the registry, and everyone's logs, TLS_AES_….
     let mut info =
         TlsInfo::new(version, cipher.strip_prefix("TLS13_").map_or(cipher.into(), |c| format!("TLS_{c}").into()));
-    info.server_name = tls.server_name().map(Into::into);
+    if let Connection::Server(server) = tls {
+        info.server_name = server.server_name().map(Into::into);
+    }
     info.client_certificate = match tls.peer_certificates() {
         None | Some([]) => ClientCertificate::None,
         Some(_) => ClientCertificate::Untrusted,

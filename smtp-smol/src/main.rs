@@ -1,6 +1,7 @@
 //! `smtp-smol`: a mail server that knows what requiring STARTTLS would cost.
 
 mod failure;
+mod send;
 mod serve;
 
 use std::process::ExitCode;
@@ -18,14 +19,16 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Options),
+    Send(send::Options),
 }
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
-        Command::Serve(options) => serve::run(&options),
+        Command::Serve(options) => serve::run(&options).map(|()| ExitCode::SUCCESS),
+        Command::Send(options) => send::run(&options),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => failure.report(),
     }
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustls::ServerConfig;
+use rustls::{ServerConfig, ServerConnection};
 use smol::channel::{Receiver, Sender};
 use smol::future::{FutureExt as _, or, yield_now};
 use smol::{Async, Executor, Timer};
@@ -19,7 +19,7 @@ use smtp_proto::syntax::{Host, Mail, Rcpt};
 use smtp_proto::tls::TlsFailure;
 use smtp_proto::{Buffer, Channel, Step, Want};
 
-use crate::link::Link;
+use crate::link::{Link, Socket};
 
 /// Of a read buffer; a connection has one only while it has something to say.
 const BUFFER: usize = 64 << 10;
@@ -340,7 +340,8 @@ impl<H: Handler, M: Fn(SocketAddr) -> H + Send + Sync + 'static> Connections<M> 
         let (shared, alive, handler) = (self.shared.clone(), self.alive.clone(), (self.make)(address));
         let implicit_tls = self.implicit_tls;
         let connection = async move {
-            if let Err(error) = converse(&shared, Link::new(socket), handler, address, implicit_tls).await {
+            if let Err(error) = converse(&shared, Link::new(Socket::Tcp(socket)), handler, address, implicit_tls).await
+            {
                 tracing::debug!(%error, peer = %address, "connection lost");
             }
         };
@@ -367,7 +368,7 @@ async fn converse<H: Handler>(
     let channel = match &shared.tls {
         Some(tls) if implicit_tls => {
             let time = shared.config.handshake_timeout();
-            match or(link.handshake(tls.clone()), expired(time)).await {
+            match or(link.handshake(ServerConnection::new(tls.clone())), expired(time)).await {
                 Ok(info) => Channel::Tls(info),
                 Err(failure) => {
                     tracing::info!(peer = %address, %failure, "no handshake on a port where TLS comes first");
@@ -462,7 +463,12 @@ impl<H: Handler> Connection<'_, H> {
                 Want::Decision => return Err(io::Error::other("an event without an answer")),
                 Want::Tls => match &self.shared.tls {
                     None => self.session.tls_failed(TlsFailure::Refused("no certificate".into())),
-                    Some(tls) => match or(self.link.handshake(tls.clone()), expired(self.session.timeout())).await {
+                    Some(tls) => match or(
+                        self.link.handshake(ServerConnection::new(tls.clone())),
+                        expired(self.session.timeout()),
+                    )
+                    .await
+                    {
                         Ok(info) => self.session.tls_established(info),
                         Err(failure) => self.session.tls_failed(failure),
                     },
