@@ -220,7 +220,9 @@ impl Model {
             "MAIL" => argument.starts_with("FROM:<sender@client.example>"),
             "RCPT" => argument == "TO:<user@example.net>",
             "DATA" | "RSET" | "QUIT" | "STARTTLS" => argument.is_empty(),
-            "NOOP" | "VRFY" | "AUTH" | "BDAT" => true,
+            "NOOP" | "VRFY" | "BDAT" => true,
+            // RFC 4954 4: an initial response is base64.
+            "AUTH" => !argument.ends_with('*'),
             _ => return (false, false),
         };
         (!text.contains('\n'), well_formed && !text.contains('\n'))
