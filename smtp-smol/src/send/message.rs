@@ -38,7 +38,7 @@ impl Message {
         };
         let text = text
             .map_err(|error| Failure::option("FILE", file.display(), error, "name a message file, or - for stdin"))?;
-        let text = lines(text, convert).map_err(|(line, flaw)| {
+        let text = lines(&text, convert).map_err(|(line, flaw)| {
             let mend = "RFC 5321 section 2.3.8 wants CRLF; --newlines convert makes it so";
             Failure::option("FILE", format_args!("{}:{line}", file.display()), flaw, mend)
         })?;
@@ -79,9 +79,9 @@ fn mailbox(text: &str) -> Result<Mailbox<'_>, smtp_proto::syntax::SyntaxError> {
 }
 
 /// The text with CRLF everywhere, its end included; or the line of the first flaw.
-fn lines(text: Vec<u8>, convert: bool) -> Result<Vec<u8>, (usize, String)> {
+fn lines(text: &[u8], convert: bool) -> Result<Vec<u8>, (usize, String)> {
     let mut writer = Writer::unstuffed(if convert { Newlines::Convert } else { Newlines::Strict });
-    let (mut rest, mut out) = (&text[..], Vec::with_capacity(text.len() + 2));
+    let (mut rest, mut out) = (text, Vec::with_capacity(text.len() + 2));
     let flaw = loop {
         match writer.next(&mut rest) {
             Ok(Some(piece)) => out.extend_from_slice(piece),
@@ -106,8 +106,8 @@ mod tests {
     #[test]
     fn line_ends_are_kept_refused_or_converted() {
         // RFC 5321 2.3.8
-        assert_eq!(lines(b"a\r\n.b\r\n".to_vec(), false).expect("kept"), b"a\r\n.b\r\n");
-        assert_eq!(lines(b"a\r\nb\nc\r\n".to_vec(), false).expect_err("refused").0, 2);
-        assert_eq!(lines(b"a\nb\rc".to_vec(), true).expect("converted"), b"a\r\nb\r\nc\r\n");
+        assert_eq!(lines(b"a\r\n.b\r\n", false).expect("kept"), b"a\r\n.b\r\n");
+        assert_eq!(lines(b"a\r\nb\nc\r\n", false).expect_err("refused").0, 2);
+        assert_eq!(lines(b"a\nb\rc", true).expect("converted"), b"a\r\nb\r\nc\r\n");
     }
 }

@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use hickory_resolver::Resolver;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig};
 use hickory_resolver::net::NetError;
 use hickory_resolver::proto::rr::{Name, RData};
+use hickory_resolver::{Resolver, ResolverBuilder};
 
 use super::resolver::Smol;
 
@@ -54,7 +54,7 @@ impl Routes {
     /// # Errors
     /// A line that says what is wrong with the machine's configuration.
     pub(crate) fn of_system() -> Result<Self, String> {
-        let built = Resolver::builder(Smol).and_then(|builder| builder.build());
+        let built = Resolver::builder(Smol).and_then(ResolverBuilder::build);
         Ok(Self { resolver: built.map_err(|error| error.to_string())? })
     }
 
