@@ -2,10 +2,12 @@
 
 pub mod command;
 pub mod proxy;
+pub mod server;
 pub mod text;
 
 /// What a target does with an input: it panics when something does not hold.
 pub type Body = fn(&[u8]);
 
 /// Every target, by the name of its folder in `fuzz/seeds`.
-pub const TARGETS: &[(&str, Body)] = &[("command", command::run), ("proxy", proxy::run), ("text", text::run)];
+pub const TARGETS: &[(&str, Body)] =
+    &[("command", command::run), ("proxy", proxy::run), ("server", server::run), ("text", text::run)];

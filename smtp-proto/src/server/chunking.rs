@@ -113,7 +113,11 @@ impl Session {
         match self.next_octets(input) {
             Scan::Need => Some(Step::Want(Want::Input)),
             Scan::Chunk(piece) => {
-                let admitted = self.text.admit_chunk(piece, self.offset - piece.len() as u64);
+                let following = match &self.text.reader {
+                    Reader::Chunks { chunk, .. } if chunk.left() > 0 => input.get(..1).unwrap_or_default(),
+                    _ => &[],
+                };
+                let admitted = self.text.admit_chunk(piece, following, self.offset - piece.len() as u64);
                 if admitted.is_empty() { None } else { Some(Step::Event(Event::Chunk(admitted))) }
             }
             Scan::End => {

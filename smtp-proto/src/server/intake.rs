@@ -107,15 +107,20 @@ impl Intake {
         piece.get(..admitted).unwrap_or_default()
     }
 
-    /// What of the next octets of a chunk is handed on. Their number is within the limit already.
-    pub(super) fn admit_chunk<'i>(&mut self, piece: &'i [u8], at: u64) -> &'i [u8] {
+    /// What of the next octets of a chunk is handed on; `following` is what is known to come after them in the same
+    /// chunk. Their number is within the limit already.
+    pub(super) fn admit_chunk<'i>(&mut self, piece: &'i [u8], following: &[u8], at: u64) -> &'i [u8] {
         if self.fault.is_some() {
             return &[];
         }
         let mut admitted = piece.len();
         if let Reader::Chunks { check: Some(check), .. } = &mut self.reader {
             check.see(piece);
-            if let Some((flaw, offset)) = check.refused() {
+            let mut ahead = check.clone();
+            if piece.last() == Some(&b'\r') {
+                ahead.see(following);
+            }
+            if let Some((flaw, offset)) = ahead.refused() {
                 let before = offset.saturating_sub(self.octets);
                 admitted = usize::try_from(before).unwrap_or(0).min(admitted);
                 self.fault = Some((FaultKind::Text(flaw), at + before));
