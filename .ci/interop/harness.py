@@ -68,19 +68,35 @@ class Server:
                    "--deliver", f"maildir:{self.maildir}", *options]
         if ledger:
             command += ["--ledger", str(self.ledger_file)]
+        self.command = command
         home = {"HOME": str(self.folder), "XDG_STATE_HOME": str(self.folder), "XDG_DATA_HOME": str(self.folder),
                 "XDG_CONFIG_HOME": str(self.folder)}
+        self.environment = {**os.environ, **home}
+        self.out, self.err = [], []
+        self._start()
+
+    def _start(self):
         self.process = subprocess.Popen(
-            command, cwd=self.folder, env={**os.environ, **home},
+            self.command, cwd=self.folder, env=self.environment,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )
-        self.out, self.err = [], []
         self.readers = [threading.Thread(target=self._read, args=pair, daemon=True)
                         for pair in ((self.process.stdout, self.out), (self.process.stderr, self.err))]
         for reader in self.readers:
             reader.start()
         self.port = wait_for("the port the server listens on", self._listening)
         self.address = f"127.0.0.1:{self.port}"
+
+    def restart(self, how):
+        """Ends the server by this signal, if it runs, and starts it anew with the same folder."""
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+        self.process.wait(PATIENCE)
+        for reader in self.readers:
+            reader.join(PATIENCE)
+        self.out.clear()
+        self.err.clear()
+        self._start()
 
     @staticmethod
     def _read(pipe, lines):

@@ -19,6 +19,7 @@ import tempfile
 import threading
 import time
 
+import loss  # noqa: F401 - its tests run with these
 from harness import PATIENCE, Raw, Server, main, run, succeed, test, tls_context, wait_for
 
 os.environ["PATH"] += ":/usr/sbin"  # where Debian puts smtp-source

@@ -197,7 +197,8 @@ impl From<&Outcome> for Tls<'static> {
             Outcome::Used(info) => {
                 tls.version = Some(info.version.as_str().into());
                 tls.cipher = Some(info.cipher.clone());
-                tls.client_certificate = Some(info.client_certificate.as_str().into());
+                let class = info.client_certificate;
+                tls.client_certificate = (class != ClientCertificate::Unknown).then(|| class.as_str().into());
             }
             Outcome::Failed(failure) => tls.reason = Some(failure.to_string().into()),
             _ => {}

@@ -25,6 +25,7 @@
 
 mod certificates;
 mod client;
+mod client_certificates;
 mod connect;
 pub mod ledger;
 mod link;
@@ -33,5 +34,6 @@ mod server;
 
 pub use certificates::ClientTls;
 pub use client::{Client, Connection, Observer, Said, Target};
+pub use client_certificates::ClientCertificates;
 pub use pool::{Pool, PoolLimits};
 pub use server::{Handle, Handler, Limits, Peer, Server};

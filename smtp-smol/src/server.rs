@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustls::pki_types::UnixTime;
 use rustls::{ServerConfig, ServerConnection};
 use smol::channel::{Receiver, Sender};
 use smol::future::{FutureExt as _, or, yield_now};
@@ -16,9 +17,10 @@ use smol::{Async, Executor, Timer};
 use smtp_proto::auth::server::{Answer, Question};
 use smtp_proto::server::{Config, Event, Fault, MessageEnd, Reason, Session, State, Verdict};
 use smtp_proto::syntax::{Host, Mail, Rcpt};
-use smtp_proto::tls::TlsFailure;
+use smtp_proto::tls::{ClientCertificate, TlsFailure, TlsInfo};
 use smtp_proto::{Buffer, Channel, Step, Want};
 
+use crate::client_certificates::ClientCertificates;
 use crate::link::{Link, Socket};
 
 /// Of a read buffer; a connection has one only while it has something to say.
@@ -104,6 +106,7 @@ impl Default for Limits {
 pub struct Server {
     config: Arc<Config>,
     tls: Option<Arc<ServerConfig>>,
+    certificates: Option<Arc<ClientCertificates>>,
     limits: Limits,
     listeners: Vec<Listener>,
     stop: (Sender<()>, Receiver<()>),
@@ -130,13 +133,27 @@ impl Server {
     /// A server that listens nowhere yet.
     #[must_use]
     pub fn new(config: Arc<Config>) -> Self {
-        Self { config, tls: None, limits: Limits::default(), listeners: Vec::new(), stop: smol::channel::bounded(1) }
+        Self {
+            config,
+            tls: None,
+            certificates: None,
+            limits: Limits::default(),
+            listeners: Vec::new(),
+            stop: smol::channel::bounded(1),
+        }
     }
 
     /// The certificate and key, for STARTTLS and implicit TLS.
     #[must_use]
     pub fn tls(mut self, tls: Arc<ServerConfig>) -> Self {
         self.tls = Some(tls);
+        self
+    }
+
+    /// Tells of which class clients' certificates are. The configuration for TLS must have the same as its verifier.
+    #[must_use]
+    pub fn client_certificates(mut self, certificates: Arc<ClientCertificates>) -> Self {
+        self.certificates = Some(certificates);
         self
     }
 
@@ -216,6 +233,7 @@ impl Server {
         let shared = Arc::new(Shared {
             config: self.config,
             tls: self.tls,
+            certificates: self.certificates,
             limits: self.limits,
             stop: self.stop.1,
             counts: Mutex::default(),
@@ -242,6 +260,7 @@ impl Server {
 struct Shared {
     config: Arc<Config>,
     tls: Option<Arc<ServerConfig>>,
+    certificates: Option<Arc<ClientCertificates>>,
     limits: Limits,
     stop: Receiver<()>,
     counts: Mutex<Counts>,
@@ -270,6 +289,18 @@ impl Shared {
         counts.all += 1;
         counts.by_address.insert(address, here + 1);
         Some(Place { shared: self.clone(), address })
+    }
+
+    /// With the class of the client's certificate; unknown where it may not have been asked for one.
+    fn sorted(&self, mut info: TlsInfo, link: &Link) -> TlsInfo {
+        match &self.certificates {
+            Some(certificates) => {
+                info.client_certificate = certificates.class(link.certificates(), UnixTime::now());
+            }
+            None if link.certificates().is_empty() => info.client_certificate = ClientCertificate::Unknown,
+            None => {}
+        }
+        info
     }
 
     fn buffer(&self) -> Buffer {
@@ -369,7 +400,7 @@ async fn converse<H: Handler>(
         Some(tls) if implicit_tls => {
             let time = shared.config.handshake_timeout();
             match or(link.handshake(ServerConnection::new(tls.clone())), expired(time)).await {
-                Ok(info) => Channel::Tls(info),
+                Ok(info) => Channel::Tls(shared.sorted(info, &link)),
                 Err(failure) => {
                     tracing::info!(peer = %address, %failure, "no handshake on a port where TLS comes first");
                     link.finish();
@@ -469,7 +500,7 @@ impl<H: Handler> Connection<'_, H> {
                     )
                     .await
                     {
-                        Ok(info) => self.session.tls_established(info),
+                        Ok(info) => self.session.tls_established(self.shared.sorted(info, &self.link)),
                         Err(failure) => self.session.tls_failed(failure),
                     },
                 },

@@ -6,16 +6,22 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{RootCertStore, ServerConfig};
+
+use smtp_smol::ClientCertificates;
 
 use crate::failure::Failure;
 
 type Chain = Vec<CertificateDer<'static>>;
 
 /// TLS with the certificate and key in these files.
-pub(crate) fn from_files(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, Failure> {
+pub(crate) fn from_files(
+    certificate: &Path,
+    key: &Path,
+    clients: &Arc<ClientCertificates>,
+) -> Result<Arc<ServerConfig>, Failure> {
     let chain = chain(certificate).map_err(|wrong| {
         Failure::option(
             "--cert",
@@ -27,13 +33,17 @@ pub(crate) fn from_files(certificate: &Path, key: &Path) -> Result<Arc<ServerCon
     let private = private_key(key).map_err(|wrong| {
         Failure::option("--key", key.display(), wrong, "it must be a readable PEM file with an unencrypted private key")
     })?;
-    config(chain, private).map_err(|wrong| {
+    config(chain, private, clients).map_err(|wrong| {
         Failure::option("--key", key.display(), wrong, &format!("it must be the key of {}", certificate.display()))
     })
 }
 
 /// TLS with a self-signed certificate for `host`, made at the first start. Gives the file's name, too.
-pub(crate) fn self_signed(state: &Path, host: &str) -> Result<(Arc<ServerConfig>, PathBuf), Failure> {
+pub(crate) fn self_signed(
+    state: &Path,
+    host: &str,
+    clients: &Arc<ClientCertificates>,
+) -> Result<(Arc<ServerConfig>, PathBuf), Failure> {
     let file = state.join(format!("{}.pem", host.replace(['/', ':', '[', ']'], "_")));
     let unusable = |wrong: String| {
         Failure::option(
@@ -48,9 +58,31 @@ pub(crate) fn self_signed(state: &Path, host: &str) -> Result<(Arc<ServerConfig>
     }
     let pair = chain(&file).and_then(|chain| Ok((chain, private_key(&file)?)));
     let config = pair
-        .and_then(|(chain, key)| config(chain, key))
+        .and_then(|(chain, key)| config(chain, key, clients))
         .map_err(|wrong| Failure::usage(format!("{}: {wrong}; remove it, and a new one is made", file.display())))?;
     Ok((config, file))
+}
+
+/// Who vouches for clients' certificates: the authorities in this file, or those that the system trusts.
+pub(crate) fn clients(authorities: Option<&Path>) -> Result<Arc<ClientCertificates>, Failure> {
+    let mut roots = RootCertStore::empty();
+    match authorities {
+        None => drop(roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
+        Some(file) => {
+            let wrong = |wrong: String| {
+                Failure::option(
+                    "--client-ca",
+                    file.display(),
+                    wrong,
+                    "it must be a readable PEM file with certificates",
+                )
+            };
+            for certificate in chain(file).map_err(wrong)? {
+                roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
+            }
+        }
+    }
+    Ok(Arc::new(ClientCertificates::new(roots)))
 }
 
 fn make(file: &Path, host: &str) -> Result<(), String> {
@@ -98,9 +130,17 @@ fn plain(error: rustls::pki_types::pem::Error) -> String {
     }
 }
 
-fn config(chain: Chain, key: PrivateKeyDer<'static>) -> Result<Arc<ServerConfig>, String> {
+fn config(
+    chain: Chain,
+    key: PrivateKeyDer<'static>,
+    clients: &Arc<ClientCertificates>,
+) -> Result<Arc<ServerConfig>, String> {
     // TLS 1.2 and 1.3 (RFC 8996, RFC 9325); the library knows no older ones.
-    ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).map(Arc::new).map_err(|e| e.to_string())
+    ServerConfig::builder()
+        .with_client_cert_verifier(clients.clone())
+        .with_single_cert(chain, key)
+        .map(Arc::new)
+        .map_err(|e| e.to_string())
 }
 
 #[cfg(test)]
@@ -111,10 +151,11 @@ mod tests {
     fn a_certificate_is_made_once_and_its_key_is_private() {
         let folder = tempfile::tempdir().expect("a folder");
         let state = folder.path().join("a/b");
-        let (_, file) = super::self_signed(&state, "mx.example.net").expect("made");
+        let clients = super::clients(None).expect("whatever the system trusts");
+        let (_, file) = super::self_signed(&state, "mx.example.net", &clients).expect("made");
         let first = std::fs::read(&file).expect("read");
         assert_eq!(std::fs::metadata(&file).expect("there").permissions().mode() & 0o777, 0o600);
-        super::self_signed(&state, "mx.example.net").expect("kept");
+        super::self_signed(&state, "mx.example.net", &clients).expect("kept");
         assert_eq!(std::fs::read(&file).expect("read"), first);
         assert_eq!(std::fs::read_dir(&state).expect("read").count(), 1, "nothing else is left there");
     }

@@ -8,13 +8,16 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use smtp_proto::server::{Fault, FaultKind, MessageEnd, Reason, Verdict};
 use smtp_proto::syntax::{Mail, Rcpt, Reply};
-use smtp_proto::tls::{Direction, Retries};
+use smtp_proto::tls::{Direction, Rehearsed, Retries};
 use smtp_proto::trace::{self, Received};
-use smtp_smol::ledger::{LedgerFile, Line, Tls};
+use smtp_smol::ledger::{Line, Tls};
 use smtp_smol::{Handler, Peer};
 
+use super::books::Books;
+use super::head::{self, UnwantedIf};
 use super::maildir::{Draft, Maildir, unique};
 use super::record::{Taken, print};
+use super::rehearse::Rehearsing;
 
 /// Text is held in memory up to here, then goes to the file piece by piece.
 const PIECE: usize = 256 << 10;
@@ -27,7 +30,9 @@ pub(crate) struct Office {
     pub(crate) hostname: String,
     /// Where mail goes; without one it is thrown away.
     pub(crate) maildir: Option<Maildir>,
-    pub(crate) ledger: Option<LedgerFile>,
+    pub(crate) books: Arc<Books>,
+    pub(crate) unwanted_if: Vec<UnwantedIf>,
+    pub(crate) rehearsing: Option<Rehearsing>,
     pub(crate) json: bool,
 }
 
@@ -48,8 +53,13 @@ pub(crate) struct Clerk {
 struct Envelope {
     from: String,
     to: Vec<String>,
+    /// Recipients that were asked to come again.
+    asked: Vec<String>,
+    rehearsed: Option<Rehearsed>,
     id: String,
     size: u64,
+    /// The first octets of the text.
+    head: Vec<u8>,
     refused: bool,
     letter: Letter,
 }
@@ -73,26 +83,40 @@ impl Clerk {
         line.helo = peer.session.hello().map(|name| name.to_owned().into());
         line.outcome = outcome.into();
         line.tls = Tls::from(&peer.session.tls_outcome());
-        let Some(envelope) = &self.envelope else { return line };
-        line.sender_domain = Some(domain(&envelope.from).into());
-        let mut domains: Vec<String> = envelope.to.iter().map(|recipient| domain(recipient)).collect();
-        domains.sort();
-        domains.dedup();
-        line.recipient_domains = domains.into_iter().map(Into::into).collect();
-        line.recipients = u32::try_from(envelope.to.len()).unwrap_or(u32::MAX);
-        let hash = Retries::envelope(&envelope.from, envelope.to.iter().map(String::as_str));
-        line.envelope = Some(format!("{hash:016x}").into());
-        line.bytes = envelope.size;
-        line.id = Some(envelope.id.clone().into());
+        if let Some(envelope) = &self.envelope {
+            line.sender_domain = Some(domain(&envelope.from).into());
+            line.bytes = envelope.size;
+            line.id = Some(envelope.id.clone().into());
+            line.rehearsal = envelope.rehearsed.map(|found| found.as_str().into());
+            address(&mut line, &envelope.from, &envelope.to);
+            if envelope.size > 0 {
+                let seen = head::look(&envelope.head, &self.office.unwanted_if);
+                line.end_to_end = Some(seen.end_to_end.as_str().into());
+                let told = !self.office.unwanted_if.is_empty() && !envelope.refused;
+                line.verdict = told.then(|| if seen.unwanted { "unwanted" } else { "wanted" }.into());
+            }
+        }
         line
     }
 
-    /// Writes a line into the ledger, if one is kept.
+    /// Writes a line into the ledger.
     fn count(&mut self, peer: &Peer<'_>, outcome: &'static str) {
         self.counted = true;
-        if let Some(ledger) = &self.office.ledger {
-            ledger.write(&self.line(peer, outcome));
+        let mut line = self.line(peer, outcome);
+        let Some(envelope) = self.envelope.as_mut().filter(|envelope| !envelope.asked.is_empty()) else {
+            self.office.books.add(&line);
+            return;
+        };
+        // Those that were asked to come again will, as a message of their own.
+        let asked = std::mem::take(&mut envelope.asked);
+        if !envelope.to.is_empty() {
+            self.office.books.add(&line);
         }
+        line.outcome = "deferred".into();
+        line.rehearsal = Some(Rehearsed::Asked.as_str().into());
+        (line.verdict, line.end_to_end, line.id, line.bytes) = (None, None, None, 0);
+        address(&mut line, &envelope.from, &asked);
+        self.office.books.add(&line);
     }
 }
 
@@ -101,18 +125,30 @@ impl Handler for Clerk {
         self.envelope = Some(Envelope {
             from: mail.path.as_str().into(),
             to: Vec::new(),
+            asked: Vec::new(),
+            rehearsed: None,
             id: unique(),
             size: 0,
+            head: Vec::new(),
             refused: false,
             letter: Letter::default(),
         });
         Verdict::Accept
     }
 
-    async fn rcpt(&mut self, _: &Peer<'_>, rcpt: &Rcpt<'_>) -> Verdict<'_> {
-        if let Some(envelope) = &mut self.envelope {
-            envelope.to.push(rcpt.path.as_str().into());
+    async fn rcpt(&mut self, peer: &Peer<'_>, rcpt: &Rcpt<'_>) -> Verdict<'_> {
+        let Some(envelope) = &mut self.envelope else { return Verdict::Accept };
+        let to = rcpt.path.as_str();
+        if let Some(rehearsing) = &self.office.rehearsing {
+            match rehearsing.rcpt(self.peer.ip(), &envelope.from, to, peer.session.tls().is_some()) {
+                Ok(found) => envelope.rehearsed = envelope.rehearsed.or(found),
+                Err(verdict) => {
+                    envelope.asked.push(to.into());
+                    return verdict;
+                }
+            }
         }
+        envelope.to.push(to.into());
         Verdict::Accept
     }
 
@@ -126,6 +162,8 @@ impl Handler for Clerk {
     async fn chunk(&mut self, text: &[u8]) {
         let Some(envelope) = &mut self.envelope else { return };
         envelope.size += text.len() as u64;
+        let room = head::LOOKED_AT.saturating_sub(envelope.head.len());
+        envelope.head.extend_from_slice(text.get(..room.min(text.len())).unwrap_or_default());
         if self.office.maildir.is_some() {
             envelope.letter.held.extend_from_slice(text);
             if envelope.letter.held.len() >= PIECE {
@@ -253,6 +291,17 @@ impl Letter {
         self.held.clear();
         Ok(())
     }
+}
+
+/// The envelope, as far as the ledger keeps it.
+fn address(line: &mut Line<'static>, from: &str, to: &[String]) {
+    let mut domains: Vec<String> = to.iter().map(|recipient| domain(recipient)).collect();
+    domains.sort();
+    domains.dedup();
+    line.recipient_domains = domains.into_iter().map(Into::into).collect();
+    line.recipients = u32::try_from(to.len()).unwrap_or(u32::MAX);
+    let hash = Retries::envelope(from, to.iter().map(String::as_str));
+    line.envelope = Some(format!("{hash:016x}").into());
 }
 
 /// In lower case; empty for the null reverse-path.

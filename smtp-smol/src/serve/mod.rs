@@ -1,26 +1,32 @@
 //! `smtp-smol serve`: a server that takes mail for anyone, offers STARTTLS, and counts.
 
+mod books;
 mod certificate;
 mod deliver;
+mod head;
 mod maildir;
 mod record;
+mod rehearse;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use rustix::process::{Resource, getrlimit, setrlimit};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use smtp_proto::server::{Config, Limits};
-use smtp_proto::tls::Policy;
+use smtp_proto::tls::{Policy, Rehearsal};
 use smtp_smol::Server;
 use smtp_smol::ledger::LedgerFile;
 
 use crate::failure::Failure;
+use books::Books;
 use deliver::{Clerk, Office};
+use head::UnwantedIf;
 use maildir::Maildir;
+use rehearse::{Except, Rehearsing};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,6 +36,8 @@ Examples:
       Listen to the world under a name and certificate of your own
   smtp-smol serve --deliver discard --ledger ledger.jsonl
       Keep no mail, but count what came over TLS and what did not
+  smtp-smol serve --tls rehearse --ledger ledger.jsonl --unwanted-if X-Spam-Flag=YES
+      Ask plaintext senders once to come again, refuse nobody, and report who came with TLS
   smtp-smol serve --tls require --json
       Refuse mail in plaintext; print a JSON line for each message";
 
@@ -62,13 +70,30 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
 
+    /// Authorities (PEM) by which clients' certificates verify; they are asked for, noted in the ledger, and never
+    /// required [default: those that the system trusts]
+    #[arg(long, value_name = "FILE")]
+    client_ca: Option<PathBuf>,
+
     /// Folder for what is made once and kept [default: $XDG_STATE_HOME/smtp-smol or ~/.local/state/smtp-smol]
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
 
-    /// What to do about TLS. A public server must not require it (RFC 3207 section 4)
-    #[arg(long, value_enum, default_value = "offer")]
+    /// What to do about TLS: `offer` it, and take mail without it too; `require` it, answering 530 to mail in plaintext,
+    /// as a public server must not (RFC 3207 section 4); `off`; or `rehearse[=WINDOW]`: ask each plaintext sender once to
+    /// come again, refuse nobody, remember them for WINDOW (such as 12h or 5d, which is the default), and report who
+    /// came with TLS
+    #[arg(long, value_name = "POLICY", default_value = "offer", value_parser = tls)]
     tls: Tls,
+
+    /// Senders that a rehearsal does not ask: a sender's domain, or a client's network; may be given several times
+    #[arg(long, value_name = "DOMAIN|NET")]
+    rehearse_except: Vec<Except>,
+
+    /// Mail with this field and value counts as unwanted, and other mail as wanted; may be given several times [default:
+    /// what is accepted is wanted]
+    #[arg(long, value_name = "HEADER=VALUE")]
+    unwanted_if: Vec<UnwantedIf>,
 
     /// Largest message: octets, or with k, M or G behind
     #[arg(long, value_name = "SIZE", default_value = "50M", value_parser = size)]
@@ -82,7 +107,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     max_per_address: u32,
 
-    /// Append one JSON line a transaction to this file
+    /// Append one JSON line a transaction to this file; opened anew on SIGHUP. A report is printed on stderr at the end
+    /// and on SIGUSR1
     #[arg(long, value_name = "FILE")]
     ledger: Option<PathBuf>,
 
@@ -101,13 +127,12 @@ enum Delivery {
     Discard,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug)]
 enum Tls {
-    /// Offer STARTTLS, and take mail without it too
     Offer,
-    /// Answer 530 to mail until the hop is TLS
+    /// For so many seconds a sender is remembered.
+    Rehearse(i64),
     Require,
-    /// Do not offer it
     Off,
 }
 
@@ -132,14 +157,20 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         let file = options.ledger.clone().unwrap_or_default();
         Failure::option("--ledger", file.display(), error, "name a file that can be written")
     })?;
+    let clients = certificate::clients(options.client_ca.as_deref())?;
     let (tls, certificate) = match (options.tls, &options.cert, &options.key) {
         (Tls::Off, ..) => (None, None),
-        (_, Some(certificate), Some(key)) => (Some(certificate::from_files(certificate, key)?), None),
+        (_, Some(certificate), Some(key)) => (Some(certificate::from_files(certificate, key, &clients)?), None),
         _ => {
-            let (tls, file) = certificate::self_signed(&state_folder(options)?, &hostname)?;
+            let (tls, file) = certificate::self_signed(&state_folder(options)?, &hostname, &clients)?;
             (Some(tls), Some(file))
         }
     };
+    let rehearsing = match options.tls {
+        Tls::Rehearse(window) => Some(rehearsing(options, window)?),
+        _ => None,
+    };
+    let books = Arc::new(Books::new(ledger));
     raise_descriptor_limit();
 
     let mut server = Server::new(config.shared());
@@ -148,7 +179,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     limits.per_address = usize::try_from(options.max_per_address).unwrap_or(usize::MAX);
     server = server.limits(limits);
     if let Some(tls) = tls {
-        server = server.tls(tls);
+        server = server.tls(tls).client_certificates(clients);
     }
     let mut addresses = Vec::new();
     for address in &options.listen {
@@ -161,12 +192,29 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             )
         })?);
     }
-    let office = Arc::new(Office { hostname: hostname.clone(), maildir, ledger, json: options.json });
-    end_on_signal(&server).map_err(|error| Failure::running(format!("signals cannot be handled: {error}")))?;
+    let office = Arc::new(Office {
+        hostname: hostname.clone(),
+        maildir,
+        books: books.clone(),
+        unwanted_if: options.unwanted_if.clone(),
+        rehearsing,
+        json: options.json,
+    });
+    heed_signals(&server, books.clone())
+        .map_err(|error| Failure::running(format!("signals cannot be handled: {error}")))?;
     tell(options, &hostname, &addresses, certificate.as_deref());
     server
         .run(move |peer| Clerk::new(office.clone(), peer))
-        .map_err(|error| Failure::running(format!("the server ended: {error}")))
+        .map_err(|error| Failure::running(format!("the server ended: {error}")))?;
+    eprint!("{}", books.report());
+    Ok(())
+}
+
+fn rehearsing(options: &Options, window: i64) -> Result<Rehearsing, Failure> {
+    let file = state_folder(options)?.join("rehearsal");
+    Rehearsing::open(&file, window, options.rehearse_except.clone()).map_err(|error| {
+        Failure::option("--tls", "rehearse", format_args!("{}: {error}", file.display()), "name a folder with --state")
+    })
 }
 
 fn config(options: &Options) -> Result<Config, Failure> {
@@ -193,7 +241,7 @@ fn config(options: &Options) -> Result<Config, Failure> {
         Failure::option("--max-size", options.max_size, "too small", "RFC 5321 section 4.5.3.1.7 asks for at least 64k")
     })?;
     Ok(config.tls(match options.tls {
-        Tls::Offer => Policy::Offer,
+        Tls::Offer | Tls::Rehearse(_) => Policy::Offer,
         Tls::Require => Policy::Require,
         Tls::Off => Policy::Off,
     }))
@@ -206,7 +254,7 @@ fn state_folder(options: &Options) -> Result<PathBuf, Failure> {
         .clone()
         .or_else(|| folder("XDG_STATE_HOME").map(|base| base.join("smtp-smol")))
         .or_else(|| folder("HOME").map(|home| home.join(".local/state/smtp-smol")))
-        .ok_or_else(|| Failure::usage("there is no home folder to keep the certificate in; name a folder with --state"))
+        .ok_or_else(|| Failure::usage("there is no home folder to keep things in; name a folder with --state"))
 }
 
 fn log(level: &str) {
@@ -226,14 +274,20 @@ fn raise_descriptor_limit() {
 }
 
 /// SIGINT or SIGTERM ends the server in order; a second Ctrl-C, by somebody who has waited, at once. SIGTERM never does:
-/// some supervisors send it twice.
-fn end_on_signal(server: &Server) -> std::io::Result<()> {
+/// some supervisors send it twice. SIGHUP opens the ledger anew, SIGUSR1 prints the report.
+fn heed_signals(server: &Server, books: Arc<Books>) -> std::io::Result<()> {
     let handle = server.handle();
-    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGUSR1])?;
+    if books.has_file() {
+        // Without a file it keeps its meaning: the terminal is gone.
+        signals.add_signal(SIGHUP)?;
+    }
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         let mut began: Option<Instant> = None;
         for signal in signals.forever() {
             match began {
+                _ if signal == SIGHUP => books.rotate(),
+                _ if signal == SIGUSR1 => eprint!("{}", books.report()),
                 None => {
                     began = Some(Instant::now());
                     eprintln!("ending: no new connections, messages in flight complete; Ctrl-C again to end at once");
@@ -277,6 +331,19 @@ fn tell(options: &Options, hostname: &str, addresses: &[SocketAddr], certificate
 
 fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "give ADDRESS:PORT, such as 127.0.0.1:2525 or [::]:25".into())
+}
+
+fn tls(text: &str) -> Result<Tls, String> {
+    match text.split_once('=') {
+        None if text == "offer" => Ok(Tls::Offer),
+        None if text == "require" => Ok(Tls::Require),
+        None if text == "off" => Ok(Tls::Off),
+        None if text == "rehearse" => Ok(Tls::Rehearse(Rehearsal::WINDOW)),
+        Some(("rehearse", window)) => rehearse::window(window)
+            .map(Tls::Rehearse)
+            .ok_or_else(|| "give a time from 1 s to 90 days, such as 12h or 5d".into()),
+        _ => Err("give offer, require, off, or rehearse, perhaps with a time as in rehearse=12h".into()),
+    }
 }
 
 fn delivery(text: &str) -> Result<Delivery, String> {

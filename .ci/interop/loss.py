@@ -1,0 +1,189 @@
+"""The founding question over sockets: ledgers, rehearsals and classes of client certificates, counted exactly."""
+
+import collections
+import json
+import signal
+import smtplib
+
+from harness import PATIENCE, Server, succeed, test, tls_context, wait_for
+
+TO = "bob@mx.example.net"
+TEXT = b"Subject: x\r\n\r\nhello\r\n"
+
+
+def client(server, starttls=False, **tls):
+    connection = smtplib.SMTP("127.0.0.1", server.port, local_hostname="mail.client.example", timeout=PATIENCE)
+    if starttls:
+        context = tls_context()
+        if tls:
+            context.load_cert_chain(**tls)
+        connection.starttls(context=context)
+    return connection
+
+
+def send(server, sender, recipient=TO, text=TEXT, **options):
+    """Gives the reply to what was refused, or None."""
+    connection = client(server, **options)
+    try:
+        connection.sendmail(sender, recipient, text)
+    except smtplib.SMTPRecipientsRefused as refused:
+        [reply] = refused.recipients.values()
+        return reply
+    finally:
+        connection.close()
+    return None
+
+
+def report(server, *lines):
+    """Asks the running server for its report, and waits until these are in it."""
+    before = len(server.err)
+    server.process.send_signal(signal.SIGUSR1)
+    for line in lines:
+        wait_for(f"{line!r} in the report", lambda: any(line in printed for printed in server.err[before:]))
+
+
+def last_report(server):
+    """What the server prints at its end."""
+    server.stop()
+    [start] = [number for number, line in enumerate(server.err) if line.startswith("since ")][-1:]
+    return "\n".join(server.err[start:])
+
+
+@test
+def rehearsal_asks_once_remembers_after_kill_9_and_refuses_nobody():
+    with Server("--tls", "rehearse=4s", "--rehearse-except", "friend.example") as server:
+        # The exempt, and those with TLS, are not asked.
+        assert send(server, "a@mail.friend.example") is None
+        assert send(server, "a@tls.example", starttls=True) is None
+        # In plaintext: asked, with the reason, and at once again.
+        for _ in range(2):
+            code, words = send(server, "a@plain.example")
+            assert code == 450 and words.startswith(b"4.7.0") and b"TLS" in words, (code, words)
+        assert send(server, "a@adapts.example")[0] == 450
+        assert send(server, "a@gone.example")[0] == 450
+        server.restart(signal.SIGKILL)
+        # With TLS: accepted at once. In plaintext: after the delay, and from then on.
+        assert send(server, "a@adapts.example", starttls=True) is None
+        wait_for("the delay to be over", lambda: send(server, "a@plain.example") is None)
+        assert send(server, "a@plain.example") is None
+        server.stop()
+        server.mails(6 - 1)
+        told = collections.Counter(
+            (record["sender_domain"], record["outcome"], record.get("rehearsal")) for record in server.ledger())
+        del told["plain.example", "deferred", "asked"]  # as often as it was tried
+        assert told == {
+            ("mail.friend.example", "accepted", None): 1,
+            ("tls.example", "accepted", None): 1,
+            ("adapts.example", "deferred", "asked"): 1,
+            ("gone.example", "deferred", "asked"): 1,
+            ("adapts.example", "accepted", "came-with-tls"): 1,
+            ("plain.example", "accepted", "came-in-plaintext"): 1,
+            ("plain.example", "accepted", None): 1,
+        }, told
+
+
+@test
+def rehearsal_asks_for_each_recipient():
+    """One recipient is new, the other has been asked before: the message goes to one, and comes again for the other."""
+    with Server("--tls", "rehearse=4s") as server:
+        assert send(server, "a@plain.example", "one@mx.example.net")[0] == 450
+        wait_for("the delay to be over", lambda: send(server, "a@plain.example", "one@mx.example.net") is None)
+        connection = client(server)
+        refused = connection.sendmail("a@plain.example", ["one@mx.example.net", "two@mx.example.net"], TEXT)
+        assert list(refused) == ["two@mx.example.net"] and refused["two@mx.example.net"][0] == 450, refused
+        connection.quit()
+        last = last_report(server)
+        accepted, deferred = server.ledger()[-2:]
+        assert (accepted["outcome"], accepted["recipients"], accepted.get("rehearsal")) == ("accepted", 1, None)
+        assert (deferred["outcome"], deferred["recipients"], deferred["rehearsal"]) == ("deferred", 1, "asked")
+        assert accepted["envelope"] != deferred["envelope"]
+        assert "of 2 asked to come again, 0 came with TLS, 1 in plaintext, 1 not (yet)" in last, last
+
+
+@test
+def wanted_and_unwanted_mail_and_end_to_end_protection_are_told_apart():
+    pgp = b"Content-Type: multipart/encrypted;\r\n protocol=\"application/pgp-encrypted\"\r\n\r\nx\r\n"
+    with Server("--unwanted-if", "X-Spam-Flag=YES") as server:
+        for number in range(7):
+            send(server, f"a@s{number}.example", text=b"X-Spam-Flag: YES\r\n" + TEXT)
+        for number in range(5):
+            send(server, f"a@tls{number}.example", starttls=True)
+        send(server, "a@pgp.example", text=pgp)
+        send(server, "a@plain.example")
+        lines = ["of 7 wanted messages 2 (28.57 %", "from 2 of 7 senders", "  unwanted: 7 of 7 without TLS",
+                 "of 2 that came in plaintext 1 were encrypted from end to end", "  requiring tls: 2 of 7 lost",
+                 "  pgp.example: 1 of 1 without TLS"]
+        report(server, *lines)
+        last = last_report(server)
+        assert all(line in last for line in lines), last
+        kinds = collections.Counter((record["verdict"], record["end_to_end"]) for record in server.ledger())
+        assert kinds == {("unwanted", "none"): 7, ("wanted", "none"): 6, ("wanted", "pgp-mime"): 1}, kinds
+
+
+@test
+def the_ledger_is_rotated_and_a_line_cut_by_a_crash_costs_itself_alone():
+    with Server() as server:
+        send(server, "a@one.example")
+        wait_for("the line", lambda: server.ledger_file.stat().st_size)
+        old = server.ledger_file.with_suffix(".1")
+        server.ledger_file.rename(old)
+        server.process.send_signal(signal.SIGHUP)
+        wait_for("the new file", server.ledger_file.exists)
+        send(server, "a@two.example")
+        wait_for("the line", lambda: server.ledger_file.stat().st_size)
+        server.process.kill()
+        server.process.wait(PATIENCE)
+        whole = server.ledger_file.read_bytes()
+        server.ledger_file.write_bytes(whole + whole[: len(whole) // 2])
+        server.restart(signal.SIGKILL)
+        send(server, "a@three.example")
+        server.stop()
+        assert [json.loads(line)["sender_domain"] for line in old.read_bytes().splitlines()] == ["one.example"]
+        first, cut, last = server.ledger_file.read_bytes().splitlines()
+        assert (json.loads(first)["sender_domain"], json.loads(last)["sender_domain"]) == ("two.example", "three.example")
+        assert cut == whole[: len(whole) // 2]
+
+
+@test
+def client_certificates_are_sorted_and_never_required():
+    with Server() as made:
+        folder = made.folder
+        openssl = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+
+        def certificate(name, *options):
+            succeed(*openssl, "-subj", f"/CN={name}", "-keyout", f"{folder}/{name}.key", "-out", f"{folder}/{name}.crt",
+                    *options)
+            return {"certfile": f"{folder}/{name}.crt", "keyfile": f"{folder}/{name}.key"}
+
+        certificate("authority")
+        certificate("stranger")
+        usage = ("-addext", "extendedKeyUsage=clientAuth", "-addext", "basicConstraints=critical,CA:FALSE")
+        issued = {name: certificate(name, *usage, "-CA", f"{folder}/{by}.crt", "-CAkey", f"{folder}/{by}.key")
+                  for name, by in (("known", "authority"), ("unknown", "stranger"))}
+        itself = certificate("itself")
+        with Server("--client-ca", f"{folder}/authority.crt") as server:
+            for sender, tls in (("none", {}), ("itself", itself), ("known", issued["known"]), ("unknown", issued["unknown"])):
+                assert send(server, f"a@{sender}.example", starttls=True, **tls) is None
+            server.mails(4)
+            last = last_report(server)
+            classes = {record["sender_domain"]: record["tls"]["client_certificate"] for record in server.ledger()}
+            assert classes == {"none.example": "none", "itself.example": "self-signed", "known.example": "verified",
+                               "unknown.example": "untrusted"}, classes
+            assert "requiring certificate: 1 of 4 lost" in last, last
+            assert "requiring verified-certificate: 3 of 4 lost" in last, last
+
+
+@test
+def with_tls_off_or_required_nothing_is_guessed():
+    with Server("--tls", "off") as server:
+        send(server, "a@plain.example")
+        assert "no wanted mail of which it can be told" in last_report(server)
+    with Server("--tls", "require") as server:
+        connection = client(server)
+        assert connection.mail("a@plain.example")[0] == 530
+        connection.quit()
+        send(server, "a@tls.example", starttls=True)
+        told = last_report(server)
+        # The one that was turned away came back with TLS, as far as its network shows.
+        assert "of 1 wanted messages 0" in told, told
+        assert [record["outcome"] for record in server.ledger()] == ["tls-required", "accepted"]

@@ -1,0 +1,225 @@
+//! The rehearsal of a running server: who is exempt, and what is remembered across a restart.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use ipnet::IpNet;
+use jiff::Timestamp;
+use smtp_proto::server::Verdict;
+use smtp_proto::syntax::Reply;
+use smtp_proto::tls::{Answer, Entry, Rehearsal, Rehearsed};
+
+/// 450 4.7.0: what greylisting says (RFC 6647 2.7), and why.
+const COME_AGAIN: Reply<'static> = Reply::fixed(
+    450,
+    (4, 7, 0),
+    "This came without TLS, and we would like to know whether you can do better: please try again, with STARTTLS if you can; the retry is accepted either way",
+);
+
+/// Who is not asked: a sender's domain and those below it, or a client's network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Except {
+    Domain(String),
+    Network(IpNet),
+}
+
+impl std::str::FromStr for Except {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return Ok(Self::Network(address.to_canonical().into()));
+        }
+        if let Ok(network) = text.parse() {
+            return Ok(Self::Network(network));
+        }
+        let domain = text.trim_matches('.').to_ascii_lowercase();
+        let is_domain = domain.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"-._".contains(&octet));
+        if domain.is_empty() || !is_domain || domain.bytes().all(|octet| octet.is_ascii_digit() || octet == b'.') {
+            return Err("give a sender's domain such as example.org, or a network such as 192.0.2.0/24".into());
+        }
+        Ok(Self::Domain(domain))
+    }
+}
+
+impl Except {
+    fn holds(&self, peer: IpAddr, sender: &str) -> bool {
+        match self {
+            Self::Network(network) => network.contains(&peer.to_canonical()),
+            Self::Domain(domain) => sender.rsplit_once('@').is_some_and(|(_, from)| {
+                let from = from.to_ascii_lowercase();
+                from.strip_suffix(domain.as_str()).is_some_and(|below| below.is_empty() || below.ends_with('.'))
+            }),
+        }
+    }
+}
+
+/// A rehearsal, and the file in which it is remembered.
+#[derive(Debug)]
+pub(crate) struct Rehearsing {
+    except: Vec<Except>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    rehearsal: Rehearsal,
+    /// A line for each change, in the order of time.
+    journal: File,
+}
+
+impl Rehearsing {
+    /// Goes on with what is in the file, and writes it anew without what is outdated. A line that a crash has cut is
+    /// skipped: its sender is asked once more, and no harm is done.
+    pub(crate) fn open(file: &Path, window: i64, except: Vec<Except>) -> io::Result<Self> {
+        let mut rehearsal = Rehearsal::new(window);
+        match fs::read_to_string(file) {
+            Ok(text) => text.lines().filter_map(parse).for_each(|entry| rehearsal.restore(entry)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        if let Some(folder) = file.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        // Complete, or as it was before.
+        let draft = file.with_extension(format!("{}.tmp", std::process::id()));
+        let mut journal = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+        let lines: String = rehearsal.entries().map(line).collect();
+        let written = journal
+            .write_all(lines.as_bytes())
+            .and_then(|()| journal.sync_all())
+            .and_then(|()| fs::rename(&draft, file));
+        if let Err(error) = written {
+            let _ = fs::remove_file(&draft);
+            return Err(error);
+        }
+        Ok(Self { except, state: Mutex::new(State { rehearsal, journal }) })
+    }
+
+    /// Whether this recipient is to come again, and if not, whether the rehearsal has found something out.
+    pub(crate) fn rcpt(
+        &self,
+        peer: IpAddr,
+        sender: &str,
+        to: &str,
+        encrypted: bool,
+    ) -> Result<Option<Rehearsed>, Verdict<'static>> {
+        if self.except.iter().any(|except| except.holds(peer, sender)) {
+            return Ok(None);
+        }
+        let now = Timestamp::now().as_second();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = state.rehearsal.entry(peer, sender, to);
+        let answer = state.rehearsal.rcpt(now, peer, sender, to, encrypted);
+        let after = state.rehearsal.entry(peer, sender, to);
+        if let Some(entry) = after.filter(|_| before != after) {
+            // Before the reply: whoever has read 450 is remembered, also after kill -9.
+            if let Err(error) = state.journal.write_all(line(entry).as_bytes()) {
+                tracing::error!(%error, "the rehearsal cannot be stored; after a restart some senders are asked again");
+            }
+        }
+        match answer {
+            Answer::Again => Err(Verdict::Refuse(COME_AGAIN)),
+            Answer::Accept(found) => Ok(found),
+            _ => Ok(None),
+        }
+    }
+}
+
+fn line(entry: Entry) -> String {
+    format!("{:016x} {} {}\n", entry.key, entry.time, if entry.returned { "returned" } else { "asked" })
+}
+
+fn parse(line: &str) -> Option<Entry> {
+    let mut words = line.split(' ');
+    let (key, time, state) = (words.next()?, words.next()?, words.next()?);
+    let returned = match state {
+        "asked" => false,
+        "returned" => true,
+        _ => return None,
+    };
+    Some(Entry::new(u64::from_str_radix(key, 16).ok().filter(|_| key.len() == 16)?, time.parse().ok()?, returned))
+}
+
+/// `DURATION` as in `--tls rehearse=5d`: seconds, or with m, h or d behind.
+pub(crate) fn window(text: &str) -> Option<i64> {
+    let digits = text.trim_end_matches(|char: char| char.is_ascii_alphabetic());
+    let unit = match text.get(digits.len()..)? {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return None,
+    };
+    digits
+        .parse::<u32>()
+        .ok()
+        .map(|number| i64::from(number) * unit)
+        .filter(|seconds| (1..=90 * 86_400).contains(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
+    fn asked(rehearsing: &Rehearsing, to: &str) -> bool {
+        rehearsing.rcpt(PEER, "a@client.example", to, false).is_err()
+    }
+
+    #[test]
+    fn what_was_asked_is_known_after_a_restart_and_a_cut_line_costs_itself() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("state/rehearsal");
+        let first = Rehearsing::open(&file, 2, Vec::new()).expect("opened");
+        assert!(asked(&first, "b@mx.example") && asked(&first, "c@mx.example"));
+        drop(first);
+        let octets = fs::read(&file).expect("read");
+        fs::write(&file, &octets[..octets.len() - 3]).expect("cut");
+        let second = Rehearsing::open(&file, 2, Vec::new()).expect("opened again");
+        let state = second.state.lock().expect("whole");
+        assert!(state.rehearsal.entry(PEER, "a@client.example", "b@mx.example").is_some());
+        assert!(state.rehearsal.entry(PEER, "a@client.example", "c@mx.example").is_none());
+        drop(state);
+        assert!(asked(&second, "c@mx.example"));
+        assert_eq!(fs::read_to_string(&file).expect("read").lines().filter_map(parse).count(), 2);
+        assert_eq!(fs::read_dir(folder.path().join("state")).expect("read").count(), 1, "nothing else is left there");
+    }
+
+    #[test]
+    fn the_exempt_are_not_asked() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (except, holds) in [
+            ("client.example", true),
+            ("example", true),
+            (".Client.Example", true),
+            ("lient.example", false),
+            ("mx.client.example", false),
+            ("192.0.2.0/24", true),
+            ("192.0.2.1", true),
+            ("192.0.3.0/24", false),
+            ("2001:db8::/32", false),
+        ] {
+            let file = folder.path().join(except.replace('/', "_"));
+            let list = vec![except.parse().expect("an exception")];
+            let rehearsing = Rehearsing::open(&file, 2, list).expect("opened");
+            assert_eq!(asked(&rehearsing, "b@mx.example"), !holds, "{except}");
+        }
+        for wrong in ["", ".", "192.0.2", "192.0.2.0/33", "a b", "a@b"] {
+            assert!(wrong.parse::<Except>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn windows() {
+        assert_eq!(["90", "90s", "2m", "3h", "5d"].map(window), [90, 90, 120, 10_800, 432_000].map(Some));
+        for wrong in ["", "d", "0", "-1", "1w", "91d", "1.5h"] {
+            assert_eq!(window(wrong), None, "{wrong}");
+        }
+    }
+}
