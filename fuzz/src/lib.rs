@@ -1,5 +1,6 @@
 //! What the fuzz targets do. The core's test `seeds` includes these files too, and runs every seed on stable.
 
+pub mod address_params;
 pub mod command;
 pub mod proxy;
 pub mod server;
@@ -9,5 +10,10 @@ pub mod text;
 pub type Body = fn(&[u8]);
 
 /// Every target, by the name of its folder in `fuzz/seeds`.
-pub const TARGETS: &[(&str, Body)] =
-    &[("command", command::run), ("proxy", proxy::run), ("server", server::run), ("text", text::run)];
+pub const TARGETS: &[(&str, Body)] = &[
+    ("address_params", address_params::run),
+    ("command", command::run),
+    ("proxy", proxy::run),
+    ("server", server::run),
+    ("text", text::run),
+];

@@ -316,9 +316,14 @@ fn address_literal(octets: &[u8]) -> Parsed<'_> {
         match literal.split_once(':') {
             None => literal.parse::<Ipv4Addr>().is_ok(),
             Some((tag, content)) if tag.eq_ignore_ascii_case("IPv6") => ipv6(content),
-            // Standardized-tag is an Ldh-str: its last octet is a letter or digit.
+            // Standardized-tag is an Ldh-str: its last octet is a letter or digit. An IPv6 address without its tag would
+            // pass for one, but its first group is no tag of the registry.
             Some((tag, content)) => {
-                !content.is_empty() && !tag.ends_with('-') && !tag.is_empty() && tag.bytes().all(|octet| is(octet, LDH))
+                !content.is_empty()
+                    && !tag.ends_with('-')
+                    && !tag.is_empty()
+                    && tag.bytes().all(|octet| is(octet, LDH))
+                    && literal.parse::<Ipv6Addr>().is_err()
             }
         }
     })
