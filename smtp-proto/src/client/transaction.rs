@@ -215,7 +215,7 @@ impl<'e> Transaction<'e> {
                 }
                 Step::Want(want) => {
                     // There may be room in the group for more.
-                    if want == Want::Input && self.phase != Phase::Mail {
+                    if want == Want::Input && self.phase != Phase::Mail && self.ticket.is_none() {
                         self.advance(session);
                         if self.ticket.is_some() {
                             continue;

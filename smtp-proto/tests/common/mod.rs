@@ -1,6 +1,8 @@
 //! The transcript language, and a driver in memory.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
 
+pub mod client;
+
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;
 use std::path::Path;
@@ -286,7 +288,7 @@ impl Transcript {
     }
 }
 
-fn unescape(text: &str) -> Vec<u8> {
+pub fn unescape(text: &str) -> Vec<u8> {
     let mut out = Vec::new();
     let mut chars = text.chars();
     while let Some(char) = chars.next() {
