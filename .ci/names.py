@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Files and tests that a page names must exist: relative links, and `names_of_tests` in docs/architecture.md."""
+"""Files and tests that a page names must exist: relative links, and `names_of_tests` in docs/architecture.md and
+docs/security.md."""
 
 import pathlib
 import re
@@ -15,7 +16,7 @@ for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]:
     text = page.read_text()
     names = re.findall(r"\]\((?!\w+:|#)([^)#\s]+)", text)
     missing = [f"file {name}" for name in names if not (page.parent / name).exists()]
-    if page.name == "architecture.md":
+    if page.name in ("architecture.md", "security.md"):
         tests = re.findall(r"`([a-z0-9]+(?:_[a-z0-9]+){2,})`", text)
         missing += [f"test {name}" for name in tests if name not in functions]
         names += tests

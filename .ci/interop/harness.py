@@ -175,7 +175,7 @@ class Mail:
         for name, wanted in (("protocol", protocol), ("sender", sender), ("recipient", recipient)):
             assert wanted is None or getattr(self, name) == wanted, f"{name} {getattr(self, name)}, not {wanted}"
         if self.protocol == "ESMTPS":
-            assert re.search(r"TLS1\.[23] TLS\S+", self.received), f"no TLS version and cipher in {self.received}"
+            assert re.search(r"\(TLS1\.[23]\).* tls TLS\S+", self.received), f"no TLS version and cipher in {self.received}"
         assert f"by {HOSTNAME} " in self.received, self.received
 
 

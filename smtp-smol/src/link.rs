@@ -238,8 +238,10 @@ fn describe(tls: &Connection) -> TlsInfo {
         None | Some([]) => ClientCertificate::None,
         Some(_) => ClientCertificate::Untrusted,
     };
-    // RFC 9266.
-    info.channel_binding = tls.export_keying_material(vec![0; 32], b"EXPORTER-Channel-Binding", None).ok();
+    // RFC 9266 4.1: not in TLS 1.2, where the exporter binds nothing without the extended master secret.
+    if version == TlsVersion::Tls13 {
+        info.channel_binding = tls.export_keying_material(vec![0; 32], b"EXPORTER-Channel-Binding", None).ok();
+    }
     info
 }
 

@@ -287,6 +287,8 @@ fn certificate(host: &str) -> Result<Arc<ServerConfig>, Failure> {
         .map_err(|error| failed(&error))?;
     // One is enough to come back with: a client that does gets the next.
     config.send_tls13_tickets = 1;
+    // A client that names protocols, and SMTP not among them, is on its way to another server (RFC 7301 3.2).
+    config.alpn_protocols = vec![b"smtp".to_vec(), b"esmtp".to_vec()];
     Ok(Arc::new(config))
 }
 

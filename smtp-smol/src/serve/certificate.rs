@@ -136,11 +136,12 @@ fn config(
     clients: &Arc<ClientCertificates>,
 ) -> Result<Arc<ServerConfig>, String> {
     // TLS 1.2 and 1.3 (RFC 8996, RFC 9325); the library knows no older ones.
-    ServerConfig::builder()
-        .with_client_cert_verifier(clients.clone())
-        .with_single_cert(chain, key)
-        .map(Arc::new)
-        .map_err(|e| e.to_string())
+    let config = ServerConfig::builder().with_client_cert_verifier(clients.clone()).with_single_cert(chain, key);
+    let mut config = config.map_err(|error| error.to_string())?;
+    // A client that names protocols, and SMTP not among them, is on its way to another server (RFC 7301 3.2, RFC 9325
+    // 3.8). No name is registered for SMTP; these two are in use. Clients that name none go on.
+    config.alpn_protocols = vec![b"smtp".to_vec(), b"esmtp".to_vec()];
+    Ok(Arc::new(config))
 }
 
 #[cfg(test)]
