@@ -174,6 +174,31 @@ def client_certificates_are_sorted_and_never_required():
 
 
 @test
+def mail_of_every_program_in_each_tls_mode_is_counted_exactly():
+    with Server() as server:
+        swaks = ["swaks", "--server", "127.0.0.1", "--port", str(server.port), "--helo", "mail.swaks.example", "--to", TO]
+        succeed(*swaks, "--from", "a@swaks.example")
+        for protocol in ("tlsv1_2", "tlsv1_3"):
+            succeed(*swaks, "--from", "a@swaks.example", "--tls", "--tls-protocol", protocol)
+        succeed("smtp-source", "-m", "20", "-s", "4", "-f", "a@source.example", "-t", TO, server.address)
+        # A handshake that fails, then plaintext: one message.
+        failing = client(server)
+        failing.docmd("STARTTLS")
+        failing.close()
+        wait_for("the line of it", lambda: "handshake-failed" in server.ledger_file.read_text())
+        send(server, "a@falls-back.example")
+        send(server, "a@tls.example", starttls=True)
+        server.mails(25)
+        last = last_report(server)
+        assert len(server.ledger()) == 26, "a line an attempt"
+        for line in ("of 25 wanted messages 22 (88.00 %", "from 3 of 4 senders", "requiring tls1.2: 22 of 25 lost",
+                     "requiring tls1.3: 23 of 25 lost", "requiring certificate: 25 of 25 lost",
+                     "  source.example: 20 of 20 without TLS", "  swaks.example: 1 of 3 without TLS",
+                     "  falls-back.example: 1 of 1 without TLS"):
+            assert line in last, last
+
+
+@test
 def with_tls_off_or_required_nothing_is_guessed():
     with Server("--tls", "off") as server:
         send(server, "a@plain.example")
