@@ -183,7 +183,9 @@ def mail_of_every_program_in_each_tls_mode_is_counted_exactly():
         succeed("smtp-source", "-m", "20", "-s", "4", "-f", "a@source.example", "-t", TO, server.address)
         # A handshake that fails, then plaintext: one message.
         failing = client(server)
-        failing.docmd("STARTTLS")
+        failing.ehlo()
+        assert failing.docmd("STARTTLS")[0] == 220
+        failing.sock.sendall(b"\x15\x03\x01\x00\x02\x02\x28")  # a fatal alert, in TLS's own words
         failing.close()
         wait_for("the line of it", lambda: "handshake-failed" in server.ledger_file.read_text())
         send(server, "a@falls-back.example")
