@@ -21,7 +21,7 @@ use common::client::Transcript;
 #[test]
 fn every_client_transcript_holds_at_every_split() {
     let files = common::transcripts("client");
-    assert!(files.len() >= 80, "only {} transcripts found", files.len());
+    assert!(files.len() >= 120, "only {} transcripts found", files.len());
     let mut failures = Vec::new();
     for (name, text) in &files {
         let transcript = Transcript::parse(name, text);
