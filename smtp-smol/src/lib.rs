@@ -29,11 +29,14 @@ mod client_certificates;
 mod connect;
 pub mod ledger;
 mod link;
+mod places;
 mod pool;
+mod proxy;
 mod server;
 
 pub use certificates::ClientTls;
 pub use client::{Client, Connection, Observer, Said, Target};
 pub use client_certificates::ClientCertificates;
+pub use places::Limits;
 pub use pool::{Pool, PoolLimits};
-pub use server::{Handle, Handler, Limits, Peer, Server};
+pub use server::{Handle, Handler, Peer, Server};

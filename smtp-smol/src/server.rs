@@ -1,9 +1,8 @@
 //! The server: one task a connection.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -15,6 +14,7 @@ use smol::channel::{Receiver, Sender};
 use smol::future::{FutureExt as _, or, yield_now};
 use smol::{Async, Executor, Timer};
 use smtp_proto::auth::server::{Answer, Question};
+use smtp_proto::proxy::Network;
 use smtp_proto::server::{Config, Event, Fault, MessageEnd, Reason, Session, State, Verdict};
 use smtp_proto::syntax::{Host, Mail, Rcpt};
 use smtp_proto::tls::{ClientCertificate, TlsFailure, TlsInfo};
@@ -22,6 +22,8 @@ use smtp_proto::{Buffer, Channel, Step, Want};
 
 use crate::client_certificates::ClientCertificates;
 use crate::link::{Link, Socket};
+use crate::places::{Limits, Places};
+use crate::proxy;
 
 /// Of a read buffer; a connection has one only while it has something to say.
 const BUFFER: usize = 64 << 10;
@@ -79,26 +81,10 @@ pub trait Handler: Send + 'static {
 /// Who is at the other end, and what is known of the session.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer<'s> {
-    /// Its address.
+    /// Its address; behind a load balancer, the one that this tells of.
     pub address: SocketAddr,
     /// The session: name, TLS, protocol type.
     pub session: &'s Session,
-}
-
-/// Bounds on connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Limits {
-    /// Connections in all: 1,000.
-    pub connections: usize,
-    /// Connections of one address: 100.
-    pub per_address: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { connections: 1_000, per_address: 100 }
-    }
 }
 
 /// A server, bound and not yet running.
@@ -115,7 +101,16 @@ pub struct Server {
 #[derive(Debug)]
 struct Listener {
     socket: Async<TcpListener>,
-    implicit_tls: bool,
+    first: First,
+}
+
+/// What comes before SMTP on the connections of a listener.
+#[derive(Clone, Debug)]
+struct First {
+    /// A PROXY header, from these; nobody else may connect.
+    proxy: Option<Arc<[Network]>>,
+    /// TLS.
+    tls: bool,
 }
 
 /// Ends a running server.
@@ -169,7 +164,7 @@ impl Server {
     /// # Errors
     /// Those of the operating system: an address in use, or not ours.
     pub fn listen(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
-        self.bind(address, false)
+        self.bind(address, First { proxy: None, tls: false })
     }
 
     /// Listens on an address where TLS comes first (RFC 8314 3.3).
@@ -177,13 +172,30 @@ impl Server {
     /// # Errors
     /// As [`Server::listen`].
     pub fn listen_tls(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
-        self.bind(address, true)
+        self.bind(address, First { proxy: None, tls: true })
     }
 
-    fn bind(&mut self, address: SocketAddr, implicit_tls: bool) -> io::Result<SocketAddr> {
+    /// Listens on an address for load balancers, which begin with a PROXY header that says who the client is. Without
+    /// one, in time and well formed, a connection is closed without a word; and so is one that comes not `from` here.
+    ///
+    /// # Errors
+    /// As [`Server::listen`].
+    pub fn listen_proxy(&mut self, address: SocketAddr, from: &[Network]) -> io::Result<SocketAddr> {
+        self.bind(address, First { proxy: Some(from.into()), tls: false })
+    }
+
+    /// The same, where TLS with the client follows the header.
+    ///
+    /// # Errors
+    /// As [`Server::listen`].
+    pub fn listen_proxy_tls(&mut self, address: SocketAddr, from: &[Network]) -> io::Result<SocketAddr> {
+        self.bind(address, First { proxy: Some(from.into()), tls: true })
+    }
+
+    fn bind(&mut self, address: SocketAddr, first: First) -> io::Result<SocketAddr> {
         let socket = Async::<TcpListener>::bind(address)?;
         let address = socket.get_ref().local_addr()?;
-        self.listeners.push(Listener { socket, implicit_tls });
+        self.listeners.push(Listener { socket, first });
         Ok(address)
     }
 
@@ -221,7 +233,7 @@ impl Server {
         executor: Arc<Executor<'static>>,
         make: impl Fn(SocketAddr) -> H + Clone + Send + Sync + 'static,
     ) -> io::Result<()> {
-        let implied = self.listeners.iter().any(|listener| listener.implicit_tls);
+        let implied = self.listeners.iter().any(|listener| listener.first.tls);
         if self.tls.is_none() && (implied || self.config.tls_policy().offers()) {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
@@ -234,16 +246,15 @@ impl Server {
             config: self.config,
             tls: self.tls,
             certificates: self.certificates,
-            limits: self.limits,
+            places: Arc::new(Places::new(self.limits)),
             stop: self.stop.1,
-            counts: Mutex::default(),
             spare: Mutex::default(),
         });
         for listener in self.listeners {
             let connections = Connections {
                 executor: executor.clone(),
                 shared: shared.clone(),
-                implicit_tls: listener.implicit_tls,
+                first: listener.first,
                 alive: alive.clone(),
                 make: make.clone(),
             };
@@ -261,36 +272,12 @@ struct Shared {
     config: Arc<Config>,
     tls: Option<Arc<ServerConfig>>,
     certificates: Option<Arc<ClientCertificates>>,
-    limits: Limits,
+    places: Arc<Places>,
     stop: Receiver<()>,
-    counts: Mutex<Counts>,
     spare: Mutex<Vec<Buffer>>,
 }
 
-#[derive(Debug, Default)]
-struct Counts {
-    all: usize,
-    by_address: HashMap<IpAddr, usize>,
-}
-
-/// A place among the connections; given back when dropped, however the connection ends.
-struct Place {
-    shared: Arc<Shared>,
-    address: IpAddr,
-}
-
 impl Shared {
-    fn place(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let here = counts.by_address.get(&address).copied().unwrap_or_default();
-        if counts.all >= self.limits.connections || here >= self.limits.per_address {
-            return None;
-        }
-        counts.all += 1;
-        counts.by_address.insert(address, here + 1);
-        Some(Place { shared: self.clone(), address })
-    }
-
     /// With the class of the client's certificate; unknown where it may not have been asked for one.
     fn sorted(&self, mut info: TlsInfo, link: &Link) -> TlsInfo {
         match &self.certificates {
@@ -316,29 +303,16 @@ impl Shared {
     }
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut counts = self.shared.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.all -= 1;
-        if let Some(here) = counts.by_address.get_mut(&self.address) {
-            *here -= 1;
-            if *here == 0 {
-                counts.by_address.remove(&self.address);
-            }
-        }
-    }
-}
-
 /// The connections of one listener.
 struct Connections<M> {
     executor: Arc<Executor<'static>>,
     shared: Arc<Shared>,
-    implicit_tls: bool,
+    first: First,
     alive: Sender<()>,
     make: M,
 }
 
-impl<H: Handler, M: Fn(SocketAddr) -> H + Send + Sync + 'static> Connections<M> {
+impl<H: Handler, M: Fn(SocketAddr) -> H + Clone + Send + Sync + 'static> Connections<M> {
     async fn accept(self, listener: Async<TcpListener>) {
         loop {
             let accepted = or(async { Some(listener.accept().await) }, async {
@@ -358,23 +332,42 @@ impl<H: Handler, M: Fn(SocketAddr) -> H + Send + Sync + 'static> Connections<M> 
     }
 
     fn welcome(&self, socket: Async<TcpStream>, address: SocketAddr) {
-        let Some(place) = self.shared.place(address.ip()) else {
+        if self.first.proxy.as_ref().is_some_and(|from| !from.iter().any(|network| network.contains(address.ip()))) {
+            tracing::warn!(peer = %address, "not one of the load balancers that may connect here");
+            return;
+        }
+        let behind_proxy = self.first.proxy.is_some();
+        let place = self
+            .shared
+            .places
+            .place()
+            .and_then(|place| if behind_proxy { Some(place) } else { place.of(address.ip()) });
+        let Some(place) = place else {
             tracing::debug!(peer = %address, "too many connections");
-            if !self.implicit_tls {
-                // RFC 5321 3.8. The socket's buffer is empty: this does not block.
-                let _ = io::Write::write(&mut socket.get_ref(), b"421 4.7.0 Too many connections; try again later\r\n");
-            }
-            let _ = socket.get_ref().shutdown(std::net::Shutdown::Write);
+            turn_away(&socket, !self.first.tls);
             return;
         };
         let _ = socket.get_ref().set_nodelay(true);
-        let (shared, alive, handler) = (self.shared.clone(), self.alive.clone(), (self.make)(address));
-        let implicit_tls = self.implicit_tls;
+        let (shared, alive, make) = (self.shared.clone(), self.alive.clone(), self.make.clone());
+        let implicit_tls = self.first.tls;
         let connection = async move {
+            let _alive = alive;
+            let (mut place, mut address) = (place, address);
+            if behind_proxy {
+                let Some(client) = client(&shared, &socket, address).await else { return };
+                let Some(counted) = place.of(client.ip()) else {
+                    tracing::debug!(peer = %client, "too many connections of one address");
+                    turn_away(&socket, !implicit_tls);
+                    return;
+                };
+                (place, address) = (counted, client);
+            }
+            let handler = make(address);
             if let Err(error) = converse(&shared, Link::new(Socket::Tcp(socket)), handler, address, implicit_tls).await
             {
                 tracing::debug!(%error, peer = %address, "connection lost");
             }
+            drop(place);
         };
         self.executor
             .spawn(async move {
@@ -382,9 +375,37 @@ impl<H: Handler, M: Fn(SocketAddr) -> H + Send + Sync + 'static> Connections<M> 
                 if AssertUnwindSafe(connection).catch_unwind().await.is_err() {
                     tracing::error!(peer = %address, "a handler panicked; its connection is closed");
                 }
-                drop((place, alive));
             })
             .detach();
+    }
+}
+
+/// For a connection that has no place.
+fn turn_away(socket: &Async<TcpStream>, tell: bool) {
+    if tell {
+        // RFC 5321 3.8. The socket's buffer is empty: this does not block.
+        let _ = io::Write::write(&mut socket.get_ref(), b"421 4.7.0 Too many connections; try again later\r\n");
+    }
+    let _ = socket.get_ref().shutdown(std::net::Shutdown::Write);
+}
+
+/// Who the client is by the PROXY header: the balancer itself, where that says so or does not know. `None`: there was
+/// no header, and the connection is to be closed without a word.
+async fn client(shared: &Shared, socket: &Async<TcpStream>, balancer: SocketAddr) -> Option<SocketAddr> {
+    let late = async {
+        Timer::after(shared.places.limits().proxy_time).await;
+        Err(io::ErrorKind::TimedOut.into())
+    };
+    let stopping = async {
+        let _ = shared.stop.recv().await;
+        Err(io::ErrorKind::Interrupted.into())
+    };
+    match or(proxy::peer(socket), or(late, stopping)).await {
+        Ok(client) => Some(client.unwrap_or(balancer)),
+        Err(error) => {
+            tracing::warn!(peer = %balancer, %error, "no PROXY header from a load balancer");
+            None
+        }
     }
 }
 

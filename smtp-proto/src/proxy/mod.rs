@@ -1,7 +1,7 @@
 //! The header of the PROXY protocol, versions 1 and 2, as pure bytes: what a load balancer in front of the server says of
 //! the real client. (The specification is `proxy-protocol.txt` of HAProxy; sections are cited from it.)
 //!
-//! **It is a claim.** Believe it only on a listener that is set up for it and only from the balancer's own address; there
+//! **It is a claim.** Believe it only on a listener that is set up for it and only from the balancer's own [`Network`]; there
 //! it must be the first thing that comes, and its absence ends the connection (section 5).
 //!
 //! ```
@@ -16,6 +16,7 @@
 //! # Ok::<(), proxy::ProxyError>(())
 //! ```
 
+mod network;
 mod tlv;
 
 use alloc::vec::Vec;
@@ -25,6 +26,7 @@ use core::str::FromStr;
 
 use memchr::memchr;
 
+pub use network::{Network, NotANetwork};
 pub use tlv::{Ssl, SslTlv, SslTlvs, Tlv, Tlvs};
 
 /// The longest version 1 header, its CRLF included (section 2.1).

@@ -4,6 +4,7 @@ mod books;
 mod certificate;
 mod deliver;
 mod head;
+mod listen;
 mod maildir;
 mod record;
 mod rehearse;
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use smtp_proto::proxy::Network;
 use smtp_proto::server::{Config, Limits};
 use smtp_proto::tls::{Policy, Rehearsal};
 use smtp_smol::Server;
@@ -25,6 +27,7 @@ use crate::failure::Failure;
 use books::Books;
 use deliver::{Clerk, Office};
 use head::UnwantedIf;
+use listen::{address, listen, network};
 use maildir::Maildir;
 use rehearse::{Except, Rehearsing};
 
@@ -50,9 +53,17 @@ const IMPATIENCE: Duration = Duration::from_secs(1);
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
-    /// Listen here; may be given several times. Port 0 means any free one.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:2525", value_parser = address)]
+    /// Listen here; may be given several times. Port 0 means any free one [default: 127.0.0.1:2525, unless --proxy]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
     listen: Vec<SocketAddr>,
+
+    /// Listen here for load balancers, which must begin with a PROXY header (v1 or v2); may be given several times
+    #[arg(long, value_name = "ADDRESS", value_parser = address, requires = "proxy_from")]
+    proxy: Vec<SocketAddr>,
+
+    /// Load balancers that may connect to --proxy: an address, or a network such as 192.0.2.0/24
+    #[arg(long, value_name = "NETWORK", value_parser = network, requires = "proxy")]
+    proxy_from: Vec<Network>,
 
     /// Name of this server in its greeting and in Received fields [default: this machine's name]
     #[arg(long, value_name = "NAME")]
@@ -181,17 +192,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     if let Some(tls) = tls {
         server = server.tls(tls).client_certificates(clients);
     }
-    let mut addresses = Vec::new();
-    for address in &options.listen {
-        addresses.push(server.listen(*address).map_err(|error| {
-            Failure::option(
-                "--listen",
-                address,
-                error,
-                "name an address of this machine and a port that is free and allowed",
-            )
-        })?);
-    }
+    let addresses = listen(options, &mut server)?;
     let office = Arc::new(Office {
         hostname: hostname.clone(),
         maildir,
@@ -327,10 +328,6 @@ fn tell(options: &Options, hostname: &str, addresses: &[SocketAddr], certificate
     eprintln!(
         "try: printf 'Subject: hello\\n\\nIt works.\\n' | curl --crlf {tls}smtp://{address} --mail-from me@example.org --mail-rcpt you@example.net --upload-file -"
     );
-}
-
-fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| "give ADDRESS:PORT, such as 127.0.0.1:2525 or [::]:25".into())
 }
 
 fn tls(text: &str) -> Result<Tls, String> {

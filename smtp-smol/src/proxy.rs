@@ -1,0 +1,34 @@
+//! The PROXY header in front of a connection: read to its last octet, and not one further.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+
+use smol::Async;
+use smtp_proto::proxy::{MAX_V2, parse};
+
+/// The client's address by the header, if it tells one. What follows the header, of SMTP or TLS, stays in the socket.
+pub(crate) async fn peer(socket: &Async<TcpStream>) -> io::Result<Option<SocketAddr>> {
+    let mut bytes = vec![0; MAX_V2];
+    let mut have = 0;
+    loop {
+        let new = socket.peek(bytes.get_mut(have..).unwrap_or_default()).await?;
+        if new == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let filled = bytes.get(..have + new).unwrap_or_default();
+        let (peer, end) = match parse(filled).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))? {
+            Some((header, used)) => (Some(header.peer()), used),
+            None => (None, have + new),
+        };
+        // What is known to belong to the header is taken, so that the next peek waits for more.
+        let mut taken = bytes.get_mut(have..end).unwrap_or_default();
+        while !taken.is_empty() {
+            let n = smol::io::AsyncReadExt::read(&mut &*socket, taken).await?;
+            taken = taken.get_mut(n..).filter(|_| n > 0).ok_or(io::ErrorKind::UnexpectedEof)?;
+        }
+        if let Some(peer) = peer {
+            return Ok(peer);
+        }
+        have = end;
+    }
+}
