@@ -305,6 +305,8 @@ impl Run {
                 });
             }
             Event::StartTls(ticket) => self.decide("StartTls".into(), ticket, |_| {}),
+            Event::Xclient(client, ticket) => self.decide(format!("Xclient {}", client.as_str()), ticket, |_| {}),
+            Event::Xforward(client, ticket) => self.decide(format!("Xforward {}", client.as_str()), ticket, |_| {}),
             Event::Mail(mail, ticket) => {
                 assert!(!self.sender, "a second sender in one transaction");
                 self.decide(format!("{mail:?}"), ticket, |run| run.sender = true);

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
-use smtp_proto::server::{Config, Event, Reason, Session, State, Ticket};
+use smtp_proto::server::{Config, Event, Reason, Session, State, Ticket, Verdict};
+use smtp_proto::syntax::Reply;
 use smtp_proto::tls::TlsFailure;
 use smtp_proto::{Channel, Step, Want};
 
@@ -17,6 +18,9 @@ use crate::link::{Link, Read};
 
 /// Reads of one connection before others get their turn.
 const ROUNDS: usize = 8;
+/// To XCLIENT and XFORWARD.
+const NOT_TRUSTED: Reply<'static> = Reply::fixed(550, (5, 7, 0), "Not trusted to speak for others");
+
 /// For a peer to close after the last reply.
 pub(crate) const LINGER_TICKS: u64 = 4;
 const LINGER_OCTETS: usize = 256 << 10;
@@ -284,6 +288,8 @@ impl<H: Handler> Connection<H> {
                     self.handler.chunk(text);
                     continue;
                 }
+                // Nobody is trusted to speak for others: they are not announced.
+                Event::Xclient(_, ticket) | Event::Xforward(_, ticket) => (ticket, Verdict::Refuse(NOT_TRUSTED).into()),
                 Event::Connect(ticket) => (ticket, self.handler.connect(&peer)),
                 Event::Hello(host, ticket) => (ticket, self.handler.hello(&peer, &host)),
                 Event::StartTls(ticket) => (ticket, self.handler.start_tls(&peer)),

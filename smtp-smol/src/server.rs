@@ -16,7 +16,7 @@ use smol::{Async, Executor, Timer};
 use smtp_proto::auth::server::{Answer, Question};
 use smtp_proto::proxy::Network;
 use smtp_proto::server::{Config, Event, Fault, MessageEnd, Reason, Session, State, Verdict};
-use smtp_proto::syntax::{Host, Mail, Rcpt};
+use smtp_proto::syntax::{Host, Mail, Rcpt, Reply};
 use smtp_proto::tls::{ClientCertificate, TlsFailure, TlsInfo};
 use smtp_proto::{Buffer, Channel, Step, Want};
 
@@ -27,6 +27,9 @@ use crate::proxy;
 
 /// Of a read buffer; a connection has one only while it has something to say.
 const BUFFER: usize = 64 << 10;
+/// To XCLIENT and XFORWARD.
+const NOT_TRUSTED: Reply<'static> = Reply::fixed(550, (5, 7, 0), "Not trusted to speak for others");
+
 /// Buffers kept for reuse.
 const SPARE_BUFFERS: usize = 64;
 /// Reads of one connection before others get their turn.
@@ -553,6 +556,8 @@ impl<H: Handler> Connection<'_, H> {
                     self.handler.chunk(text).await;
                     continue;
                 }
+                // Nobody is trusted to speak for others: they are not announced.
+                Event::Xclient(_, ticket) | Event::Xforward(_, ticket) => (ticket, Verdict::Refuse(NOT_TRUSTED)),
                 Event::Connect(ticket) => (ticket, self.handler.connect(&peer).await),
                 Event::Hello(host, ticket) => (ticket, self.handler.hello(&peer, &host).await),
                 Event::StartTls(ticket) => (ticket, Verdict::Accept),

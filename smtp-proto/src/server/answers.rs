@@ -61,6 +61,16 @@ impl Session {
                 self.progress += 1;
             }
             Pending::Bdat => self.go(Move::Bdat),
+            Pending::Xclient => {
+                self.go(Move::Xclient);
+                self.begin_anew();
+                let lmtp = self.config.role == Role::Lmtp;
+                replies::greeting(&mut self.output, &self.config.hostname, lmtp, words);
+            }
+            Pending::Xforward => {
+                self.go(Move::Xforward);
+                self.reply_in(words, &replies::OK);
+            }
             // Has tickets of its own kind, and does not come here.
             Pending::Auth => self.misused(),
             Pending::Message => {

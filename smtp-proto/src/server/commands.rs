@@ -52,6 +52,9 @@ impl Session {
             // Offered in reply to EHLO (RFC 4954 3).
             Verb::Auth if !self.flags.extended && self.state == State::Ready => return order(&replies::EHLO_FIRST),
             Verb::Auth => Move::Auth,
+            // To whom it was not announced it is no command.
+            Verb::Xclient if self.flags.trusted => Move::Xclient,
+            Verb::Xforward if self.flags.trusted => Move::Xforward,
             Verb::Rset => Move::Rset,
             Verb::Noop | Verb::Vrfy | Verb::Help => Move::Noop,
             Verb::Quit => Move::End,
@@ -83,6 +86,8 @@ impl Session {
             Command::Bdat { size, last } => self.bdat(size, last, start, input),
             Command::StartTls => Some(Step::Event(Event::StartTls(self.ticket(Pending::StartTls)))),
             Command::Auth { mechanism, initial } => self.auth(mechanism, initial, start),
+            Command::Xclient(client) => Some(Step::Event(Event::Xclient(client, self.ticket(Pending::Xclient)))),
+            Command::Xforward(client) => Some(Step::Event(Event::Xforward(client, self.ticket(Pending::Xforward)))),
             Command::Quit => self.end(input, End::Quit, &replies::BYE),
             Command::Rset => {
                 if self.in_transaction() {
@@ -117,13 +122,26 @@ impl Session {
     }
 
     fn mail<'i>(&mut self, mail: Mail<'i>, start: u64, input: &mut &'i [u8]) -> Option<Step<Event<'i>>> {
-        if self.not_offered(&mail.params) {
+        let params = &mail.params;
+        let body = params.body();
+        let on = &self.config.extensions;
+        // RFC 6152 2, RFC 3030 3: BODY has a value of each extension.
+        let body_offered = match body {
+            Body::SevenBit => true,
+            Body::BinaryMime => self.config.has_binary(),
+            _ => on.eight_bit_mime,
+        };
+        if self.not_offered(params) || !body_offered {
             self.fault(FaultKind::ParameterNotOffered, start, Some(&replies::PARAMETER_NOT_OFFERED));
             return None;
         }
-        // RFC 3030 3: the value is BINARYMIME's, which is not announced.
-        if mail.params.body() == Body::BinaryMime {
-            self.fault(FaultKind::ParameterNotOffered, start, Some(&replies::PARAMETER_NOT_OFFERED));
+        // RFC 2852 4: less than the least time that was announced. RFC 4865 4: longer than the longest hold.
+        let too_soon = params
+            .by()
+            .is_some_and(|by| by.or_return && i64::from(by.seconds) < on.deliver_by.unwrap_or_default().into());
+        let longest = on.future_release.as_ref().map_or(u32::MAX, |release| release.interval);
+        if too_soon || params.hold_for().is_some_and(|seconds| seconds > longest) {
+            self.fault(FaultKind::ParameterNotOffered, start, Some(&replies::BEYOND_WHAT_IS_OFFERED));
             return None;
         }
         // RFC 6409 4.3.
@@ -149,7 +167,7 @@ impl Session {
         if most != 0 && self.transactions >= most {
             return self.fatal(input, FaultKind::TooManyTransactions, start, &replies::TOO_MANY_TRANSACTIONS);
         }
-        let pending = Pending::Mail { utf8: false, binary: false };
+        let pending = Pending::Mail { utf8: params.smtputf8(), binary: body == Body::BinaryMime };
         Some(Step::Event(Event::Mail(mail, self.ticket(pending))))
     }
 
@@ -175,11 +193,14 @@ impl Session {
 
     /// RFC 5321 4.1.1.11: parameters belong to extensions that were announced, in reply to EHLO.
     fn not_offered(&self, params: &Params<'_>) -> bool {
-        let offered = if self.flags.extended {
-            KeywordSet::EMPTY.with(Keyword::Size).with(Keyword::Body)
-        } else {
-            KeywordSet::EMPTY
-        };
+        if params.is_empty() {
+            return false;
+        }
+        let mut offered = if self.flags.extended { self.config.offered(self.audience()) } else { KeywordSet::EMPTY };
+        // RFC 4954 5: to whom has authenticated AUTH is announced no more, and known all the same.
+        if self.identity().is_some() {
+            offered = offered.with(Keyword::Auth);
+        }
         params.first_not_in(offered).is_some()
     }
 

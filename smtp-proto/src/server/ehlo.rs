@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use super::replies::{decimal, line, printable};
 use super::{Config, Role};
 use crate::auth::MechanismSet;
+use crate::syntax::{Keyword, KeywordSet};
 
 /// Which client the reply is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +52,7 @@ impl Config {
             }
         });
         announce(on.chunking, b"CHUNKING", &none);
-        announce(on.chunking && on.binary_mime, b"BINARYMIME", &none);
+        announce(self.has_binary(), b"BINARYMIME", &none);
         announce(on.smtp_utf8, b"SMTPUTF8", &none);
         announce(on.dsn, b"DSN", &none);
         announce(on.deliver_by.is_some(), b"DELIVERBY", &|out| {
@@ -85,11 +86,39 @@ impl Config {
                 decimal(out, self.limits.transactions.into());
             }
         });
+        announce(to.trusted, b"XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT", &none);
+        announce(to.trusted, b"XFORWARD NAME ADDR PORT PROTO HELO IDENT SOURCE", &none);
         announce(self.has_enhanced_codes(), b"ENHANCEDSTATUSCODES", &none);
         // The line that turned out to be the last.
         if let Some(separator) = out.get_mut(last + 3) {
             *separator = b' ';
         }
+    }
+
+    /// The parameters of what is announced to this client (RFC 5321 4.1.1.11).
+    pub(super) fn offered(&self, to: Audience) -> KeywordSet {
+        let on = &self.extensions;
+        [
+            (on.size, &[Keyword::Size][..]),
+            (on.eight_bit_mime || self.has_binary(), &[Keyword::Body]),
+            (on.smtp_utf8, &[Keyword::SmtpUtf8]),
+            (on.dsn, &[Keyword::Ret, Keyword::Envid, Keyword::Notify, Keyword::Orcpt]),
+            (on.deliver_by.is_some(), &[Keyword::By]),
+            (on.future_release.is_some(), &[Keyword::HoldFor, Keyword::HoldUntil]),
+            (on.mt_priority.is_some(), &[Keyword::MtPriority]),
+            (on.rrvs, &[Keyword::Rrvs]),
+            (on.require_tls && to.tls, &[Keyword::RequireTls]),
+            // RFC 4954 5.
+            (!to.mechanisms.is_empty(), &[Keyword::Auth]),
+        ]
+        .into_iter()
+        .filter(|(on, _)| *on)
+        .fold(KeywordSet::EMPTY, |set, (_, keywords)| keywords.iter().fold(set, |set, keyword| set.with(*keyword)))
+    }
+
+    /// RFC 3030 3: BINARYMIME takes CHUNKING.
+    pub(super) fn has_binary(&self) -> bool {
+        self.extensions.chunking && self.extensions.binary_mime
     }
 
     /// RFC 2033 4.1: an LMTP server has it.

@@ -1,7 +1,7 @@
 //! What a server session tells its driver, and what it is told.
 
 use crate::auth::server::{Failure, Question};
-use crate::syntax::{Host, Mail, Rcpt, Reply};
+use crate::syntax::{Attributes, Host, Mail, Rcpt, Reply};
 
 /// Something that happened. Borrows only from the input that was given to `step`.
 ///
@@ -29,6 +29,11 @@ pub enum Event<'i> {
     /// The text is complete. Accepting it takes over the responsibility for the message (RFC 5321 6.1): 250 is
     /// written after the answer, so answer when the message is safe. In LMTP it comes once for each recipient.
     Message(MessageEnd, Ticket),
+    /// XCLIENT, of a peer that [is trusted](super::Session::trust): who its client is. When accepted the session begins anew,
+    /// with the greeting; the rights that the peer had are gone.
+    Xclient(Attributes<'i>, Ticket),
+    /// XFORWARD, likewise: who its client is, for the log alone.
+    Xforward(Attributes<'i>, Ticket),
     /// The transaction is gone (RSET, EHLO, a fault in the text, TLS): forget envelope and text.
     Reset,
     /// The peer broke a rule; it has been answered already.

@@ -3,7 +3,7 @@
 use super::intake::Reader;
 use super::{End, Event, Fault, FaultKind, Limits, MessageEnd, Move, Pending, Role, Session, replies};
 use crate::framing::Framed;
-use crate::syntax::{Command, Options, SyntaxError, Verb};
+use crate::syntax::{Command, Options, SyntaxError, SyntaxErrorKind, Verb};
 use crate::text::Scan;
 use crate::{Step, Want};
 
@@ -66,9 +66,11 @@ impl Session {
         }
     }
 
-    /// RFC 6531 3.4: UTF-8 where the transaction asked for it, which MAIL itself does.
+    /// UTF-8 in the addresses of a transaction that asked for it, which MAIL itself does (RFC 6531 3.4).
     fn grammar(&self) -> Options {
-        Options::new().lenient(self.config.lenient)
+        let utf8 = self.config.extensions.smtp_utf8 && self.flags.extended;
+        let utf8 = utf8 && (self.flags.utf8 || !self.in_transaction());
+        Options::new().lenient(self.config.lenient).smtputf8(utf8)
     }
 
     pub(super) fn step_start_tls<'i>(&mut self, input: &mut &'i [u8]) -> Option<Step<Event<'i>>> {
@@ -183,6 +185,12 @@ impl Session {
         }
         let at = start + error.offset() as u64;
         let kind = FaultKind::Syntax(error.kind());
+        // RFC 6531 3.5: a transaction that did not ask for SMTPUTF8 is told so.
+        let could_ask = self.config.extensions.smtp_utf8 && self.flags.extended && !self.flags.utf8;
+        if could_ask && error.kind() == SyntaxErrorKind::EightBit && error.verb() == Some(Verb::Rcpt) {
+            self.fault(kind, at, Some(&replies::UTF8_NOT_ASKED));
+            return None;
+        }
         // Whoever did not wait for 354 sends the text all the same: it must not run as a script.
         if self.flags.data_refused && error.verb().is_none() {
             return self.fatal(input, FaultKind::TextAsCommands, start, &replies::TEXT_AS_COMMANDS);

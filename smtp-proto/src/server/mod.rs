@@ -93,6 +93,8 @@ enum Pending {
     Data,
     Bdat,
     Message,
+    Xclient,
+    Xforward,
 }
 
 #[derive(Clone, Copy, Debug, Default)]

@@ -123,12 +123,14 @@ replies! {
     NO_RECIPIENTS = "554 5.5.1 No valid recipients";
     NO_RECIPIENTS_LMTP = "503 5.5.1 No valid recipients";
     BINARY_TAKES_CHUNKS = "503 5.5.1 BODY=BINARYMIME takes BDAT";
-    NOT_NOW = "503 5.5.1 Not in a transaction";
+    NOT_NOW = "503 5.5.1 Not inside a transaction";
     TLS_ALREADY = "503 5.5.1 TLS is in use already";
     TLS_REQUIRED = "530 5.7.0 Must issue a STARTTLS command first";
     TLS_AWAITED = "450 4.7.0 Must issue a STARTTLS command first";
     AUTH_REQUIRED = "530 5.7.0 Authentication required";
     PARAMETER_NOT_OFFERED = "555 5.5.4 Parameter not recognized";
+    UTF8_NOT_ASKED = "553 5.6.7 UTF-8 needs the parameter SMTPUTF8";
+    BEYOND_WHAT_IS_OFFERED = "501 5.5.4 Parameter beyond what was announced";
     TOO_BIG = "552 5.3.4 Message too big";
     TOO_MANY_RECIPIENTS = "452 4.5.3 Too many recipients";
     BAD_TEXT = "554 5.6.0 Bare CR, bare LF or NUL in the text (RFC 5321 2.3.8)";

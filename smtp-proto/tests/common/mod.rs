@@ -53,7 +53,8 @@ pub struct Transcript {
     every_line: bool,
 }
 
-const VERBS: [&str; 8] = ["CONNECT", "EHLO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "MESSAGE"];
+const VERBS: [&str; 10] =
+    ["CONNECT", "EHLO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "MESSAGE", "XCLIENT", "XFORWARD"];
 
 /// All files of a folder of transcripts.
 pub fn transcripts(folder: &str) -> Vec<(String, String)> {
@@ -489,6 +490,14 @@ impl Driver {
             Event::Rcpt(rcpt, ticket) => {
                 self.say(format!("Rcpt <{}>", rcpt.path.as_str()));
                 self.answer("RCPT", ticket);
+            }
+            Event::Xclient(client, ticket) => {
+                self.say(format!("Xclient {}", client.as_str()));
+                self.answer("XCLIENT", ticket);
+            }
+            Event::Xforward(client, ticket) => {
+                self.say(format!("Xforward {}", client.as_str()));
+                self.answer("XFORWARD", ticket);
             }
             Event::Data(ticket) => {
                 self.say("Data");
