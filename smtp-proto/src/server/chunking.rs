@@ -110,6 +110,9 @@ impl Session {
     }
 
     pub(super) fn step_chunk<'i>(&mut self, input: &mut &'i [u8]) -> Option<Step<Event<'i>>> {
+        if self.discarded > self.config.limits.discard {
+            return self.too_much_discarded(input);
+        }
         match self.next_octets(input) {
             Scan::Need => Some(Step::Want(Want::Input)),
             Scan::Chunk(piece) => {
@@ -118,6 +121,7 @@ impl Session {
                     _ => &[],
                 };
                 let admitted = self.text.admit_chunk(piece, following, self.offset - piece.len() as u64);
+                self.discarded += (piece.len() - admitted.len()) as u64;
                 if admitted.is_empty() { None } else { Some(Step::Event(Event::Chunk(admitted))) }
             }
             Scan::End => {

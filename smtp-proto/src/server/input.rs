@@ -88,6 +88,9 @@ impl Session {
         if core::mem::take(&mut self.flags.must_wait) && self.did_not_wait(input) {
             return None;
         }
+        if self.discarded > self.config.limits.discard {
+            return self.too_much_discarded(input);
+        }
         let before = input.len();
         let Reader::Lines(scanner) = &mut self.text.reader else {
             debug_assert!(false, "the text of DATA is read in lines");
@@ -102,14 +105,7 @@ impl Session {
         match scan {
             Scan::Chunk(piece) => {
                 let admitted = self.text.admit(piece, self.offset - piece.len() as u64, &self.config.limits);
-                if admitted.len() < piece.len() {
-                    self.discarded += (piece.len() - admitted.len()) as u64;
-                    // What was admitted goes first.
-                    if self.discarded > self.config.limits.discard && admitted.is_empty() {
-                        let at = self.text.fault().map_or(self.offset, |(_, at)| at);
-                        return self.fatal(input, FaultKind::TooMuchDiscarded, at, &replies::TOO_MUCH_DISCARDED);
-                    }
-                }
+                self.discarded += (piece.len() - admitted.len()) as u64;
                 if admitted.is_empty() { None } else { Some(Step::Event(Event::Chunk(admitted))) }
             }
             Scan::Need => Some(Step::Want(Want::Input)),
@@ -119,6 +115,12 @@ impl Session {
                 None
             }
         }
+    }
+
+    /// A refused text has been read to the limit: it will not be read to its end.
+    pub(super) fn too_much_discarded<'i>(&mut self, input: &mut &'i [u8]) -> Option<Step<Event<'i>>> {
+        let at = self.text.fault().map_or(self.offset, |(_, at)| at);
+        self.fatal(input, FaultKind::TooMuchDiscarded, at, &replies::TOO_MUCH_DISCARDED)
     }
 
     /// The whole text has come. One that broke a rule is refused here, once, and not before (RFC 5321 4.1.1.4).
