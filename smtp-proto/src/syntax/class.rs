@@ -65,6 +65,37 @@ pub(super) const fn is(octet: u8, classes: u8) -> bool {
     TABLE[octet as usize] & classes != 0
 }
 
+/// Whether a word is `name`, which is in capitals, in any case (RFC 5321 2.4). The word holds no controls: bit 5 alone
+/// then tells apart the letters, and nothing else becomes one. Four or eight octets at a time, overlapping.
+#[inline]
+pub(super) fn same(word: &[u8], name: &[u8]) -> bool {
+    if word.len() != name.len() {
+        return false;
+    }
+    if let (Some(a), Some(b), Some(c), Some(d)) =
+        (word.first_chunk::<8>(), name.first_chunk::<8>(), word.last_chunk::<8>(), name.last_chunk::<8>())
+    {
+        let different =
+            u64::from_ne_bytes(*a) ^ u64::from_ne_bytes(*b) | u64::from_ne_bytes(*c) ^ u64::from_ne_bytes(*d);
+        return different & 0xdfdf_dfdf_dfdf_dfdf == 0 && word.len() <= 16;
+    }
+    if let (Some(a), Some(b), Some(c), Some(d)) =
+        (word.first_chunk::<4>(), name.first_chunk::<4>(), word.last_chunk::<4>(), name.last_chunk::<4>())
+    {
+        let different =
+            u32::from_ne_bytes(*a) ^ u32::from_ne_bytes(*b) | u32::from_ne_bytes(*c) ^ u32::from_ne_bytes(*d);
+        return different & 0xdfdf_dfdf == 0;
+    }
+    word.iter().zip(name).all(|(a, b)| (a ^ b) & 0xdf == 0)
+}
+
+/// What stands before and behind the first `mark`, an ASCII octet.
+#[inline]
+pub(super) fn cut(text: &str, mark: u8) -> Option<(&str, &str)> {
+    let at = text.bytes().position(|octet| octet == mark)?;
+    Some((text.get(..at)?, text.get(at + 1..)?))
+}
+
 /// What RFC 6531 3.3 allows beyond ASCII, less what would act as a control or as the end of a line in a log or a
 /// terminal: C1 controls (NEL among them), LS and PS. There we are stricter.
 pub(super) fn is_quiet(text: &str) -> bool {

@@ -1,7 +1,7 @@
 //! Commands (RFC 5321 4.1).
 
 use super::address::{self, Path};
-use super::class::{DCONTENT, is, is_quiet};
+use super::class::{DCONTENT, cut, is, is_quiet, same};
 use super::values::decimal;
 use super::{
     Attributes, Base64, ForwardPath, Host, Params, ReversePath, SyntaxError, SyntaxErrorKind as Kind, Verb, class,
@@ -355,7 +355,8 @@ fn path_and_params<'a>(
 ) -> Result<(Path<'a>, Params<'a>), SyntaxError> {
     let prefix = if verb == Verb::Mail { "FROM:" } else { "TO:" };
     let mut rest = match text.split_at_checked(prefix.len()) {
-        Some((start, rest)) if start.eq_ignore_ascii_case(prefix) => rest,
+        // A control cannot pass for a letter here, and what differs from the colon only in bit 5 is one.
+        Some((start, rest)) if same(start.as_bytes(), prefix.as_bytes()) && start.ends_with(':') => rest,
         _ => return Err(SyntaxError::new(Kind::BadArgument, 0)),
     };
     if options.lenient.space_after_colon && rest.starts_with(' ') {
@@ -379,7 +380,7 @@ fn path_and_params<'a>(
 
 /// RFC 4954 4, RFC 4422 3.1.
 fn auth(text: &str) -> Result<Command<'_>, SyntaxError> {
-    let (mechanism, initial) = match text.split_once(' ') {
+    let (mechanism, initial) = match cut(text, b' ') {
         None => (text, None),
         Some((mechanism, initial)) => (mechanism, Some(initial)),
     };
@@ -413,7 +414,7 @@ fn etrn(text: &str) -> Result<Etrn<'_>, SyntaxError> {
 
 /// What stands before ` LAST`, if that is there (RFC 3030 2, RFC 4468 3).
 fn with_last(text: &str) -> Result<(&str, bool), SyntaxError> {
-    match text.split_once(' ') {
+    match cut(text, b' ') {
         None => Ok((text, false)),
         Some((first, last)) if last.eq_ignore_ascii_case("LAST") => Ok((first, true)),
         Some((first, _)) => Err(SyntaxError::new(Kind::BadArgument, first.len() + 1)),

@@ -3,6 +3,7 @@
 //! A new parameter is a row, its [`Keyword`], and, if none of the value grammars fits, one in `values.rs`.
 
 use super::Verb;
+use super::class::{LDH, is, same};
 use super::values::{self, Fit};
 
 /// A known parameter.
@@ -64,7 +65,7 @@ macro_rules! registry {
 #[rustfmt::skip]
 const REGISTRY: &[Entry] = registry![
     // keyword,   name,          verb, announced by,     defined in,           value,                   its check
-    (Size,        "SIZE",        Mail, "SIZE",           "RFC 1870 4",         "size-value",            values::size),
+    (Size,        "SIZE",        Mail, "SIZE",           "RFC 1870 3",         "size-value",            values::size),
     (Body,        "BODY",        Mail, "8BITMIME",       "RFC 6152 2, 3030 3", "body-value",            values::body),
     (SmtpUtf8,    "SMTPUTF8",    Mail, "SMTPUTF8",       "RFC 6531 3.4",       "",                      values::none),
     (Ret,         "RET",         Mail, "DSN",            "RFC 3461 4.3",       "ret-value",             values::ret),
@@ -73,17 +74,17 @@ const REGISTRY: &[Entry] = registry![
     (Orcpt,       "ORCPT",       Rcpt, "DSN",            "RFC 3461 4.2, 6533", "original-recipient",    values::orcpt),
     (Auth,        "AUTH",        Mail, "AUTH",           "RFC 4954 5",         "<> or xtext",           values::auth),
     (By,          "BY",          Mail, "DELIVERBY",      "RFC 2852 4",         "by-value",              values::by),
-    (HoldFor,     "HOLDFOR",     Mail, "FUTURERELEASE",  "RFC 4865 4",         "interval",              values::hold_for),
-    (HoldUntil,   "HOLDUNTIL",   Mail, "FUTURERELEASE",  "RFC 4865 4",         "date-time",             values::hold_until),
-    (MtPriority,  "MT-PRIORITY", Mail, "MT-PRIORITY",    "RFC 6710 4",         "priority-value",        values::mt_priority),
-    (Rrvs,        "RRVS",        Rcpt, "RRVS",           "RFC 7293 3",         "rrvs-value",            values::rrvs),
+    (HoldFor,     "HOLDFOR",     Mail, "FUTURERELEASE",  "RFC 4865 3",         "interval",              values::hold_for),
+    (HoldUntil,   "HOLDUNTIL",   Mail, "FUTURERELEASE",  "RFC 4865 3",         "date-time",             values::hold_until),
+    (MtPriority,  "MT-PRIORITY", Mail, "MT-PRIORITY",    "RFC 6710",         "priority-value",        values::mt_priority),
+    (Rrvs,        "RRVS",        Rcpt, "RRVS",           "RFC 7293",         "rrvs-value",            values::rrvs),
     (RequireTls,  "REQUIRETLS",  Mail, "REQUIRETLS",     "RFC 8689 2",         "",                      values::none),
-    (Mtrk,        "MTRK",        Mail, "MTRK",           "RFC 3885 4",         "mtrk-value",            values::mtrk),
-    (Solicit,     "SOLICIT",     Mail, "NO-SOLICITING",  "RFC 3865 4",         "solicitation-keywords", values::solicit),
-    (ConPerm,     "CONPERM",     Mail, "CONPERM",        "RFC 4141 4",         "",                      values::none),
-    (ConNeg,      "CONNEG",      Rcpt, "CONNEG",         "RFC 4141 5",         "",                      values::none),
-    (TransId,     "TRANSID",     Mail, "CHECKPOINT",     "RFC 1845 4",         "<transid>",             values::trans_id),
-    (Submitter,   "SUBMITTER",   Mail, "SUBMITTER",      "RFC 4405 4",         "xtext",                 values::submitter),
+    (Mtrk,        "MTRK",        Mail, "MTRK",           "RFC 3885",         "mtrk-value",            values::mtrk),
+    (Solicit,     "SOLICIT",     Mail, "NO-SOLICITING",  "RFC 3865",         "solicitation-keywords", values::solicit),
+    (ConPerm,     "CONPERM",     Mail, "CONPERM",        "RFC 4141",         "",                      values::none),
+    (ConNeg,      "CONNEG",      Rcpt, "CONNEG",         "RFC 4141",         "",                      values::none),
+    (TransId,     "TRANSID",     Mail, "CHECKPOINT",     "RFC 1845",         "<transid>",             values::trans_id),
+    (Submitter,   "SUBMITTER",   Mail, "SUBMITTER",      "RFC 4405",         "xtext",                 values::submitter),
 ];
 
 /// Longest name of a known keyword.
@@ -109,7 +110,7 @@ impl Keyword {
     /// The keyword of this name, in any case (RFC 5321 2.4).
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        Entry::find(name).map(|entry| entry.keyword)
+        Entry::find(name).filter(|_| name.bytes().all(|octet| is(octet, LDH))).map(|entry| entry.keyword)
     }
 
     /// Its row in the registry.
@@ -131,11 +132,12 @@ impl Keyword {
 }
 
 impl Entry {
+    /// The row of a word of letters, digits and hyphens.
     #[inline]
     pub(super) fn find(name: &str) -> Option<&'static Self> {
         let first = name.as_bytes().first()?;
         let entry = INDEX.get(usize::from(first & 31))?.get(name.len()).copied().flatten()?;
-        entry.name.eq_ignore_ascii_case(name).then_some(entry)
+        same(name.as_bytes(), entry.name.as_bytes()).then_some(entry)
     }
 }
 

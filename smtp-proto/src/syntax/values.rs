@@ -2,7 +2,7 @@
 
 use alloc::string::String;
 
-use super::class::{BASE64, LDH, is};
+use super::class::{BASE64, LDH, cut, is, same};
 use super::xtext::{Xtext, next_unitext};
 use super::{Mailbox, SyntaxErrorKind};
 
@@ -42,7 +42,7 @@ impl Body {
     pub(super) fn parse(value: &str) -> Option<Self> {
         [Self::SevenBit, Self::EightBitMime, Self::BinaryMime]
             .into_iter()
-            .find(|body| value.eq_ignore_ascii_case(body.as_str()))
+            .find(|body| same(value.as_bytes(), body.as_str().as_bytes()))
     }
 }
 
@@ -66,7 +66,7 @@ impl Ret {
     }
 
     pub(super) fn parse(value: &str) -> Option<Self> {
-        [Self::Full, Self::Headers].into_iter().find(|ret| value.eq_ignore_ascii_case(ret.as_str()))
+        [Self::Full, Self::Headers].into_iter().find(|ret| same(value.as_bytes(), ret.as_str().as_bytes()))
     }
 }
 
@@ -88,14 +88,14 @@ impl Notify {
     pub(super) fn parse(value: &str) -> Option<Self> {
         let mut notify = Self::NEVER;
         // RFC 3461 4.1: NEVER stands alone.
-        if value.eq_ignore_ascii_case("NEVER") {
+        if same(value.as_bytes(), b"NEVER") {
             return Some(notify);
         }
-        for word in value.split(',') {
+        for word in value.as_bytes().split(|&octet| octet == b',') {
             match word.len() {
-                5 if word.eq_ignore_ascii_case("DELAY") => notify.delay = true,
-                7 if word.eq_ignore_ascii_case("SUCCESS") => notify.success = true,
-                7 if word.eq_ignore_ascii_case("FAILURE") => notify.failure = true,
+                5 if same(word, b"DELAY") => notify.delay = true,
+                7 if same(word, b"SUCCESS") => notify.success = true,
+                7 if same(word, b"FAILURE") => notify.failure = true,
                 _ => return None,
             }
         }
@@ -129,11 +129,11 @@ impl<'a> Orcpt<'a> {
     }
 
     fn is_utf8(&self) -> bool {
-        self.addr_type.eq_ignore_ascii_case("utf-8")
+        same(self.addr_type.as_bytes(), b"UTF-8")
     }
 
     pub(super) fn parse(value: &'a str, utf8: bool) -> Option<Self> {
-        let (addr_type, encoded) = value.split_once(';')?;
+        let (addr_type, encoded) = cut(value, b';')?;
         let orcpt = Self { addr_type, encoded };
         // addr-type is an atom (RFC 3464 2.1.2); those registered are letters, digits and hyphens.
         let fits = !addr_type.is_empty() && addr_type.bytes().all(|octet| is(octet, LDH)) && value.len() <= 500;
@@ -195,7 +195,7 @@ impl By {
     }
 }
 
-/// RRVS: deliver only if the recipient has had the mailbox since then (RFC 7293 3).
+/// RRVS: deliver only if the recipient has had the mailbox since then (RFC 7293).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rrvs<'a> {
     /// Date and time, as RFC 3339 writes it.
@@ -204,7 +204,7 @@ pub struct Rrvs<'a> {
     pub otherwise: RrvsAction,
 }
 
-/// What a relay does when the next one does not know RRVS (RFC 7293 3).
+/// What a relay does when the next one does not know RRVS (RFC 7293).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum RrvsAction {
     /// Nothing was said.
@@ -229,7 +229,7 @@ impl<'a> Rrvs<'a> {
     }
 }
 
-/// MTRK: the message is to be tracked (RFC 3885 4).
+/// MTRK: the message is to be tracked (RFC 3885).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mtrk<'a> {
     /// Base64 of the hash of the secret that whoever tracks it must know.
@@ -256,7 +256,7 @@ pub(super) fn none(value: Option<&str>, _: bool) -> Fit {
 }
 
 pub(super) fn size(value: Option<&str>, _: bool) -> Fit {
-    // RFC 1870 4: 1*20DIGIT, of which 20 can be more than 64 bits hold.
+    // RFC 1870 3: 1*20DIGIT, of which 20 can be more than 64 bits hold.
     let value = value.unwrap_or_default();
     if decimal(value, 20).is_some() {
         Ok(())
@@ -297,7 +297,7 @@ pub(super) fn by(value: Option<&str>, _: bool) -> Fit {
 }
 
 pub(super) fn hold_for(value: Option<&str>, _: bool) -> Fit {
-    // RFC 4865 9: one to nine digits, the first not 0.
+    // RFC 4865 3: one to nine digits, the first not 0.
     fit(value.is_some_and(|value| !value.starts_with('0') && decimal(value, 9).is_some()))
 }
 
@@ -318,7 +318,7 @@ pub(super) fn mtrk(value: Option<&str>, _: bool) -> Fit {
 }
 
 pub(super) fn solicit(value: Option<&str>, _: bool) -> Fit {
-    // RFC 3865 4: words of letters, digits, hyphen, underscore, dot and colon that begin with a letter, at most 1,000
+    // RFC 3865: words of letters, digits, hyphen, underscore, dot and colon that begin with a letter, at most 1,000
     // octets in all.
     let word = |word: &str| {
         word.starts_with(|first: char| first.is_ascii_alphabetic())
@@ -328,7 +328,7 @@ pub(super) fn solicit(value: Option<&str>, _: bool) -> Fit {
 }
 
 pub(super) fn trans_id(value: Option<&str>, _: bool) -> Fit {
-    // RFC 1845 4: as a Message-ID, at most 80 characters.
+    // RFC 1845: as a Message-ID, at most 80 characters.
     let inside = value.and_then(|value| value.strip_prefix('<')?.strip_suffix('>'));
     fit(inside.is_some_and(|inside| matches!(inside.len(), 1..=78) && !inside.contains(['<', '>'])))
 }
@@ -346,7 +346,7 @@ fn known(value: Option<&str>, is_known: impl Fn(&str) -> bool) -> Fit {
     }
 }
 
-/// RFC 6710 4.1: -9 to 9, without leading zeros or `-0`.
+/// RFC 6710: -9 to 9, without leading zeros or `-0`.
 pub(super) fn priority(value: &str) -> Option<i8> {
     match value.as_bytes() {
         [digit @ b'0'..=b'9'] => i8::try_from(digit - b'0').ok(),
@@ -360,10 +360,16 @@ pub(super) fn decimal(digits: &str, most: usize) -> Option<u64> {
     if digits.is_empty() || digits.len() > most {
         return None;
     }
-    digits.bytes().try_fold(0_u64, |number, digit| {
+    let mut number = 0_u64;
+    for (at, digit) in digits.bytes().enumerate() {
         let digit = u64::from(digit.wrapping_sub(b'0'));
-        if digit > 9 { None } else { number.checked_mul(10)?.checked_add(digit) }
-    })
+        if digit > 9 {
+            return None;
+        }
+        // 19 digits always fit.
+        number = if at < 19 { number * 10 + digit } else { number.checked_mul(10)?.checked_add(digit)? };
+    }
+    Some(number)
 }
 
 /// A mailbox as xtext.

@@ -1,0 +1,40 @@
+//! Parsers of commands, each given a line with its CRLF, as it lies in a buffer: finding the end is part of the work.
+
+use std::hint::black_box;
+
+use smtp_proto::syntax::{Command, Options};
+
+/// Whether the line was accepted.
+pub type Parser = fn(&[u8]) -> bool;
+
+/// Ours, and those of crates.io.
+pub const PARSERS: &[(&str, Parser)] =
+    &[("this", this), ("smtp-proto of crates.io", stalwart), ("smtp-message", message), ("smtp-codec", codec)];
+
+/// The end of the line by memchr, as the core's framing finds it, then the command.
+#[inline(never)]
+pub fn this(input: &[u8]) -> bool {
+    let end = memchr::memchr(b'\n', input).unwrap_or(input.len());
+    let line = &input[..end.saturating_sub(1)];
+    black_box(Command::parse(black_box(line), &Options::new())).is_ok()
+}
+
+/// `smtp-proto` of crates.io.
+#[inline(never)]
+pub fn stalwart(input: &[u8]) -> bool {
+    black_box(stalwart_smtp_proto::Request::parse(&mut black_box(input).iter())).is_ok()
+}
+
+/// `smtp-message`, made with nom; knows neither AUTH nor BDAT.
+#[inline(never)]
+pub fn message(input: &[u8]) -> bool {
+    let parsed = black_box(smtp_message::Command::<&str>::parse(black_box(input)));
+    matches!(parsed, Ok((rest, _)) if rest.is_empty())
+}
+
+/// `smtp-codec`, made with nom; does not know BDAT.
+#[inline(never)]
+pub fn codec(input: &[u8]) -> bool {
+    let parsed = black_box(smtp_codec::parse::command::command(black_box(input)));
+    matches!(parsed, Ok((rest, _)) if rest.is_empty())
+}
