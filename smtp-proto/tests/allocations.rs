@@ -84,3 +84,53 @@ fn a_message_in_steady_state_costs_no_allocation() {
     assert_eq!(COUNT.with(Cell::get) - before, 0, "allocations in 100 messages");
     assert_eq!(messages, 100);
 }
+
+/// What a client sends over a session that has been in use: nothing is allocated for it, by DATA or by BDAT.
+#[test]
+fn a_message_of_a_client_in_steady_state_costs_no_allocation() {
+    use smtp_proto::client::{Config, Envelope, Outcome, Progress, Session, Tls, Transaction};
+    use smtp_proto::syntax::{ForwardPath, Mailbox, Params, Rcpt, ReversePath};
+
+    let sender = ReversePath::Mailbox(Mailbox::parse("a@example.org", false).expect("an address"));
+    let to = ["b@example.net", "c@example.net"].map(|name| Rcpt {
+        path: ForwardPath::Mailbox(Mailbox::parse(name, false).expect("an address")),
+        params: Params::default(),
+    });
+    let text = b".A line of text with a dot in front of it.\r\nAnd one without.\r\n".repeat(64);
+    let envelope = Envelope::new(sender, &to).size(text.len() as u64);
+    for (ehlo, replies) in [
+        (
+            &b"250-mx\r\n250-SIZE\r\n250 PIPELINING\r\n"[..],
+            [&b"250 ok\r\n250 ok\r\n550 no\r\n354 go\r\n"[..], b"250 taken\r\n"],
+        ),
+        (b"250-mx\r\n250-CHUNKING\r\n250 PIPELINING\r\n", [b"250 ok\r\n250 ok\r\n550 no\r\n250 taken\r\n", b""]),
+    ] {
+        let mut session =
+            Session::new(Config::new("client.example").expect("a name").tls(Tls::Never).shared(), Channel::Plain);
+        let mut transaction = Transaction::new(envelope);
+        let (mut before, mut accepted) = (0, 0);
+        for message in 0..110 {
+            if message == 10 {
+                before = COUNT.with(Cell::get);
+            }
+            let opening = [&b"220 mx\r\n"[..], ehlo];
+            let mut server = opening.into_iter().filter(|_| message == 0).chain(replies);
+            let mut input = &b""[..];
+            loop {
+                match transaction.step(&mut session, &mut input) {
+                    Progress::Text => transaction.finish_with(&mut session, &text).expect("good"),
+                    Progress::Done => break,
+                    Progress::Want(want) => {
+                        assert_eq!(want, Want::Input);
+                        session.sent(session.output().len());
+                        input = server.next().expect("something to say");
+                    }
+                }
+            }
+            accepted += transaction.outcomes().filter(Outcome::is_accepted).count();
+            transaction = transaction.next(envelope);
+        }
+        assert_eq!(COUNT.with(Cell::get) - before, 0, "allocations in 100 messages");
+        assert_eq!(accepted, 110);
+    }
+}
