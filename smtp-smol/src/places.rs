@@ -1,7 +1,7 @@
 //! How many may be connected at once, in all and of one address.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,15 +11,17 @@ use std::time::Duration;
 pub struct Limits {
     /// Connections in all: 1,000.
     pub connections: usize,
-    /// Connections of one address: 100.
+    /// Connections of one address, or of one IPv6 network of 64 bits, which is what one host is given: 100.
     pub per_address: usize,
+    /// Connections of a loopback address, where proxies and tests on this machine come from: 1,000.
+    pub loopback: usize,
     /// Time for the PROXY header, on listeners where it comes first: 5 s.
     pub proxy_time: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 1_000, per_address: 100, proxy_time: Duration::from_secs(5) }
+        Self { connections: 1_000, per_address: 100, loopback: 1_000, proxy_time: Duration::from_secs(5) }
     }
 }
 
@@ -67,9 +69,12 @@ impl Places {
 impl Place {
     /// Counts it as one of this address; `None`, and the place is given back, when that has too many.
     pub(crate) fn of(mut self, address: IpAddr) -> Option<Self> {
+        let limits = &self.places.limits;
+        let most = if address.to_canonical().is_loopback() { limits.loopback } else { limits.per_address };
+        let address = host(address);
         let mut counts = self.places.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let here = counts.by_address.get(&address).copied().unwrap_or_default();
-        if here >= self.places.limits.per_address {
+        if here >= most {
             drop(counts);
             return None;
         }
@@ -77,6 +82,14 @@ impl Place {
         drop(counts);
         self.address = Some(address);
         Some(self)
+    }
+}
+
+/// Whom an address stands for: all of an IPv6 network of 64 bits are one (RFC 4291 2.5.4).
+fn host(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
+        v4 @ IpAddr::V4(_) => v4,
     }
 }
 
@@ -91,5 +104,42 @@ impl Drop for Place {
                 counts.by_address.remove(&address);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counted(places: &Arc<Places>, addresses: &[&str]) -> Vec<bool> {
+        let address = |text: &&str| text.parse().expect("an address");
+        let taken: Vec<_> =
+            addresses.iter().map(|text| places.place().and_then(|place| place.of(address(text)))).collect();
+        taken.iter().map(Option::is_some).collect()
+    }
+
+    #[test]
+    fn places_are_counted_by_host_and_given_back() {
+        let limits = Limits { connections: 4, per_address: 2, loopback: 3, ..Limits::default() };
+        let places = Arc::new(Places::new(limits));
+        for _ in 0..2 {
+            assert_eq!(
+                counted(&places, &["192.0.2.1", "192.0.2.1", "::ffff:192.0.2.1", "192.0.2.2"]),
+                [true, true, false, true]
+            );
+            assert_eq!(
+                counted(&places, &["2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::"]),
+                [true, true, false, true]
+            );
+            assert_eq!(
+                counted(&places, &["127.0.0.1", "127.0.0.1", "127.0.0.1", "127.0.0.1"]),
+                [true, true, true, false]
+            );
+            assert_eq!(
+                counted(&places, &["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4", "192.0.2.5"]),
+                [true, true, true, true, false]
+            );
+        }
+        assert!(places.counts.lock().expect("counts").by_address.is_empty());
     }
 }

@@ -114,9 +114,9 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     max_connections: u32,
 
-    /// Most connections at once of one address
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
-    max_per_address: u32,
+    /// Most connections at once of one address [default: 100; of this machine itself as many as in all]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    max_per_address: Option<u32>,
 
     /// Append one JSON line a transaction to this file; opened anew on SIGHUP. A report is printed on stderr at the end
     /// and on SIGUSR1
@@ -187,7 +187,11 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let mut server = Server::new(config.shared());
     let mut limits = smtp_smol::Limits::default();
     limits.connections = usize::try_from(options.max_connections).unwrap_or(usize::MAX);
-    limits.per_address = usize::try_from(options.max_per_address).unwrap_or(usize::MAX);
+    limits.loopback = limits.connections;
+    if let Some(most) = options.max_per_address {
+        limits.per_address = usize::try_from(most).unwrap_or(usize::MAX);
+        limits.loopback = limits.per_address;
+    }
     server = server.limits(limits);
     if let Some(tls) = tls {
         server = server.tls(tls).client_certificates(clients);
