@@ -16,3 +16,25 @@ pub const COMMANDS: &[&str] = &[
     "BDAT 86400 LAST\r\n",
     "VRFY postmaster\r\n",
 ];
+
+/// Texts of about so many octets, as they are on the wire, and for each what it stands for.
+pub fn texts(octets: usize) -> Vec<(&'static str, Vec<u8>)> {
+    let repeat = |line: &[u8]| line.repeat(octets / line.len());
+    let words = "Offering STARTTLS whenever the other side has it is right, requiring it is a policy. ".as_bytes();
+    let mut prose = Vec::new();
+    for number in 0.. {
+        // Lines of 40 to 75 octets.
+        prose.extend(words.iter().cycle().skip(number * 7).take(40 + number * 11 % 36));
+        prose.extend_from_slice(b"\r\n");
+        if prose.len() > octets {
+            break;
+        }
+    }
+    vec![
+        ("base64", repeat(&[&[b'A'; 76][..], b"\r\n"].concat())),
+        ("prose", prose),
+        ("one-character lines", repeat(b"a\r\n")),
+        ("a dot before each line", repeat(&[b"..", &[b'x'; 66][..], b"\r\n"].concat())),
+        ("a dot for each line", repeat(b"..\r\n")),
+    ]
+}

@@ -88,6 +88,9 @@ fn lines(text: &[u8], convert: bool) -> Result<Vec<u8>, (usize, String)> {
             Ok(None) => match writer.finish() {
                 Ok(end) => {
                     out.extend_from_slice(end);
+                    if !out.is_empty() && !out.ends_with(b"\r\n") {
+                        out.extend_from_slice(b"\r\n");
+                    }
                     return Ok(out);
                 }
                 Err(flaw) => break flaw,
