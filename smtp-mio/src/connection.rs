@@ -302,7 +302,8 @@ impl<H: Handler> Connection<H> {
                 Event::Rcpt(rcpt, ticket) => (ticket, self.handler.rcpt(&peer, &rcpt)),
                 Event::Data(ticket) => (ticket, self.handler.data(&peer)),
                 Event::Message(end, ticket) => {
-                    message = Some(end.octets);
+                    // LMTP asks for each recipient: one message all the same.
+                    message = (end.recipient.unwrap_or(0) == 0).then_some(end.octets);
                     (ticket, self.handler.message(&peer, end))
                 }
                 Event::Reset => {

@@ -81,7 +81,7 @@ impl Link {
             let held = tls.recall(wire);
             let fresh = match read_socket(&mut self.socket, &mut wire[held..], &mut self.drained, self.ending)? {
                 Read::Octets(n) => n,
-                Read::Blocked if held == 0 => return Ok(Read::Blocked),
+                Read::Blocked if held == 0 && !tls.has_plaintext() => return Ok(Read::Blocked),
                 Read::Blocked => 0,
                 // Without close_notify: whatever was held is no whole record.
                 Read::End => return Ok(Read::End),

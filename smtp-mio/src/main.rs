@@ -1,15 +1,22 @@
 //! `smtp-mio`: a sink for mail that misbehaves on request, and a load generator.
 
+mod blast;
 mod failure;
 mod sink;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
-/// SMTP over mio: swallow mail as fast as it comes, and misbehave on request.
+/// SMTP over mio: swallow mail as fast as it comes and misbehave on request, or send it and measure.
 #[derive(Debug, Parser)]
-#[command(version, about, arg_required_else_help = true, after_help = "Try: smtp-mio sink --help")]
+#[command(
+    version,
+    about,
+    arg_required_else_help = true,
+    after_help = "Try: smtp-mio sink --help, smtp-mio blast --help"
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -18,14 +25,24 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Sink(sink::Options),
+    Blast(blast::Options),
 }
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
-        Command::Sink(options) => sink::run(&options),
+        Command::Sink(options) => sink::run(&options).map(|()| true),
+        Command::Blast(options) => blast::run(&options),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(failure) => failure.report(),
     }
+}
+
+/// Such as `200ms`, `1.5s` or `2m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no time; give one such as 200ms, 1.5s or 2m");
+    let signed: jiff::SignedDuration = text.trim().parse().map_err(|_| wrong())?;
+    Duration::try_from(signed).map_err(|_| wrong())
 }

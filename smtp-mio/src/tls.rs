@@ -29,6 +29,8 @@ pub(crate) struct Tls {
     ended: bool,
     /// close_notify was sent.
     closed: bool,
+    /// Plaintext that came in one flight with the end of the handshake.
+    early: Vec<u8>,
 }
 
 /// What [`Tls::receive`] made of its input.
@@ -38,6 +40,8 @@ struct Received {
     used: usize,
     /// Octets of plaintext.
     plain: usize,
+    /// There is more of it, and no room.
+    more: bool,
 }
 
 impl fmt::Debug for Tls {
@@ -56,6 +60,7 @@ impl Tls {
             handshake_octets: 0,
             ended: false,
             closed: false,
+            early: Vec::new(),
         })
     }
 
@@ -75,6 +80,11 @@ impl Tls {
         self.incoming = wire.to_vec();
     }
 
+    /// Whether plaintext waits that has been decrypted already.
+    pub(crate) const fn has_plaintext(&self) -> bool {
+        !self.early.is_empty()
+    }
+
     /// Whether the peer has ended TLS (close_notify). What comes behind is nobody's.
     pub(crate) const fn has_ended(&self) -> bool {
         self.ended
@@ -86,7 +96,16 @@ impl Tls {
         if self.handshake_octets > HANDSHAKE_LIMIT {
             return Err(TlsFailure::Refused("handshake too large".into()));
         }
-        let received = self.receive(wire, &mut []).map_err(|error| failure(&error))?;
+        let mut received = self.receive(wire, &mut []).map_err(|error| failure(&error))?;
+        if received.more {
+            // It must not stay in the library, which writes nothing before it is read.
+            let rest = &mut wire[received.used..];
+            let mut early = vec![0; 2 * RECORD + rest.len()];
+            let behind = self.receive(rest, &mut early).map_err(|error| failure(&error))?;
+            early.truncate(behind.plain);
+            self.early = early;
+            received.used += behind.used;
+        }
         if self.ended {
             return Err(TlsFailure::Closed);
         }
@@ -96,11 +115,13 @@ impl Tls {
 
     /// Decrypts what is complete in `wire` into `plain`; says how much that was.
     pub(crate) fn decrypt(&mut self, wire: &mut [u8], plain: &mut [u8]) -> io::Result<usize> {
-        let received = self.receive(wire, plain).map_err(io::Error::other)?;
+        let early = std::mem::take(&mut self.early);
+        plain[..early.len()].copy_from_slice(&early);
+        let received = self.receive(wire, &mut plain[early.len()..]).map_err(io::Error::other)?;
         if !self.ended {
             self.keep(&wire[received.used..]);
         }
-        Ok(received.plain)
+        Ok(early.len() + received.plain)
     }
 
     /// Encrypts `data`, to be written behind what waits already.
@@ -169,7 +190,8 @@ impl Tls {
                         plain[received.plain..][..record.payload.len()].copy_from_slice(record.payload);
                         received.plain += record.payload.len();
                     }
-                    if traffic.peek_len().is_some() {
+                    received.more = traffic.peek_len().is_some();
+                    if received.more {
                         return Ok(received);
                     }
                 }

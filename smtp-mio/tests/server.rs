@@ -293,6 +293,34 @@ fn tls_from_the_first_octet_in_both_versions() {
     assert!(messages.iter().all(|(protocol, kept)| protocol == "ESMTPS" && *kept == text.as_bytes()));
 }
 
+/// A client may send its first command in one flight with the end of its handshake.
+#[test]
+fn a_command_glued_to_the_handshake_is_heard() {
+    let running = Running::start(Policy::Offer);
+    for version in ALL_VERSIONS {
+        let mut client = running.connect();
+        client.say("EHLO c.example\r\nSTARTTLS\r\n");
+        client.expect("250");
+        client.expect("220");
+        let mut client = running.tls(client.0.into_inner(), &[version]);
+        // rustls holds it back until the handshake is done, and then sends both together.
+        client.0.get_mut().conn.writer().write_all(b"EHLO c.example\r\nQUIT\r\n").expect("taken");
+        client.expect("250");
+        client.expect("221");
+        client.closed();
+
+        let socket = TcpStream::connect(running.tls_address).expect("connected");
+        socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+        let mut client = running.tls(socket, &[version]);
+        client.0.get_mut().conn.writer().write_all(b"EHLO c.example\r\nQUIT\r\n").expect("taken");
+        for code in ["220", "250", "221"] {
+            client.expect(code);
+        }
+        client.closed();
+    }
+    running.stop();
+}
+
 /// The end of a connection that comes together with its last octets is noticed all the same.
 #[test]
 fn an_end_glued_to_the_last_octets_is_noticed() {

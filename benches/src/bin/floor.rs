@@ -23,6 +23,7 @@ struct Connection {
 }
 
 fn main() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let arguments: Vec<String> = std::env::args().collect();
     let address: SocketAddr = format!("127.0.0.1:{}", arguments[1]).parse().expect("a port");
     let tls = arguments.get(2).map(|certificate| {

@@ -27,6 +27,8 @@ impl Handler for Swallow {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    // What it is built with when it is built alone.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let arguments: Vec<String> = std::env::args().collect();
     let mut server = Server::new(Swallow);
     server.with_name("mailin.example").with_num_threads(arguments[2].parse()?);

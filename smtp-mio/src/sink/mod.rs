@@ -18,7 +18,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use smtp_mio::{Handle, Server, Stats};
-use smtp_proto::server::Config;
+use smtp_proto::server::{Config, Role};
 use smtp_proto::tls::Policy;
 
 use crate::failure::Failure;
@@ -69,6 +69,10 @@ pub(crate) struct Options {
     /// Listen here, too, for connections where TLS comes first
     #[arg(long, value_name = "ADDRESS")]
     implicit_tls: Vec<SocketAddr>,
+
+    /// Speak LMTP: LHLO, and an answer for each recipient
+    #[arg(long)]
+    lmtp: bool,
 
     /// Where mail goes: `discard`, `maildir:DIR` or `mbox:FILE`. It is written before 250, and not synced
     #[arg(long, value_name = "WHERE", default_value = "discard", value_parser = delivery)]
@@ -124,7 +128,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         .with_target(false)
         .init();
     let kitchen = Arc::new(Kitchen { rules: rules(options)?, store: store(options)?, refused: AtomicU64::new(0) });
-    let config = config(options.tls)?;
+    let config = config(options)?;
     let hostname = config.hostname().to_owned();
     raise_descriptor_limit();
 
@@ -260,14 +264,16 @@ fn store(options: &Options) -> Result<Store, Failure> {
 }
 
 /// Takes whatever comes, as far as it keeps to the protocol.
-fn config(tls: Tls) -> Result<Config, Failure> {
+fn config(options: &Options) -> Result<Config, Failure> {
     let name = hostname::get().unwrap_or_default();
     // Many a machine's name is no domain name. This one is, and claims nothing.
     let config = Config::new(&name.to_string_lossy()).or_else(|_| Config::new("localhost"));
     let mut limits = smtp_proto::server::Limits::default();
-    (limits.message, limits.idle_commands) = (0, u32::MAX);
+    // What rules refuse makes faults of what was sent behind it.
+    (limits.message, limits.idle_commands, limits.faults) = (0, u32::MAX, u32::MAX);
+    let role = if options.lmtp { Role::Lmtp } else { Role::Mx };
     let config = config.and_then(|config| config.limits(limits)).map_err(Failure::running)?;
-    Ok(config.tls(match tls {
+    Ok(config.role(role).tls(match options.tls {
         Tls::Off => Policy::Off,
         Tls::Offer => Policy::Offer,
         Tls::Require => Policy::Require,

@@ -6,6 +6,8 @@ use std::time::Duration;
 use smtp_mio::{Answer, OwnedVerdict};
 use smtp_proto::syntax::{Enhanced, Reply};
 
+use crate::duration;
+
 /// Where a rule applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verb {
@@ -222,13 +224,6 @@ fn enhanced(text: &str) -> Option<Enhanced> {
     let (class, subject, detail) =
         (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
     if parts.next().is_some() { None } else { Some(Enhanced::new(class, subject, detail)) }
-}
-
-/// Such as `200ms`, `1.5s` or `2m`.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is no time; give one such as 200ms, 1.5s or 2m");
-    let signed: jiff::SignedDuration = text.trim().parse().map_err(|_| wrong())?;
-    Duration::try_from(signed).map_err(|_| wrong())
 }
 
 #[cfg(test)]

@@ -36,6 +36,8 @@ struct Letter {
     recipients: Vec<String>,
     draft: Option<Draft>,
     failed: bool,
+    /// Whether it could be kept, once that was tried: LMTP asks for each recipient.
+    kept: Option<bool>,
 }
 
 impl Swallow {
@@ -71,6 +73,7 @@ impl Handler for Swallow {
     }
 
     fn mail(&mut self, _: &Peer<'_>, mail: &Mail<'_>) -> Answer<'_> {
+        self.forget();
         if let Some(letter) = self.letter() {
             *letter = Letter { sender: mail.path.as_str().to_owned(), ..Letter::default() };
         }
@@ -114,24 +117,26 @@ impl Handler for Swallow {
         }
     }
 
-    fn message(&mut self, _: &Peer<'_>, _: MessageEnd) -> Answer<'_> {
+    fn message(&mut self, _: &Peer<'_>, end: MessageEnd) -> Answer<'_> {
         let answer = self.kitchen.rules.decide(Verb::Message, String::new);
         if !accepts(&answer) {
             self.kitchen.refused.fetch_add(1, Ordering::Relaxed);
-            self.forget();
+            if end.recipient.is_none() {
+                self.forget();
+            }
             return answer;
         }
-        let Some(mut letter) = self.letter.take() else { return answer };
-        let kept = match letter.draft.take() {
+        let kitchen = self.kitchen.clone();
+        let Some(letter) = self.letter() else { return answer };
+        let kept = letter.kept.unwrap_or_else(|| match letter.draft.take() {
             Some(draft) if letter.failed => {
                 draft.discard();
                 false
             }
-            Some(draft) => {
-                self.kitchen.store.keep(draft).inspect_err(|error| tracing::error!(%error, "not stored")).is_ok()
-            }
+            Some(draft) => kitchen.store.keep(draft).inspect_err(|error| tracing::error!(%error, "not stored")).is_ok(),
             None => false,
-        };
+        });
+        letter.kept = Some(kept);
         if kept { answer } else { NOT_STORED.into() }
     }
 
