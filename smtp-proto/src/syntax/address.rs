@@ -3,13 +3,13 @@
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use nom::branch::alt;
-use nom::bytes::complete::{tag, take, take_while1};
+use nom::bytes::complete::{tag, take};
 use nom::combinator::{recognize, verify};
 use nom::multi::fold_many0;
 use nom::sequence::{delimited, preceded, terminated};
 use nom::{IResult, Parser};
 
-use super::class::{ATEXT, DCONTENT, HIGH, LDH, QTEXT, is, is_quiet};
+use super::class::{ATEXT, DCONTENT, HIGH, LDH, QTEXT, is, is_quiet, run};
 use super::{SyntaxError, SyntaxErrorKind};
 
 /// RFC 5321 4.5.3.1.1 to 4.5.3.1.3, in octets; a path counts its brackets and its source route.
@@ -267,14 +267,14 @@ fn mailbox<'a>(utf8: bool) -> impl FnMut(&'a [u8]) -> Parsed<'a> {
 fn local_part<'a>(high: u8) -> impl FnMut(&'a [u8]) -> Parsed<'a> {
     move |octets| match octets {
         [b'"', ..] => quoted_string(octets, QTEXT | high),
-        _ => dotted(octets, |octets| take_while1(|octet| is(octet, ATEXT | high))(octets)),
+        _ => dotted(octets, run(ATEXT | high)),
     }
 }
 
 /// RFC 5321 4.1.2: `DQUOTE *QcontentSMTP DQUOTE`.
 fn quoted_string(octets: &[u8], qtext: u8) -> Parsed<'_> {
     let pair = recognize(preceded(tag("\\"), verify(take(1_usize), |octet: &[u8]| matches!(octet, [b' '..=b'~']))));
-    let content = alt((take_while1(|octet| is(octet, qtext)), pair));
+    let content = alt((run(qtext), pair));
     recognize(delimited(tag("\""), fold_many0(content, || (), |(), _| ()), tag("\""))).parse(octets)
 }
 
@@ -302,7 +302,7 @@ fn host<'a>(label: u8) -> impl FnMut(&'a [u8]) -> Parsed<'a> {
 #[inline]
 fn domain(octets: &[u8], label: u8) -> Parsed<'_> {
     dotted(octets, |octets| {
-        verify(take_while1(|octet| is(octet, label)), |label: &[u8]| {
+        verify(run(label), |label: &[u8]| {
             !matches!(label, [b'-', ..] | [.., b'-']) && (label.len() <= MAX_LABEL || !label.is_ascii())
         })
         .parse(octets)
@@ -311,7 +311,7 @@ fn domain(octets: &[u8], label: u8) -> Parsed<'_> {
 
 /// RFC 5321 4.1.3.
 fn address_literal(octets: &[u8]) -> Parsed<'_> {
-    verify(take_while1(|octet| is(octet, DCONTENT)), |literal: &[u8]| {
+    verify(run(DCONTENT), |literal: &[u8]| {
         let Ok(literal) = core::str::from_utf8(literal) else { return false };
         match literal.split_once(':') {
             None => literal.parse::<Ipv4Addr>().is_ok(),

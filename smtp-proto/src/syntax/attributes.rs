@@ -2,12 +2,12 @@
 //!
 //! No RFC defines them: <https://www.postfix.org/XCLIENT_README.html>, <https://www.postfix.org/XFORWARD_README.html>.
 
-use nom::bytes::complete::{tag, take_while1};
+use nom::bytes::complete::tag;
 use nom::multi::fold_many0;
 use nom::sequence::{preceded, separated_pair};
 use nom::{IResult, Parser};
 
-use super::class::{LDH, VALUE, is};
+use super::class::{LDH, VALUE, run};
 use super::{SyntaxError, SyntaxErrorKind, Xtext};
 
 /// `NAME=value` pairs, checked: at least one, names of letters, digits and hyphens, values xtext of printable ASCII.
@@ -80,5 +80,5 @@ fn pairs(text: &str) -> impl Iterator<Item = (&str, Option<AttributeValue<'_>>)>
 }
 
 fn attribute(octets: &[u8]) -> IResult<&[u8], (&[u8], &[u8])> {
-    separated_pair(take_while1(|octet| is(octet, LDH)), tag("="), take_while1(|octet| is(octet, VALUE))).parse(octets)
+    separated_pair(run(LDH), tag("="), run(VALUE)).parse(octets)
 }

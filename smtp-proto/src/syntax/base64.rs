@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::class::{BASE64, is};
+use super::class::{BASE64, span};
 use super::{SyntaxError, SyntaxErrorKind};
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -42,7 +42,8 @@ impl<'a> Base64<'a> {
             digits => digits,
         };
         let error = |at| Err(SyntaxError::new(SyntaxErrorKind::BadBase64, at));
-        if let Some(at) = digits.iter().position(|&octet| !is(octet, BASE64)) {
+        let at = span(digits, BASE64);
+        if at < digits.len() {
             return error(at);
         }
         let padding = octets.len() - digits.len();

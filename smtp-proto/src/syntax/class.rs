@@ -1,5 +1,8 @@
 //! Classes of octets, one table for the whole grammar.
 
+use nom::IResult;
+use nom::error::{Error, ErrorKind};
+
 /// RFC 5322 3.2.3 by way of RFC 5321 4.1.2.
 pub(super) const ATEXT: u8 = 1;
 /// RFC 5321 4.1.2: Let-dig and the hyphen.
@@ -63,6 +66,21 @@ const TABLE: [u8; 256] = {
 pub(super) const fn is(octet: u8, classes: u8) -> bool {
     // An index of a u8 is always inside 256.
     TABLE[octet as usize] & classes != 0
+}
+
+/// How many octets at the start are all in one of the classes.
+#[inline]
+pub(super) fn span(octets: &[u8], classes: u8) -> usize {
+    octets.iter().position(|&octet| !is(octet, classes)).unwrap_or(octets.len())
+}
+
+/// One or more octets in one of the classes, as a parser of nom's.
+#[inline]
+pub(super) fn run<'a>(classes: u8) -> impl Fn(&'a [u8]) -> IResult<&'a [u8], &'a [u8]> {
+    move |octets| match octets.split_at_checked(span(octets, classes)) {
+        Some((run, rest)) if !run.is_empty() => Ok((rest, run)),
+        _ => Err(nom::Err::Error(Error { input: octets, code: ErrorKind::TakeWhile1 })),
+    }
 }
 
 /// Whether a word is `name`, which is in capitals, in any case (RFC 5321 2.4). The word holds no controls: bit 5 alone

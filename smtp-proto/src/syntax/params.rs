@@ -1,11 +1,11 @@
 //! Parameters of MAIL and RCPT (RFC 5321 4.1.1.11).
 
-use nom::bytes::complete::{tag, take_while1};
+use nom::bytes::complete::tag;
 use nom::combinator::{opt, verify};
 use nom::sequence::preceded;
 use nom::{IResult, Parser};
 
-use super::class::{HIGH, LDH, VALUE, is, is_quiet};
+use super::class::{HIGH, LDH, VALUE, is_quiet, run};
 use super::registry::Entry;
 use super::values::{self, AuthParam, Body, By, Mtrk, Notify, Orcpt, Ret, Rrvs};
 use super::{Keyword, KeywordSet, SyntaxError, SyntaxErrorKind, Verb, Xtext};
@@ -59,7 +59,9 @@ impl<'a> Params<'a> {
             let keyword = raw.get(start..keyword_end).ok_or(malformed)?;
             let value = match value {
                 None => None,
-                Some(_) => Some(raw.get(keyword_end + 1..end).filter(|value| is_quiet(value)).ok_or(malformed)?),
+                Some(_) => {
+                    Some(raw.get(keyword_end + 1..end).filter(|value| !utf8 || is_quiet(value)).ok_or(malformed)?)
+                }
             };
             params.add(keyword, value, raw.get(..start).unwrap_or_default(), verb, utf8).map_err(error)?;
             start = end;
@@ -294,6 +296,6 @@ type Raw<'a> = (&'a [u8], Option<&'a [u8]>);
 /// esmtp-param (RFC 5321 4.1.2).
 #[inline]
 fn param(octets: &[u8], value: u8) -> IResult<&[u8], Raw<'_>> {
-    let keyword = verify(take_while1(|octet| is(octet, LDH)), |word: &[u8]| !word.starts_with(b"-"));
-    (keyword, opt(preceded(tag("="), take_while1(|octet| is(octet, value))))).parse(octets)
+    let keyword = verify(run(LDH), |word: &[u8]| !word.starts_with(b"-"));
+    (keyword, opt(preceded(tag("="), run(value)))).parse(octets)
 }

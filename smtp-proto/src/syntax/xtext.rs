@@ -2,7 +2,7 @@
 
 use alloc::string::String;
 
-use super::class::{XCHAR, is};
+use super::class::{XCHAR, is, span};
 
 /// xtext that has been checked, and that stands for printable ASCII (RFC 3461 4.2 and 4.4 ask for that): a control
 /// character never hides in it.
@@ -15,7 +15,7 @@ impl<'a> Xtext<'a> {
     pub fn parse(text: &'a str) -> Option<Self> {
         let octets = text.as_bytes();
         // Most xtext has nothing to decode.
-        if octets.iter().all(|&octet| is(octet, XCHAR)) {
+        if span(octets, XCHAR) == octets.len() {
             return (!octets.is_empty()).then_some(Self(text));
         }
         let mut rest = octets;
