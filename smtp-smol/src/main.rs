@@ -1,5 +1,6 @@
 //! `smtp-smol`: a mail server that knows what requiring STARTTLS would cost.
 
+mod audit;
 mod failure;
 mod send;
 mod serve;
@@ -20,12 +21,14 @@ struct Arguments {
 enum Command {
     Serve(serve::Options),
     Send(send::Options),
+    Audit(audit::Options),
 }
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Serve(options) => serve::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Send(options) => send::run(&options),
+        Command::Audit(options) => audit::run(&options).map(|()| ExitCode::SUCCESS),
     };
     match done {
         Ok(code) => code,
