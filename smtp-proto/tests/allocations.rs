@@ -2,9 +2,8 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::sync::Arc;
 
-use smtp_proto::server::{Config, Event, Session, Verdict};
+use smtp_proto::server::{Config, Event, Role, Session, Verdict};
 use smtp_proto::{Channel, Step, Want};
 
 struct Counting;
@@ -64,25 +63,60 @@ fn run(session: &mut Session, mut input: &[u8]) -> (usize, usize) {
     }
 }
 
+/// What a hundred rounds of the same dialogue cost, when one has gone before. Each piece is a read.
+fn steady(role: Role, pieces: &[&[u8]]) -> u64 {
+    let config = Config::new("mx.example.net").expect("a name").role(role).shared();
+    let mut session = Session::new(config, Channel::Plain);
+    run(&mut session, b"");
+    run(&mut session, if role == Role::Lmtp { b"LHLO client.example\r\n" } else { b"EHLO client.example\r\n" });
+    let mut round = || pieces.iter().map(|piece| run(&mut session, piece).0).sum::<usize>();
+    let answers = round();
+    assert!(answers > 0, "a message has come through");
+    let before = COUNT.with(Cell::get);
+    for _ in 0..100 {
+        assert_eq!(round(), answers);
+    }
+    COUNT.with(Cell::get) - before
+}
+
+fn text() -> Vec<u8> {
+    let mut text = b"..A line of text with a dot in front of it.\r\nAnd one without.\r\n".repeat(64);
+    text.extend_from_slice(b".\r\n");
+    text
+}
+
 #[test]
 fn a_message_in_steady_state_costs_no_allocation() {
-    let mut session = Session::new(Arc::new(Config::new("mx.example.net").expect("a name")), Channel::Plain);
-    run(&mut session, b"");
-    run(&mut session, b"EHLO client.example\r\n");
-    let mut message =
-        b"EHLO client.example\r\nMAIL FROM:<a@example.org> SIZE=4096 BODY=8BITMIME\r\nRCPT TO:<b@example.net>\r\n\
-        RCPT TO:<\"q s\"@example.net>\r\nNOOP\r\nDATA\r\n"
-            .to_vec();
-    message.extend_from_slice(&b"..A line of text with a dot in front of it.\r\nAnd one without.\r\n".repeat(64));
-    message.extend_from_slice(b".\r\nRSET\r\nVRFY x\r\n");
-    run(&mut session, &message);
-    let before = COUNT.with(Cell::get);
-    let mut messages = 0;
-    for _ in 0..100 {
-        messages += run(&mut session, &message).0;
-    }
-    assert_eq!(COUNT.with(Cell::get) - before, 0, "allocations in 100 messages");
-    assert_eq!(messages, 100);
+    let envelope = b"EHLO client.example\r\nMAIL FROM:<a@example.org> SIZE=4096 BODY=8BITMIME\r\n\
+        RCPT TO:<b@example.net>\r\nRCPT TO:<\"q s\"@example.net>\r\n\
+        NOOP\r\nDATA\r\n";
+    let text = text();
+    // All at once, in groups as RFC 2920 has it, and line by line.
+    assert_eq!(steady(Role::Mx, &[&[&envelope[..], &text, b"RSET\r\nVRFY x\r\n"].concat()]), 0);
+    assert_eq!(steady(Role::Mx, &[envelope, &text]), 0);
+    let mut lines: Vec<_> = envelope.split_inclusive(|octet| *octet == b'\n').collect();
+    lines.push(&text);
+    assert_eq!(steady(Role::Mx, &lines), 0);
+}
+
+/// RFC 3030: chunks, the last of them empty; and BINARYMIME.
+#[test]
+fn a_message_in_chunks_costs_no_allocation() {
+    let chunks =
+        b"MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.net>\r\nBDAT 7\r\nHello\r\nBDAT 4\r\n.x\r\nBDAT 0 LAST\r\n\
+        RSET\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.net>\r\nBDAT 7\r\nHello\r\nBDAT 9 LAST\r\nat once\r\n";
+    assert_eq!(steady(Role::Mx, &[chunks]), 0);
+    let halves = chunks.split_at(chunks.len() - 3);
+    assert_eq!(steady(Role::Mx, &[halves.0, halves.1]), 0);
+}
+
+/// RFC 2033 4.2: an answer for each recipient.
+#[test]
+fn a_message_by_lmtp_costs_no_allocation() {
+    let envelope = b"MAIL FROM:<>\r\nRCPT TO:<a@example.net>\r\nRCPT TO:<b@example.net>\r\nDATA\r\n";
+    assert_eq!(steady(Role::Lmtp, &[envelope, &text()]), 0);
+    let chunks = b"MAIL FROM:<>\r\nRCPT TO:<a@example.net>\r\nRCPT TO:<b@example.net>\r\nBDAT 7 LAST\r\nHello\r\n";
+    assert_eq!(steady(Role::Lmtp, &[chunks]), 0);
 }
 
 /// What a client sends over a session that has been in use: nothing is allocated for it, by DATA or by BDAT.
