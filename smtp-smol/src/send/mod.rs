@@ -33,7 +33,7 @@ Examples:
       Send standard input to this server, and show the dialogue
   SMTP_PASSWORD=… smtp-smol send --server mail.example.org:587 --tls verify --auth alice --from alice@example.org --to b@example.net message.eml
       Submit it, authenticated, to a server whose certificate must verify
-  smtp-smol send --lmtp --server unix:/run/dovecot/lmtp --from '' --to alice message.eml
+  smtp-smol send --lmtp --server unix:/run/dovecot/lmtp --from '' --to alice@example.net message.eml
       Deliver to a mail store; with an empty sender, as notifications have
 
 Exit codes: 0 all recipients accepted, 75 a retry may help, 69 it will not, 2 a wrong option or message.";
