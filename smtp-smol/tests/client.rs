@@ -2,13 +2,14 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
+use std::os::unix::net::UnixListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{RootCertStore, ServerConfig};
-use smtp_proto::client::{Because, Config, Envelope, Outcome, Reason, Tls};
+use smtp_proto::client::{Because, Config, Envelope, Outcome, Protocol, Reason, Tls};
 use smtp_proto::server::{self, MessageEnd, Verdict};
 use smtp_proto::syntax::{ForwardPath, Mailbox, Params, Rcpt, Reply, ReversePath};
 use smtp_proto::tls::Policy;
@@ -212,6 +213,52 @@ fn each_recipient_has_its_outcome() {
         let codes: Vec<u16> = transaction.outcomes().map(|outcome| code(&outcome)).collect();
         assert_eq!(codes, [250, 550, 250]);
     });
+}
+
+#[test]
+fn lmtp_over_a_unix_socket_answers_for_each_recipient() {
+    // RFC 2033 4.2: after the text a reply for each recipient that was accepted, in their order, and none for the others.
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("lmtp");
+    let listener = UnixListener::bind(&path).expect("a socket");
+    let server = std::thread::spawn(move || {
+        let (mut socket, _) = listener.accept().expect("a client");
+        let mut lines = BufReader::new(socket.try_clone().expect("a second handle"));
+        let mut said = Vec::new();
+        let mut ask = |reply: &[u8], until: &[u8]| {
+            socket.write_all(reply).expect("written");
+            let from = said.len();
+            while !said[from..].ends_with(until) {
+                assert_ne!(lines.read_until(b'\n', &mut said).expect("a line"), 0, "the client has gone");
+            }
+        };
+        ask(b"220 store\r\n", b"\r\n");
+        ask(b"250-store\r\n250 8BITMIME\r\n", b"\r\n");
+        ask(b"250 2.1.0 ok\r\n", b"\r\n");
+        ask(b"250 2.1.5 ok\r\n", b"\r\n");
+        ask(b"550 5.1.1 who?\r\n", b"\r\n");
+        ask(b"250 2.1.5 ok\r\n", b"\r\n");
+        ask(b"354 go on\r\n", b"\r\n.\r\n");
+        ask(b"250 2.0.0 kept\r\n552 5.2.2 full\r\n", b"QUIT\r\n");
+        socket.write_all(b"221 bye\r\n").expect("written");
+        String::from_utf8(said).expect("text")
+    });
+
+    let to = to(&["b@example.net", "nobody@example.net", "full@example.net"]);
+    let config = Config::new("client.example").expect("a name").protocol(Protocol::Lmtp).tls(Tls::Never).shared();
+    smol::block_on(async {
+        let mut connection = Client::new(config).connect(&Target::unix(path)).await.expect("connected");
+        assert_eq!(connection.peer(), None);
+        let transaction = connection.send(envelope(&to), &mut &*TEXT).await.expect("sent");
+        let codes: Vec<u16> = transaction.outcomes().map(|outcome| code(&outcome)).collect();
+        assert_eq!(codes, [250, 550, 552]);
+        drop(transaction);
+        connection.quit().await;
+    });
+    let said = server.join().expect("the server ended well");
+    let text = "Subject: x\r\n\r\n..\r\n...two\r\nlast\r\n.\r\n";
+    assert!(said.starts_with("LHLO client.example\r\nMAIL FROM:<a@example.org>"), "{said}");
+    assert!(said.ends_with(&format!("DATA\r\n{text}QUIT\r\n")), "{said}");
 }
 
 fn code(outcome: &Outcome<'_>) -> u16 {
