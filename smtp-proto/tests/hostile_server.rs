@@ -132,6 +132,9 @@ fn every_misbehaviour_has_its_outcome() {
         (&[GREET, CHUNKS, "250 ok\r\n250 ok\r\n550 no\r\n250 taken\r\n"], "+-"),
         (&[GREET, CHUNKS, "250 ok\r\n250 ok\r\n550 no\r\n250 tak"], "?-"),
         (&[GREET, CHUNKS, "250 ok\r\n"], "??"),
+        // 421 before the reply to the text: the server never came to it.
+        (&[GREET, CHUNKS, "250 ok\r\n421 no\r\n"], "~~"),
+        (&[GREET, CHUNKS, "250 ok\r\n250 ok\r\n421 no\r\n"], "~~"),
         // RFC 1047: the text was sent, and no reply came.
         (&[GREET, PLAIN, YES], "??"),
         (&[GREET, PLAIN, YES, "SILENCE"], "??"),

@@ -87,6 +87,9 @@ fn what_is_no_reply_is_a_fault() {
         (b"250 aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n", F::LineTooLong), // 41 octets
         (b"250 aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", F::LineTooLong),
         (b"250 aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\0", F::LineTooLong),
+        // The CR is the last octet that the limit allows: what follows does not matter.
+        (b"250 aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\rb\r\n", F::LineTooLong),
+        (b"250 aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\rb\r\n", F::BareCr),
         (b"250-1\r\n250-2\r\n250-3\r\n250-4\r\n", F::TooManyLines),
         (b"250-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n250-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n250 aaaaaaaaaaaaaaaaa\r\n", F::TooLong),
         (b"250-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n250-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n250-aaaaaaaaaaaaa\r\n25", F::TooLong),

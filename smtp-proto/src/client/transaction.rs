@@ -352,6 +352,10 @@ impl<'e> Transaction<'e> {
         if !refused && session.state() == State::Closed {
             return;
         }
+        // Replies come in order: with 421 to one of these the server never came to the text behind them.
+        if reply.code() == 421 && matches!(to, Awaited::Mail | Awaited::Rcpt | Awaited::Chunk) {
+            self.text_end = None;
+        }
         match to {
             Awaited::Rcpt => {
                 let next = self.slots.iter().skip(self.answered).position(|slot| *slot == Slot::Waiting);

@@ -129,7 +129,8 @@ impl ReplyReader {
             let at = from + at;
             match rest.get(at..).unwrap_or_default() {
                 [b'\r', b'\n', ..] if at + 2 <= window => {}
-                [b'\r'] | [b'\r', b'\n', ..] if at + 2 > window => return Err(self.over(line)),
+                // Whatever follows: its LF would be over the limit, and whether it is there must not matter.
+                [b'\r', ..] if at + 2 > window => return Err(self.over(line)),
                 [b'\r'] => {
                     scanned = at;
                     break;
