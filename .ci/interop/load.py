@@ -145,9 +145,12 @@ def blast_over_starttls_against_sink():
     with sink() as (address, told):
         fresh = blast(address, "--tls", "starttls", "--per-connection", "2")
         resumed = blast(address, "--tls", "starttls", "--per-connection", "1", "--resume")
-    assert fresh["handshakes"] == {"full": MESSAGES // 2, "resumed": 0}, fresh
-    assert sum(resumed["handshakes"].values()) == MESSAGES and resumed["handshakes"]["resumed"] > 0, resumed
-    both = MESSAGES // 2 + MESSAGES
+    # A few connections more than messages ask for may be made towards the end; each has its one handshake.
+    for report, least in ((fresh, MESSAGES // 2), (resumed, MESSAGES)):
+        made = sum(report["handshakes"].values())
+        assert made == report["connections"] and least <= made <= least + 10, report
+    assert fresh["handshakes"]["resumed"] == 0 and resumed["handshakes"]["resumed"] > 0, (fresh, resumed)
+    both = fresh["connections"] + resumed["connections"]
     assert (told[0]["messages"], told[0]["handshakes"], told[0]["handshakes_failed"]) == (2 * MESSAGES, both, 0), told
 
 
@@ -155,7 +158,8 @@ def blast_over_starttls_against_sink():
 def blast_over_starttls_against_smtp_smol():
     with Server() as server:
         report = blast(server.address, "--tls", "starttls", "--to", "b@mx.example.net", "--per-connection", "50")
-        assert report["handshakes"]["full"] == MESSAGES // 50, report
+        assert report["handshakes"] == {"full": report["connections"], "resumed": 0}, report
+        assert MESSAGES // 50 <= report["connections"] <= MESSAGES // 50 + 10, report
         mails = server.mails(MESSAGES)
         assert all(mail.protocol == "ESMTPS" for mail in mails)
 
