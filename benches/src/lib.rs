@@ -1,6 +1,7 @@
 //! What the benchmarks share: the data that they run on, and the parsers side by side.
 
 pub mod parsers;
+pub mod session;
 
 /// Commands as they come: one of each kind that a busy server sees.
 pub const COMMANDS: &[&str] = &[
