@@ -47,6 +47,8 @@
 //!
 //! Two rules for a driver: **flush before acting on a [`Want`]; read only on [`Want::Input`]**. Reply batching
 //! (RFC 2920), back-pressure and safety at STARTTLS follow from them.
+//!
+//! The feature `std`, off by itself, reads message text with AVX2 where the processor has it, which only std can tell.
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -149,7 +149,7 @@ fn every_short_form_behind_a_line_of_any_length() {
             // Padding moves the form past every border; what is read must only move with it.
             let expected = oracle(&wire, lenient);
             text.clear();
-            for pad in (0..40).chain(118..180).chain(250..290) {
+            for pad in (0..40).chain(118..180).chain(250..290).chain(375..405) {
                 let padded = [&vec![b'y'; pad][..], &wire].concat();
                 let (mut read, _) = scan(&[&padded], lenient);
                 assert!(read.text[..pad].iter().all(|octet| *octet == b'y'));

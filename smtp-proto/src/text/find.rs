@@ -1,8 +1,8 @@
 //! Where a run of good text stops: the search that reading and writing share.
 //!
-//! Octets are looked at in lanes of three neighbours, first one by one, then 16 lanes at a time, then 128, in loops that
-//! the compiler turns into vector instructions (bools, not bytes, or it does not). What an octet costs is bounded whatever
-//! the octets: only the last block is looked at again.
+//! Octets are looked at in lanes of three neighbours, first one by one, then 16 lanes at a time, then eight vectors, in
+//! loops that the compiler turns into vector instructions (bools, not bytes, or it does not). What an octet costs is
+//! bounded whatever the octets: only the last block is looked at again.
 
 use super::TextFlaw;
 
@@ -20,11 +20,11 @@ pub(super) enum Stop {
 }
 
 /// The octets walked first: where stops are dense nothing is faster.
-const WALK: usize = 8;
-/// The octets then looked at together.
+pub(super) const WALK: usize = 4;
+/// The octets then looked at together, which is the vector that every target has.
 const NEAR: usize = 16;
-/// The octets looked at together after so many without a stop.
-const FAR: usize = 128;
+/// The blocks of `NEAR` without a stop after which larger ones are looked at.
+const NEARS: usize = 8;
 
 /// Looks through `text`, which does not follow a CR: for flaws if `FLAWS`, for dots if `DOTS`.
 #[inline]
@@ -37,71 +37,121 @@ pub(super) fn stop<const FLAWS: bool, const DOTS: bool>(text: &[u8]) -> Stop {
 
 /// An octet at a time, from `at`, which does not follow a CR, to `until` or just behind it.
 #[inline]
-fn walk<const FLAWS: bool, const DOTS: bool>(text: &[u8], mut at: usize, until: usize) -> Result<usize, Stop> {
+pub(super) fn walk<const FLAWS: bool, const DOTS: bool>(
+    text: &[u8],
+    mut at: usize,
+    until: usize,
+) -> Result<usize, Stop> {
     while at < until {
-        if text.get(at).is_some_and(|octet| *octet > b'\r') {
-            at += 1;
-            continue;
-        }
-        match text.get(at..).unwrap_or_default() {
-            [b'\r', b'\n', b'.', ..] if DOTS => return Err(Stop::Dot(at + 2)),
-            [b'\r', b'\n', ..] => at += 2,
-            [b'\r'] => return Err(Stop::LastCr(at)),
-            [b'\r', ..] if FLAWS => return Err(Stop::Flaw(TextFlaw::BareCr, at)),
-            [b'\n', ..] if FLAWS => return Err(Stop::Flaw(TextFlaw::BareLf, at)),
-            [0, ..] if FLAWS => return Err(Stop::Flaw(TextFlaw::Nul, at)),
-            [_, ..] => at += 1,
-            [] => return Err(Stop::End(text.ends_with(b"\r\n"))),
-        }
+        let Some(&octet) = text.get(at) else { return Err(Stop::End(text.ends_with(b"\r\n"))) };
+        at += match octet {
+            b'\x0e'.. => 1,
+            b'\r' => match (text.get(at + 1), text.get(at + 2)) {
+                (Some(b'\n'), Some(b'.')) if DOTS => return Err(Stop::Dot(at + 2)),
+                (Some(b'\n'), _) => 2,
+                (None, _) => return Err(Stop::LastCr(at)),
+                _ if FLAWS => return Err(Stop::Flaw(TextFlaw::BareCr, at)),
+                _ => 1,
+            },
+            b'\n' if FLAWS => return Err(Stop::Flaw(TextFlaw::BareLf, at)),
+            0 if FLAWS => return Err(Stop::Flaw(TextFlaw::Nul, at)),
+            _ => 1,
+        };
     }
     Ok(at)
 }
 
+/// How many octets come before the first that is not above CR.
+#[inline]
+const fn plain(eight: [u8; 8]) -> usize {
+    const ONES: u64 = u64::MAX / 0xff;
+    let octets = u64::from_le_bytes(eight);
+    // An octet below 14 borrows into its own top bit; one above a first such octet may too, which does not matter.
+    let below = octets.wrapping_sub(ONES * 14) & !octets & (ONES << 7);
+    (below.trailing_zeros() / 8) as usize
+}
+
 /// Many octets at a time, from `at`, before which there is an octet that is not CR.
 #[inline(never)]
-fn fly<const FLAWS: bool, const DOTS: bool>(text: &[u8], at: usize) -> Stop {
+pub(super) fn fly<const FLAWS: bool, const DOTS: bool>(text: &[u8], at: usize) -> Stop {
     // A lane sees the LF behind its octet: only the lane before `at` sees a LF there.
     let mut at = at - 1;
     loop {
-        let near = clear::<FLAWS, DOTS, NEAR>(text, at, FAR / NEAR);
+        let near = clear::<FLAWS, DOTS, NEAR, NEAR>(text, at, NEARS);
         at += near;
-        if near < FAR {
+        if near < NEAR * NEARS {
             break;
         }
-        at += clear::<FLAWS, DOTS, FAR>(text, at, usize::MAX);
+        at += far::<FLAWS, DOTS>(text, at);
     }
     // Within the next octets there is a stop or the end; a LF right here may have its CR before it.
     if at > 0 && text.get(at - 1) == Some(&b'\r') {
         at -= 1;
     }
-    match walk::<FLAWS, DOTS>(text, at, usize::MAX) {
-        Ok(_) => Stop::End(false),
-        Err(stop) => stop,
+    loop {
+        while let Some(eight) = text.get(at..).and_then(<[u8]>::first_chunk) {
+            at += plain(*eight);
+            if text.get(at).is_some_and(|octet| *octet <= b'\r') {
+                break;
+            }
+        }
+        match walk::<FLAWS, DOTS>(text, at, at + 1) {
+            Ok(beyond) => at = beyond,
+            Err(stop) => return stop,
+        }
     }
 }
 
-/// How many lanes from `at` on hold no stop, in whole blocks of N, of which at most `blocks` are looked at.
-#[inline]
-fn clear<const FLAWS: bool, const DOTS: bool, const N: usize>(text: &[u8], at: usize, blocks: usize) -> usize {
-    let from = |at| text.get(at..).unwrap_or_default().as_chunks::<N>().0;
+/// How many lanes from `at` on hold no stop, in whole blocks of eight of the widest vectors there are.
+fn far<const FLAWS: bool, const DOTS: bool>(text: &[u8], at: usize) -> usize {
+    #[cfg(all(feature = "std", target_arch = "x86_64"))]
+    if let Some(avx2) = fearless_simd::Level::new().as_avx2() {
+        return fearless_simd::Simd::vectorize(avx2, || clear::<FLAWS, DOTS, 256, 32>(text, at, usize::MAX));
+    }
+    clear::<FLAWS, DOTS, 128, NEAR>(text, at, usize::MAX)
+}
+
+/// How many lanes from `at` on hold no stop, in whole blocks of `N` (vectors of `V`), of which at most `blocks` are
+/// looked at.
+#[inline(always)]
+fn clear<const FLAWS: bool, const DOTS: bool, const N: usize, const V: usize>(
+    text: &[u8],
+    at: usize,
+    blocks: usize,
+) -> usize {
     let mut clear = 0;
-    for ((x, y), z) in from(at).iter().zip(from(at + 1)).zip(from(at + 2)).take(blocks) {
-        let (mut hit, mut least) = (false, u8::MAX);
-        for n in 0..N {
-            let (cr, lf) = (x[n] == b'\r', y[n] == b'\n');
-            // Where flaws are looked for too, LF will do: without its CR it is a stop itself.
-            hit |= DOTS & if FLAWS { lf } else { cr & lf } & (z[n] == b'.');
-            hit |= FLAWS & (cr ^ lf);
-            if N == NEAR {
-                hit |= FLAWS & (x[n] == 0);
-            } else {
-                least = least.min(x[n]);
+    for (x, y, z) in lanes::<N>(text, at).take(blocks) {
+        let (mut hit, mut least) = ([false; V], [u8::MAX; V]);
+        let neighbours = y.as_chunks::<V>().0.iter().zip(z.as_chunks::<V>().0);
+        for (x, (y, z)) in x.as_chunks::<V>().0.iter().zip(neighbours) {
+            for n in 0..V {
+                hit[n] |= stops::<FLAWS, DOTS>(x[n], y[n], z[n]);
+                least[n] = least[n].min(x[n]);
             }
         }
-        if hit || FLAWS && least == 0 {
+        let mut any = false;
+        for n in 0..V {
+            any |= hit[n] | FLAWS & (least[n] == 0);
+        }
+        if any {
             break;
         }
         clear += N;
     }
     clear
+}
+
+/// Whether there is a stop other than NUL in a lane.
+#[inline(always)]
+fn stops<const FLAWS: bool, const DOTS: bool>(x: u8, y: u8, z: u8) -> bool {
+    let (cr, lf) = (x == b'\r', y == b'\n');
+    // Where flaws are looked for too, LF will do: without its CR it is a stop itself.
+    DOTS & if FLAWS { lf } else { cr & lf } & (z == b'.') | FLAWS & (cr ^ lf)
+}
+
+/// Blocks of `N` octets from `at` on, each with its neighbours.
+#[inline(always)]
+fn lanes<const N: usize>(text: &[u8], at: usize) -> impl Iterator<Item = (&[u8; N], &[u8; N], &[u8; N])> {
+    let blocks = |at| text.get(at..).unwrap_or_default().as_chunks::<N>().0.iter();
+    blocks(at).zip(blocks(at + 1)).zip(blocks(at + 2)).map(|((x, y), z)| (x, y, z))
 }

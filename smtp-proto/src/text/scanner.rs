@@ -1,6 +1,6 @@
 //! Reading the text of DATA (RFC 5321 4.5.2): its end found and dots removed, as slices of the input.
 
-use super::find::{Stop, stop};
+use super::find::{Stop, WALK, fly, stop, walk};
 use super::{Scan, TextFlaw, TextLeniency, take};
 
 /// Finds the end of DATA: CRLF . CRLF over the octet stream, whatever the reads, and nothing else.
@@ -53,7 +53,7 @@ impl Scanner {
     /// Takes the next piece off the front of `input`.
     #[inline]
     pub fn next<'i>(&mut self, input: &mut &'i [u8]) -> Scan<'i> {
-        let mut text = *input;
+        let (mut text, mut dot) = (*input, 0);
         if self.line_start {
             text = match *text {
                 // RFC 5321 4.1.1.4: the end.
@@ -65,23 +65,38 @@ impl Scanner {
                 [] | [b'.'] | [b'.', b'\r'] => return Scan::Need,
                 // RFC 5321 4.5.2: a leading dot goes, when other octets follow on the line.
                 [b'.', ref rest @ ..] => {
-                    self.octets += 1;
+                    dot = 1;
                     rest
                 }
                 _ => text,
             };
         }
-        let stop = if self.blind { stop::<false, true>(text) } else { stop::<true, true>(text) };
         *input = text;
-        if let Stop::Dot(n) = stop {
+        self.octets += dot;
+        // Where dots are dense, most calls end here.
+        let walked = walk::<true, true>(text, 0, WALK);
+        if let Err(Stop::Dot(n)) = walked
+            && !self.blind
+        {
             self.line_start = true;
             return Scan::Chunk(self.take(input, n));
         }
         self.line_start = false;
+        self.beyond(walked, input)
+    }
+
+    /// What follows the octets that were walked.
+    #[inline(never)]
+    fn beyond<'i>(&mut self, walked: Result<usize, Stop>, input: &mut &'i [u8]) -> Scan<'i> {
+        let stop = match walked {
+            _ if self.blind => stop::<false, true>(input),
+            Ok(at) => fly::<true, true>(input, at),
+            Err(stop) => stop,
+        };
         self.stopped(stop, input)
     }
 
-    /// What to do with a stop that is not a dot.
+    /// What to do with a stop.
     fn stopped<'i>(&mut self, mut found: Stop, input: &mut &'i [u8]) -> Scan<'i> {
         let mut at = 0;
         loop {
