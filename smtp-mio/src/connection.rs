@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
-use smtp_proto::server::{Config, Event, Reason, Session, State, Ticket, Verdict};
+use rustls::server::UnbufferedServerConnection;
+use smtp_proto::server::{AuthTicket, Config, Event, Reason, Session, State, Ticket, Verdict};
 use smtp_proto::syntax::Reply;
 use smtp_proto::tls::TlsFailure;
 use smtp_proto::{Channel, Step, Want};
 
 use crate::event_loop::TICK;
-use crate::handler::{Answer, Handler, Mailroom, OwnedVerdict, Peer, Question};
+use crate::handler::{Answer, AuthAnswer, Given, Handler, Mailroom, Peer, Question};
 use crate::limits::Counters;
 use crate::link::{Link, Read};
 
@@ -25,10 +26,12 @@ const NOT_TRUSTED: Reply<'static> = Reply::fixed(550, (5, 7, 0), "Not trusted to
 pub(crate) const LINGER_TICKS: u64 = 4;
 const LINGER_OCTETS: usize = 256 << 10;
 
+pub(crate) type ServerLink = Link<UnbufferedServerConnection>;
+
 /// While it waits it holds no buffer, unless half a line or half a TLS record has come.
 #[derive(Debug)]
 pub(crate) struct Connection<H> {
-    pub(crate) link: Link,
+    pub(crate) link: ServerLink,
     pub(crate) session: Session,
     pub(crate) address: SocketAddr,
     /// Names the event that is being answered.
@@ -50,8 +53,14 @@ pub(crate) struct Connection<H> {
 /// A decision that was put off, and if so until when.
 #[derive(Debug)]
 pub(crate) struct Parked {
-    pub(crate) ticket: Ticket,
-    pub(crate) after: Option<(Instant, OwnedVerdict)>,
+    ticket: Owing,
+    pub(crate) after: Option<(Instant, Given)>,
+}
+
+#[derive(Debug)]
+enum Owing {
+    Verdict(Ticket),
+    Login(AuthTicket),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +106,13 @@ pub(crate) struct Office {
 }
 
 impl<H: Handler> Connection<H> {
-    pub(crate) fn new(link: Link, address: SocketAddr, question: Question, handler: H, config: &Arc<Config>) -> Self {
+    pub(crate) fn new(
+        link: ServerLink,
+        address: SocketAddr,
+        question: Question,
+        handler: H,
+        config: &Arc<Config>,
+    ) -> Self {
         Self {
             link,
             session: Session::new(config.clone(), Channel::Plain),
@@ -218,7 +233,7 @@ impl<H: Handler> Connection<H> {
 
     fn start_tls(&mut self, office: &Office) -> Result<(), TlsFailure> {
         let config = office.tls.clone().ok_or(TlsFailure::Refused("no certificate".into()))?;
-        self.link.start_tls(config)
+        self.link.start_tls(UnbufferedServerConnection::new(config))
     }
 
     /// True when the handshake has ended, one way or the other, and the session can go on.
@@ -294,10 +309,17 @@ impl<H: Handler> Connection<H> {
                 Event::Hello(host, ticket) => (ticket, self.handler.hello(&peer, &host)),
                 Event::StartTls(ticket) => (ticket, self.handler.start_tls(&peer)),
                 Event::Auth(question, ticket) => {
-                    let answer = self.handler.authenticate(&peer, question);
-                    self.session.authenticate(ticket, answer);
+                    match self.handler.authenticate(&peer, question) {
+                        AuthAnswer::Now(login) => self.session.authenticate(ticket, login),
+                        AuthAnswer::After(time, login) => {
+                            self.park(Owing::Login(ticket), Some((time, Given::Login(login))));
+                        }
+                        AuthAnswer::Later(_) => self.park(Owing::Login(ticket), None),
+                        AuthAnswer::HangUp => self.hang_up(),
+                    }
                     continue;
                 }
+                Event::Command(verb, ticket) => (ticket, self.handler.command(&peer, verb)),
                 Event::Mail(mail, ticket) => (ticket, self.handler.mail(&peer, &mail)),
                 Event::Rcpt(rcpt, ticket) => (ticket, self.handler.rcpt(&peer, &rcpt)),
                 Event::Data(ticket) => (ticket, self.handler.data(&peer)),
@@ -333,18 +355,37 @@ impl<H: Handler> Connection<H> {
             match answer {
                 Answer::Now(verdict) => self.session.answer(ticket, verdict),
                 Answer::After(time, verdict) => {
-                    self.parked = Some(Box::new(Parked { ticket, after: Some((Instant::now() + time, verdict)) }));
+                    self.park(Owing::Verdict(ticket), Some((time, Given::Verdict(verdict))));
                 }
-                Answer::Later(_) => self.parked = Some(Box::new(Parked { ticket, after: None })),
+                Answer::Later(_) => self.park(Owing::Verdict(ticket), None),
                 Answer::HangUp => self.hang_up(),
             }
         }
     }
 
+    fn park(&mut self, ticket: Owing, after: Option<(Duration, Given)>) {
+        let after = after.map(|(time, given)| (Instant::now() + time, given));
+        self.parked = Some(Box::new(Parked { ticket, after }));
+    }
+
+    /// The answer to the decision that was put off.
+    pub(crate) fn answered(&mut self, given: Given) {
+        let Some(parked) = self.parked.take() else { return };
+        match (parked.ticket, given) {
+            (Owing::Verdict(ticket), Given::Verdict(verdict)) => match verdict.as_verdict() {
+                Some(verdict) => self.session.answer(ticket, verdict),
+                None => self.hang_up(),
+            },
+            (Owing::Login(ticket), Given::Login(Some(login))) => self.session.authenticate(ticket, login),
+            (Owing::Login(_), Given::Login(None)) => self.hang_up(),
+            // The types of the handler's answers see to it that this does not happen.
+            (Owing::Verdict(_), Given::Login(_)) | (Owing::Login(_), Given::Verdict(_)) => self.hang_up(),
+        }
+    }
+
     /// A new period begins when the session got on.
     pub(crate) fn restart_clock(&mut self, now: u64, office: &Office) {
-        let ticks = |time: Duration| u64::try_from(time.as_millis() / TICK.as_millis()).unwrap_or(u64::MAX).max(1);
-        let (progress, ticks) = match self.phase {
+        let (progress, time) = match self.phase {
             Phase::Talk if self.session.state() != State::Closed => {
                 (self.session.progress(), ticks(self.session.timeout()))
             }
@@ -353,7 +394,12 @@ impl<H: Handler> Connection<H> {
         };
         if self.progress != progress {
             self.progress = progress;
-            self.deadline = now.saturating_add(ticks);
+            self.deadline = now.saturating_add(time);
         }
     }
+}
+
+/// At least one.
+pub(crate) fn ticks(time: Duration) -> u64 {
+    u64::try_from(time.as_millis() / TICK.as_millis()).unwrap_or(u64::MAX).max(1)
 }

@@ -12,17 +12,21 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 use rustls::ServerConfig;
 use slab::Slab;
+use smtp_proto::proxy::Network;
 use smtp_proto::server::{Config, State};
 
-use crate::connection::{Common, Connection, Office, Phase};
-use crate::handler::{Handler, Mailroom, OwnedVerdict, Question};
+use crate::connection::{Common, Connection, Office, Phase, ticks};
+use crate::handler::{Given, Handler, Mailroom, Question};
 use crate::limits::{Counters, Counts, Limits};
 use crate::link::Link;
+use crate::proxy::Antechamber;
 use crate::server::Handle;
 use crate::wheel::Wheel;
 
 const WAKER: Token = Token(usize::MAX);
 const LISTENERS: usize = usize::MAX - 1024;
+/// Those who have yet to send their PROXY header.
+const ANTECHAMBER: usize = usize::MAX / 2;
 /// What connections share to read into: plaintext, and what is yet to be decrypted. The first is larger by more than a
 /// session leaves over, so that what was decrypted always finds room.
 const PLAIN: usize = 256 << 10;
@@ -33,7 +37,16 @@ pub(crate) const TICK: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(crate) struct Listener {
     pub(crate) socket: TcpListener,
-    pub(crate) implicit_tls: bool,
+    pub(crate) first: First,
+}
+
+/// What comes before SMTP on the connections of a listener.
+#[derive(Clone, Debug)]
+pub(crate) struct First {
+    /// A PROXY header, from these; nobody else may connect.
+    pub(crate) proxy: Option<Arc<[Network]>>,
+    /// TLS.
+    pub(crate) tls: bool,
 }
 
 pub(crate) struct Loop<H, F> {
@@ -44,15 +57,16 @@ pub(crate) struct Loop<H, F> {
     handle: Handle,
     make: F,
     connections: Slab<Box<Connection<H>>>,
+    antechamber: Antechamber,
     common: Common,
     wheel: Wheel,
     begun: Instant,
     /// The tick it is.
     now: u64,
     generation: u64,
-    mail: Receiver<(Question, OwnedVerdict)>,
+    mail: Receiver<(Question, Given)>,
     /// Answers that wait for their time.
-    delayed: BTreeMap<(Instant, Question), OwnedVerdict>,
+    delayed: BTreeMap<(Instant, Question), Given>,
     /// Connections that may have more to read, but had their turn.
     again: Vec<usize>,
     /// Descriptors ran out: there may be connections that wait to be accepted.
@@ -86,6 +100,7 @@ impl<H: Handler, F: Fn(SocketAddr) -> H> Loop<H, F> {
             handle,
             make,
             connections: Slab::new(),
+            antechamber: Antechamber::default(),
             common: Common {
                 plain: vec![0; PLAIN],
                 wire: vec![0; WIRE],
@@ -110,6 +125,7 @@ impl<H: Handler, F: Fn(SocketAddr) -> H> Loop<H, F> {
             if self.handle.is_stopped() && !stopping {
                 stopping = true;
                 self.listeners.clear();
+                (0..self.antechamber.clear()).for_each(|_| self.counts.leave(None));
                 let keys: Vec<usize> = self.connections.iter().map(|(key, _)| key).collect();
                 for key in keys {
                     self.connections[key].session.shut_down();
@@ -130,6 +146,7 @@ impl<H: Handler, F: Fn(SocketAddr) -> H> Loop<H, F> {
                 match event.token() {
                     WAKER => {}
                     Token(token) if token >= LISTENERS => self.accept(token - LISTENERS),
+                    Token(token) if token >= ANTECHAMBER => self.announced(token - ANTECHAMBER),
                     Token(key) => {
                         if let Some(connection) = self.connections.get_mut(key) {
                             connection.link.told(event);
@@ -141,10 +158,14 @@ impl<H: Handler, F: Fn(SocketAddr) -> H> Loop<H, F> {
             for key in std::mem::take(&mut self.again) {
                 self.turn(key);
             }
-            while let Ok((question, verdict)) = self.mail.try_recv() {
-                self.answered(question, &verdict);
+            while let Ok((question, given)) = self.mail.try_recv() {
+                self.answered(question, given);
             }
             self.answer_delayed();
+            while let Some(late) = self.antechamber.late(self.now) {
+                tracing::warn!(peer = %late.balancer, "no PROXY header from a load balancer in time");
+                self.counts.leave(None);
+            }
             self.wheel.advance(self.now, &mut due);
             for (key, generation) in due.drain(..) {
                 self.tick(key, generation);
@@ -161,7 +182,8 @@ impl<H: Handler, F: Fn(SocketAddr) -> H> Loop<H, F> {
         if !self.again.is_empty() {
             return Some(Duration::ZERO);
         }
-        let tick = (!self.connections.is_empty() || self.accept_again).then_some(TICK);
+        let idle = self.connections.is_empty() && self.antechamber.is_empty() && !self.accept_again;
+        let tick = (!idle).then_some(TICK);
         let delayed = self.delayed.first_key_value().map(|((at, _), _)| at.saturating_duration_since(Instant::now()));
         match (tick, delayed) {
             // Polling counts milliseconds: not a little too early, again and again.
@@ -173,9 +195,8 @@ impl<H: Handler, F: Fn(SocketAddr) -> H> Loop<H, F> {
     fn accept(&mut self, index: usize) {
         loop {
             let Some(listener) = self.listeners.get(index) else { return };
-            let implicit_tls = listener.implicit_tls;
             match listener.socket.accept() {
-                Ok((socket, address)) => self.welcome(socket, address, implicit_tls),
+                Ok((socket, address)) => self.welcome(socket, address, index),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // Such as a peer that is gone already.
                 Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted) => {
@@ -190,28 +211,76 @@ impl<H: Handler, F: Fn(SocketAddr) -> H> Loop<H, F> {
         }
     }
 
-    fn welcome(&mut self, mut socket: TcpStream, address: SocketAddr, implicit_tls: bool) {
-        let counters = &self.common.office.counters;
-        if !self.counts.enter(address.ip(), self.limits) {
-            counters.turned_away();
-            if !implicit_tls {
-                // RFC 5321 3.8: 421, and the end. The socket's buffer is empty: this does not block.
-                let _ = io::Write::write(&mut socket, b"421 4.7.0 Too many connections; try again later\r\n");
+    fn welcome(&mut self, mut socket: TcpStream, address: SocketAddr, listener: usize) {
+        let Some(Listener { first: First { proxy, tls }, .. }) = self.listeners.get(listener) else { return };
+        let tls = *tls;
+        if proxy.as_ref().is_some_and(|from| !from.iter().any(|network| network.contains(address.ip()))) {
+            tracing::warn!(peer = %address, "not one of the load balancers that may connect here");
+            return;
+        }
+        if !self.counts.enter(self.limits) {
+            self.turn_away(&mut socket, !tls);
+            return;
+        }
+        if proxy.is_none() {
+            self.take_in(socket, address, tls, false);
+            return;
+        }
+        let token = Token(ANTECHAMBER + self.antechamber.next_key());
+        if let Err(error) = self.poll.registry().register(&mut socket, token, Interest::READABLE) {
+            tracing::warn!(%error, "cannot watch a connection");
+            self.counts.leave(None);
+            return;
+        }
+        self.generation += 1;
+        let deadline = self.now + ticks(self.limits.proxy_time);
+        self.antechamber.add(socket, address, tls, self.generation, deadline);
+    }
+
+    /// Something of a PROXY header has come.
+    fn announced(&mut self, key: usize) {
+        match self.antechamber.turn(key) {
+            None => {}
+            Some((waiting, Ok(client))) => self.take_in(waiting.socket, client, waiting.implicit_tls, true),
+            Some((waiting, Err(error))) => {
+                tracing::warn!(peer = %waiting.balancer, %error, "no PROXY header from a load balancer");
+                self.counts.leave(None);
             }
-            let _ = socket.shutdown(std::net::Shutdown::Write);
+        }
+    }
+
+    /// For a connection that has no place.
+    fn turn_away(&self, socket: &mut TcpStream, tell: bool) {
+        self.common.office.counters.turned_away();
+        if tell {
+            // RFC 5321 3.8: 421, and the end. The socket's buffer is empty: this does not block.
+            let _ = io::Write::write(socket, b"421 4.7.0 Too many connections; try again later\r\n");
+        }
+        let _ = socket.shutdown(std::net::Shutdown::Write);
+    }
+
+    /// A connection that has a place, of a client that is known now.
+    fn take_in(&mut self, mut socket: TcpStream, address: SocketAddr, implicit_tls: bool, watched: bool) {
+        if !self.counts.enter_as(address.ip(), self.limits) {
+            self.counts.leave(None);
+            self.turn_away(&mut socket, !implicit_tls);
             return;
         }
         let entry = self.connections.vacant_entry();
-        let key = entry.key();
-        if let Err(error) = self.poll.registry().register(&mut socket, Token(key), Interest::READABLE) {
+        let (key, registry) = (entry.key(), self.poll.registry());
+        let result = match watched {
+            true => registry.reregister(&mut socket, Token(key), Interest::READABLE),
+            false => registry.register(&mut socket, Token(key), Interest::READABLE),
+        };
+        if let Err(error) = result {
             tracing::warn!(%error, "cannot watch a connection");
-            self.counts.leave(address.ip());
+            self.counts.leave(Some(address.ip()));
             return;
         }
-        counters.connected();
+        let office = &self.common.office;
+        office.counters.connected();
         self.generation += 1;
         let question = Question { key, generation: self.generation, serial: 0 };
-        let office = &self.common.office;
         let mut connection =
             Connection::new(Link::new(socket), address, question, (self.make)(address), &office.config);
         if implicit_tls {
@@ -248,9 +317,9 @@ impl<H: Handler, F: Fn(SocketAddr) -> H> Loop<H, F> {
             }
         }
         if let Some(parked) = &mut connection.parked
-            && let Some((at, verdict)) = parked.after.take()
+            && let Some((at, given)) = parked.after.take()
         {
-            self.delayed.insert((at, connection.question), verdict);
+            self.delayed.insert((at, connection.question), given);
         }
         self.schedule(key);
     }
@@ -266,7 +335,7 @@ impl<H: Handler, F: Fn(SocketAddr) -> H> Loop<H, F> {
     fn leave(&mut self, key: usize) {
         let connection = self.connections.remove(key);
         // Closing the socket takes it out of the poll.
-        self.counts.leave(connection.address.ip());
+        self.counts.leave(Some(connection.address.ip()));
         self.common.office.counters.closed();
     }
 
@@ -276,23 +345,18 @@ impl<H: Handler, F: Fn(SocketAddr) -> H> Loop<H, F> {
         }
         let now = Instant::now();
         while let Some(entry) = self.delayed.first_entry().filter(|entry| entry.key().0 <= now) {
-            let ((_, question), verdict) = entry.remove_entry();
-            self.answered(question, &verdict);
+            let ((_, question), given) = entry.remove_entry();
+            self.answered(question, given);
         }
     }
 
-    fn answered(&mut self, question: Question, verdict: &OwnedVerdict) {
-        let key = question.key;
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        if connection.question != question {
+    fn answered(&mut self, question: Question, given: Given) {
+        let Some(connection) = self.connections.get_mut(question.key) else { return };
+        if connection.question != question || connection.parked.is_none() {
             return;
         }
-        let Some(parked) = connection.parked.take() else { return };
-        match verdict.as_verdict() {
-            Some(verdict) => connection.session.answer(parked.ticket, verdict),
-            None => connection.hang_up(),
-        }
-        self.turn(key);
+        connection.answered(given);
+        self.turn(question.key);
     }
 
     /// The wheel has come round to a connection: its time may be over, or have been put off since.

@@ -6,9 +6,9 @@ use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use mio::Waker;
-use smtp_proto::auth::server::{Answer as AuthAnswer, Question as AuthQuestion};
+use smtp_proto::auth::server::{Answer as Login, Question as AuthQuestion};
 use smtp_proto::server::{Fault, MessageEnd, Reason, Session, Verdict};
-use smtp_proto::syntax::{Enhanced, Host, Mail, Rcpt, Reply};
+use smtp_proto::syntax::{Enhanced, Host, Mail, Rcpt, Reply, Verb};
 
 /// What a server does with what it hears: the return value is the answer.
 ///
@@ -29,7 +29,12 @@ pub trait Handler: Send + 'static {
     }
     /// AUTH: what the mechanism asks. By default nobody is known here.
     fn authenticate(&mut self, _peer: &Peer<'_>, _question: AuthQuestion) -> AuthAnswer {
-        AuthAnswer::Reject
+        Login::Reject.into()
+    }
+    /// RSET, NOOP, VRFY, HELP or QUIT, where the configuration
+    /// [has them asked about](smtp_proto::server::Config::ask_about_all).
+    fn command(&mut self, _peer: &Peer<'_>, _verb: Verb) -> Answer<'_> {
+        Verdict::Accept.into()
     }
     /// MAIL.
     fn mail(&mut self, _peer: &Peer<'_>, _mail: &Mail<'_>) -> Answer<'_> {
@@ -71,7 +76,16 @@ impl Peer<'_> {
     /// Puts the present answer off: the handler returns [`Answer::Later`] with the first, and the second gives the
     /// answer, from any thread. Meanwhile the connection waits, and nothing further is read from it.
     pub fn defer(&self) -> (Later, Deferred) {
-        (Later(()), Deferred { question: Some(self.question), to: self.mailroom.clone() })
+        (Later(()), Deferred(self.owed()))
+    }
+
+    /// The same for [`Handler::authenticate`], and [`AuthAnswer::Later`].
+    pub fn defer_auth(&self) -> (LaterAuth, DeferredAuth) {
+        (LaterAuth(()), DeferredAuth(self.owed()))
+    }
+
+    fn owed(&self) -> Owed {
+        Owed { question: Some(self.question), to: self.mailroom.clone() }
     }
 }
 
@@ -97,10 +111,6 @@ pub enum Answer<'r> {
     HangUp,
 }
 
-/// Proof that an answer is on its way: [`Peer::defer`] gives it together with the [`Deferred`] that answers.
-#[derive(Debug)]
-pub struct Later(());
-
 impl<'r> From<Verdict<'r>> for Answer<'r> {
     fn from(verdict: Verdict<'r>) -> Self {
         Self::Now(verdict)
@@ -112,6 +122,34 @@ impl<'r> From<Reply<'r>> for Answer<'r> {
         Self::Now(Verdict::Refuse(reply))
     }
 }
+
+/// A handler's answer to AUTH.
+#[derive(Debug)]
+#[must_use]
+pub enum AuthAnswer {
+    /// At once.
+    Now(Login),
+    /// This, when so much time has gone by; `None` is to hang up then.
+    After(Duration, Option<Login>),
+    /// By the [`DeferredAuth`] that [`Peer::defer_auth`] gave.
+    Later(LaterAuth),
+    /// None: the connection is closed at once, without a word.
+    HangUp,
+}
+
+impl From<Login> for AuthAnswer {
+    fn from(login: Login) -> Self {
+        Self::Now(login)
+    }
+}
+
+/// Proof that an answer is on its way: [`Peer::defer`] gives it together with the [`Deferred`] that answers.
+#[derive(Debug)]
+pub struct Later(());
+
+/// The same of an answer to AUTH: [`Peer::defer_auth`].
+#[derive(Debug)]
+pub struct LaterAuth(());
 
 /// A verdict that owns its words, to travel between threads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,33 +183,65 @@ impl OwnedVerdict {
 /// An answer that is still owed. Dropped without one, the command is answered 451 4.3.0.
 #[derive(Debug)]
 #[must_use = "dropped, it answers 451 4.3.0"]
-pub struct Deferred {
-    question: Option<Question>,
-    to: Mailroom,
-}
+pub struct Deferred(Owed);
 
 impl Deferred {
     /// Gives the answer.
     pub fn answer(mut self, verdict: OwnedVerdict) {
-        self.send(verdict);
-    }
-
-    fn send(&mut self, verdict: OwnedVerdict) {
-        if let Some(question) = self.question.take() {
-            let _ = self.to.sender.send((question, verdict));
-            let _ = self.to.waker.wake();
-        }
+        self.0.send(Given::Verdict(verdict));
     }
 }
 
 impl Drop for Deferred {
     fn drop(&mut self) {
-        self.send(OwnedVerdict::Refuse(451, Some(Enhanced::new(4, 3, 0)), "Local error; try again later".into()));
+        let words = "Local error; try again later".into();
+        self.0.send(Given::Verdict(OwnedVerdict::Refuse(451, Some(Enhanced::new(4, 3, 0)), words)));
     }
+}
+
+/// An answer to AUTH that is still owed. Dropped without one, the client is answered 454 4.7.0.
+#[derive(Debug)]
+#[must_use = "dropped, it answers 454 4.7.0"]
+pub struct DeferredAuth(Owed);
+
+impl DeferredAuth {
+    /// Gives the answer.
+    pub fn answer(mut self, login: Login) {
+        self.0.send(Given::Login(Some(login)));
+    }
+}
+
+impl Drop for DeferredAuth {
+    fn drop(&mut self) {
+        self.0.send(Given::Login(Some(Login::TemporaryFailure)));
+    }
+}
+
+/// To whom an answer goes; the first is the only one.
+#[derive(Debug)]
+struct Owed {
+    question: Option<Question>,
+    to: Mailroom,
+}
+
+impl Owed {
+    fn send(&mut self, given: Given) {
+        if let Some(question) = self.question.take() {
+            let _ = self.to.sender.send((question, given));
+            let _ = self.to.waker.wake();
+        }
+    }
+}
+
+/// An answer that came later.
+#[derive(Debug)]
+pub(crate) enum Given {
+    Verdict(OwnedVerdict),
+    Login(Option<Login>),
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Mailroom {
-    pub(crate) sender: Sender<(Question, OwnedVerdict)>,
+    pub(crate) sender: Sender<(Question, Given)>,
     pub(crate) waker: Arc<Waker>,
 }

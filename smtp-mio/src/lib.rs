@@ -28,10 +28,12 @@ mod event_loop;
 mod handler;
 mod limits;
 mod link;
+mod proxy;
 mod server;
 mod tls;
 mod wheel;
+mod witness;
 
-pub use handler::{Answer, Deferred, Handler, Later, OwnedVerdict, Peer};
+pub use handler::{Answer, AuthAnswer, Deferred, DeferredAuth, Handler, Later, LaterAuth, OwnedVerdict, Peer};
 pub use limits::{Limits, Stats};
 pub use server::{Handle, Server};

@@ -1,9 +1,10 @@
 //! How many connections there may be, how many there are, and what they have done.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 /// Bounds on connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,15 +12,18 @@ use std::sync::{Mutex, PoisonError};
 pub struct Limits {
     /// Connections in all: 10,000.
     pub connections: usize,
-    /// Connections of one address: 1,000.
+    /// Connections of one address, or of one IPv6 network of 64 bits, which is what one host is given: 1,000.
     pub per_address: u32,
+    /// Time for the PROXY header, on listeners where it comes first: 5 s.
+    pub proxy_time: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 10_000, per_address: 1_000 }
+        Self { connections: 10_000, per_address: 1_000, proxy_time: Duration::from_secs(5) }
     }
 }
+
 /// Connections, in all and by address; shared by the loops.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
@@ -28,23 +32,30 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    pub(crate) fn enter(&self, address: IpAddr, limits: Limits) -> bool {
-        if self.all.fetch_add(1, Ordering::Relaxed) >= limits.connections {
-            self.all.fetch_sub(1, Ordering::Relaxed);
-            return false;
+    /// A place, as yet of no address.
+    pub(crate) fn enter(&self, limits: Limits) -> bool {
+        let room = self.all.fetch_add(1, Ordering::Relaxed) < limits.connections;
+        if !room {
+            self.leave(None);
         }
-        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = by_address.entry(address).or_default();
-        if *count >= limits.per_address {
-            self.all.fetch_sub(1, Ordering::Relaxed);
-            return false;
-        }
-        *count += 1;
-        true
+        room
     }
 
-    pub(crate) fn leave(&self, address: IpAddr) {
+    /// Counts a place as one of this address; false when that has too many, and the place is still to be left.
+    pub(crate) fn enter_as(&self, address: IpAddr, limits: Limits) -> bool {
+        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = by_address.entry(host(address)).or_default();
+        let room = *count < limits.per_address;
+        if room {
+            *count += 1;
+        }
+        room
+    }
+
+    /// Gives a place back, with the address that it was counted as one of.
+    pub(crate) fn leave(&self, address: Option<IpAddr>) {
         self.all.fetch_sub(1, Ordering::Relaxed);
+        let Some(address) = address.map(host) else { return };
         let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = by_address.get_mut(&address) {
             *count -= 1;
@@ -52,6 +63,14 @@ impl Counts {
                 by_address.remove(&address);
             }
         }
+    }
+}
+
+/// Whom an address stands for: all of an IPv6 network of 64 bits are one (RFC 4291 2.5.4).
+fn host(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
+        v4 @ IpAddr::V4(_) => v4,
     }
 }
 
@@ -141,4 +160,25 @@ impl Counters {
 /// Of one writer: no need of an atomic addition.
 fn add(counter: &AtomicU64, n: u64) {
     counter.store(counter.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Counts, Limits};
+
+    #[test]
+    fn places_are_counted_by_host_and_given_back() {
+        let counts = Counts::default();
+        let limits = Limits { connections: 4, per_address: 2, ..Limits::default() };
+        let address = |text: &str| text.parse().expect("an address");
+        for group in [["192.0.2.1", "192.0.2.1", "::ffff:192.0.2.1"], ["2001:db8::1", "2001:db8::2", "2001:db8::3"]] {
+            let entered: Vec<bool> =
+                group.iter().map(|of| counts.enter(limits) && counts.enter_as(address(of), limits)).collect();
+            assert_eq!(entered, [true, true, false], "{group:?}");
+            // A fourth place of no address is the last.
+            assert_eq!([counts.enter(limits), counts.enter(limits)], [true, false]);
+            [Some(group[0]), Some(group[1]), None, None].into_iter().for_each(|of| counts.leave(of.map(address)));
+            assert!(counts.by_address.lock().expect("counts").is_empty());
+        }
+    }
 }

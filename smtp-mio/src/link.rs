@@ -1,30 +1,34 @@
 //! A socket, perhaps with TLS on it. Nothing of SMTP.
 
+use std::fmt;
 use std::io::{self, Read as _, Write as _};
 use std::net::Shutdown;
-use std::sync::Arc;
 
 use mio::event::Event;
 use mio::net::TcpStream;
-use rustls::ServerConfig;
 use smtp_proto::tls::{TlsFailure, TlsInfo, TlsVersion};
 
-use crate::tls::Tls;
+use crate::tls::{End, Tls};
 
 /// Octets of a read while the handshake lasts.
 const HANDSHAKE_READ: usize = 16 << 10;
 
 /// Readiness is edge-triggered: it is told once, and lasts until a read comes back short or empty.
-#[derive(Debug)]
-pub(crate) struct Link {
+pub(crate) struct Link<E> {
     socket: TcpStream,
-    tls: Option<Box<Tls>>,
+    tls: Option<Box<Tls<E>>>,
     /// The socket was read empty since it was last said to be readable.
     drained: bool,
     /// The peer's end was told: it lies behind what a short read brings.
     ending: bool,
     /// The socket took no more when last written to.
     full: bool,
+}
+
+impl<E: End> fmt::Debug for Link<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("socket", &self.socket).field("tls", &self.tls).finish_non_exhaustive()
+    }
 }
 
 /// What a read brought.
@@ -38,7 +42,7 @@ pub(crate) enum Read {
     End,
 }
 
-impl Link {
+impl<E: End> Link<E> {
     /// A socket that is watched already: what is there to be read will be told.
     pub(crate) const fn new(socket: TcpStream) -> Self {
         Self { socket, tls: None, drained: true, ending: false, full: false }
@@ -128,9 +132,9 @@ impl Link {
         Ok(!self.full)
     }
 
-    /// Begins TLS: what comes next on the socket is a ClientHello.
-    pub(crate) fn start_tls(&mut self, config: Arc<ServerConfig>) -> Result<(), TlsFailure> {
-        self.tls = Some(Box::new(Tls::new(config)?));
+    /// Begins TLS: what comes next on the socket is TLS's.
+    pub(crate) fn start_tls(&mut self, end: Result<E, rustls::Error>) -> Result<(), TlsFailure> {
+        self.tls = Some(Box::new(Tls::new(end)?));
         Ok(())
     }
 

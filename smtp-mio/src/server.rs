@@ -9,11 +9,14 @@ use std::thread;
 use mio::Waker;
 use mio::net::TcpListener;
 use rustls::ServerConfig;
+use smtp_proto::auth::Mechanism;
+use smtp_proto::proxy::Network;
 use smtp_proto::server::Config;
 
-use crate::event_loop::{Listener, Loop};
+use crate::event_loop::{First, Listener, Loop};
 use crate::handler::Handler;
 use crate::limits::{Counters, Counts, Limits, Stats};
+use crate::witness;
 
 /// A server that is not yet running.
 #[derive(Debug)]
@@ -106,7 +109,7 @@ impl Server {
     /// # Errors
     /// Those of the operating system: an address in use, or not ours.
     pub fn listen(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
-        self.bind(address, false)
+        self.bind(address, &First { proxy: None, tls: false })
     }
 
     /// Listens on an address where TLS comes first (RFC 8314 3.3).
@@ -114,16 +117,33 @@ impl Server {
     /// # Errors
     /// As [`Server::listen`].
     pub fn listen_tls(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
-        self.bind(address, true)
+        self.bind(address, &First { proxy: None, tls: true })
     }
 
-    fn bind(&mut self, mut address: SocketAddr, implicit_tls: bool) -> io::Result<SocketAddr> {
+    /// Listens on an address for load balancers, which begin with a PROXY header that says who the client is. Without
+    /// one, in time and well formed, a connection is closed without a word; and so is one that comes not `from` here.
+    ///
+    /// # Errors
+    /// As [`Server::listen`].
+    pub fn listen_proxy(&mut self, address: SocketAddr, from: &[Network]) -> io::Result<SocketAddr> {
+        self.bind(address, &First { proxy: Some(from.into()), tls: false })
+    }
+
+    /// The same, where TLS with the client follows the header.
+    ///
+    /// # Errors
+    /// As [`Server::listen`].
+    pub fn listen_proxy_tls(&mut self, address: SocketAddr, from: &[Network]) -> io::Result<SocketAddr> {
+        self.bind(address, &First { proxy: Some(from.into()), tls: true })
+    }
+
+    fn bind(&mut self, mut address: SocketAddr, first: &First) -> io::Result<SocketAddr> {
         // Someone else's socket with SO_REUSEPORT would share our mail: the first is made without.
         drop(listen(address, false)?);
         for of_loop in &mut self.listeners {
             let socket = listen(address, true)?;
             address = socket.local_addr()?;
-            of_loop.push(Listener { socket: TcpListener::from_std(socket), implicit_tls });
+            of_loop.push(Listener { socket: TcpListener::from_std(socket), first: first.clone() });
         }
         Ok(address)
     }
@@ -140,20 +160,23 @@ impl Server {
     /// Those of the operating system's polling; and [`io::ErrorKind::InvalidInput`] when TLS is offered or implied and
     /// there is no certificate.
     pub fn run<H: Handler>(self, make: impl Fn(SocketAddr) -> H + Clone + Send + 'static) -> io::Result<()> {
-        let implied = self.listeners.iter().flatten().any(|listener| listener.implicit_tls);
+        let implied = self.listeners.iter().flatten().any(|listener| listener.first.tls);
         if self.tls.is_none() && (implied || self.config.tls_policy().offers()) {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 "TLS is offered but there is no certificate: give one with Server::tls, or say Policy::Off",
             ));
         }
+        // SCRAM-PLUS alone wants to know what only the handshake knows.
+        let binding = self.config.mechanisms().iter().any(Mechanism::binds_channel);
+        let tls = self.tls.map(|tls| witness::server(&tls, binding));
         let counts = Arc::new(Counts::default());
         let mut loops = Vec::new();
         for listeners in self.listeners {
             loops.push(Loop::new(
                 listeners,
                 self.config.clone(),
-                self.tls.clone(),
+                tls.clone(),
                 self.limits,
                 counts.clone(),
                 self.handle.clone(),

@@ -1,15 +1,18 @@
 //! TLS as bytes: what came in, what is to go out. No socket, and nothing of SMTP.
 //!
-//! rustls without buffers of its own: an idle connection holds keys and no more. Its price is that rustls tells less of
-//! such a connection: neither the server name that was asked for, nor key material for a channel binding (RFC 9266).
+//! rustls without buffers of its own: an idle connection holds keys and no more. Of such a connection it tells less than
+//! of others; [`witness`](crate::witness) hears the rest. What names and describes a connection stands in `smtp-smol`'s
+//! `link.rs` as well: neither adapter is the other's, and the core knows no TLS library.
 
-use std::sync::Arc;
 use std::{fmt, io};
 
+use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus};
-use rustls::{HandshakeKind, ServerConfig};
+use rustls::{CommonState, HandshakeKind};
 use smtp_proto::tls::{ClientCertificate, TlsFailure, TlsInfo, TlsVersion};
+
+use crate::witness::{self, Heard};
 
 /// More than this before the handshake is done is no ClientHello of a mail client.
 const HANDSHAKE_LIMIT: usize = 64 << 10;
@@ -17,9 +20,51 @@ const HANDSHAKE_LIMIT: usize = 64 << 10;
 const RECORD_OVERHEAD: usize = 64;
 const RECORD: usize = 16 << 10;
 
-/// One end of a TLS connection, the server's.
-pub(crate) struct Tls {
-    connection: UnbufferedServerConnection,
+/// One end of a TLS connection: a server's, or a client's.
+pub(crate) trait End {
+    type Data;
+    fn process<'c, 'i>(&'c mut self, wire: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
+    fn state(&self) -> &CommonState;
+    /// What this end knows of the other.
+    fn describe(&self, info: &mut TlsInfo);
+}
+
+impl End for UnbufferedServerConnection {
+    type Data = rustls::server::ServerConnectionData;
+
+    fn process<'c, 'i>(&'c mut self, wire: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
+        self.process_tls_records(wire)
+    }
+
+    fn state(&self) -> &CommonState {
+        self
+    }
+
+    fn describe(&self, info: &mut TlsInfo) {
+        info.client_certificate = match self.peer_certificates() {
+            // It may not have been asked for one.
+            None | Some([]) => ClientCertificate::Unknown,
+            Some(_) => ClientCertificate::Untrusted,
+        };
+    }
+}
+
+impl End for UnbufferedClientConnection {
+    type Data = rustls::client::ClientConnectionData;
+
+    fn process<'c, 'i>(&'c mut self, wire: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
+        self.process_tls_records(wire)
+    }
+
+    fn state(&self) -> &CommonState {
+        self
+    }
+
+    fn describe(&self, _: &mut TlsInfo) {}
+}
+
+pub(crate) struct Tls<E> {
+    connection: E,
     /// The beginning of a record whose end has yet to come; or records behind the handshake.
     incoming: Vec<u8>,
     /// What waits to be written.
@@ -31,6 +76,8 @@ pub(crate) struct Tls {
     closed: bool,
     /// Plaintext that came in one flight with the end of the handshake.
     early: Vec<u8>,
+    /// Until the handshake is described.
+    heard: Option<Box<Heard>>,
 }
 
 /// What [`Tls::receive`] made of its input.
@@ -44,28 +91,28 @@ struct Received {
     more: bool,
 }
 
-impl fmt::Debug for Tls {
+impl<E: End> fmt::Debug for Tls<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tls").field("handshaking", &self.is_handshaking()).finish_non_exhaustive()
     }
 }
 
-impl Tls {
-    pub(crate) fn new(config: Arc<ServerConfig>) -> Result<Self, TlsFailure> {
-        let connection = UnbufferedServerConnection::new(config).map_err(|error| refused(&error))?;
+impl<E: End> Tls<E> {
+    pub(crate) fn new(connection: Result<E, rustls::Error>) -> Result<Self, TlsFailure> {
         Ok(Self {
-            connection,
+            connection: connection.map_err(|error| refused(&error))?,
             incoming: Vec::new(),
             outgoing: Vec::new(),
             handshake_octets: 0,
             ended: false,
             closed: false,
             early: Vec::new(),
+            heard: None,
         })
     }
 
     pub(crate) fn is_handshaking(&self) -> bool {
-        self.connection.is_handshaking()
+        self.connection.state().is_handshaking()
     }
 
     /// What came earlier and is not done with goes to the front of `wire`; says how much that is.
@@ -96,7 +143,12 @@ impl Tls {
         if self.handshake_octets > HANDSHAKE_LIMIT {
             return Err(TlsFailure::Refused("handshake too large".into()));
         }
-        let mut received = self.receive(wire, &mut []).map_err(|error| failure(&error))?;
+        witness::listen();
+        let received = self.receive(wire, &mut []);
+        if let Some(heard) = witness::heard() {
+            self.heard.get_or_insert_default().add(heard);
+        }
+        let mut received = received.map_err(|error| failure(&error))?;
         if received.more {
             // It must not stay in the library, which writes nothing before it is read.
             let rest = &mut wire[received.used..];
@@ -154,31 +206,34 @@ impl Tls {
         }
     }
 
-    pub(crate) fn describe(&self) -> TlsInfo {
-        let version = match self.connection.protocol_version() {
+    /// What there is to know when the handshake is done; tells it once.
+    pub(crate) fn describe(&mut self) -> TlsInfo {
+        let state = self.connection.state();
+        let version = match state.protocol_version() {
             Some(rustls::ProtocolVersion::TLSv1_2) => TlsVersion::Tls12,
             _ => TlsVersion::Tls13,
         };
-        let cipher = self.connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
-        let cipher = cipher.unwrap_or("unknown");
+        let suite = state.negotiated_cipher_suite();
+        let cipher = suite.and_then(|suite| suite.suite().as_str()).unwrap_or("unknown");
         // The library writes TLS13_AES_…; the registry, and everyone's logs, TLS_AES_….
         let mut info =
             TlsInfo::new(version, cipher.strip_prefix("TLS13_").map_or(cipher.into(), |c| format!("TLS_{c}").into()));
-        info.client_certificate = match self.connection.peer_certificates() {
-            None | Some([]) => ClientCertificate::None,
-            Some(_) => ClientCertificate::Untrusted,
-        };
+        self.connection.describe(&mut info);
+        if let Some(heard) = self.heard.take() {
+            info.channel_binding = heard.channel_binding(suite);
+            info.server_name = heard.server_name;
+        }
         info
     }
 
     pub(crate) fn is_resumed(&self) -> bool {
-        self.connection.handshake_kind() == Some(HandshakeKind::Resumed)
+        self.connection.state().handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
     fn receive(&mut self, wire: &mut [u8], plain: &mut [u8]) -> Result<Received, rustls::Error> {
         let mut received = Received::default();
         loop {
-            let UnbufferedStatus { discard, state } = self.connection.process_tls_records(&mut wire[received.used..]);
+            let UnbufferedStatus { discard, state } = self.connection.process(&mut wire[received.used..]);
             received.used += discard;
             match state {
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
@@ -205,9 +260,7 @@ impl Tls {
                 Ok(_) => return Ok(received),
                 Err(error) => {
                     // The alert that says why.
-                    while let Ok(ConnectionState::EncodeTlsData(mut data)) =
-                        self.connection.process_tls_records(&mut []).state
-                    {
+                    while let Ok(ConnectionState::EncodeTlsData(mut data)) = self.connection.process(&mut []).state {
                         encode(&mut data, &mut self.outgoing)?;
                     }
                     return Err(error);
@@ -219,7 +272,7 @@ impl Tls {
     /// Encrypts data, or close_notify where there are none.
     fn put(&mut self, data: Option<&[u8]>) -> io::Result<()> {
         loop {
-            match self.connection.process_tls_records(&mut []).state.map_err(io::Error::other)? {
+            match self.connection.process(&mut []).state.map_err(io::Error::other)? {
                 ConnectionState::EncodeTlsData(mut data) => {
                     encode(&mut data, &mut self.outgoing).map_err(io::Error::other)?;
                 }

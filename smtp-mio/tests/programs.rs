@@ -1,6 +1,7 @@
 //! `sink` and `blast` as programs, against each other: every message is accounted for on both sides.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -108,6 +109,74 @@ fn what_is_refused_delayed_and_dropped_is_accounted_for() {
     assert_eq!(sink.stop()["refused"], (sent - sent / 10) / 10);
 }
 
+/// Each verb is dropped the first time, refused the second, and then carried out.
+#[test]
+fn a_sink_misbehaves_at_every_verb() {
+    // What is said, what it is called in rules, how it is refused, and how accepted; STARTTLS never is.
+    let steps = [
+        ("", "CONNECT", "421", "220"),
+        ("EHLO c.example\r\n", "EHLO", "450", "250"),
+        ("RSET\r\n", "RSET", "451", "250"),
+        ("NOOP\r\n", "NOOP", "451", "250"),
+        ("VRFY a\r\n", "VRFY", "550", "252"),
+        ("HELP\r\n", "HELP", "451", "214"),
+        ("STARTTLS\r\n", "STARTTLS", "454", ""),
+        ("AUTH PLAIN AHVzZXIAcGVuY2ls\r\n", "AUTH", "535", "235"),
+        ("MAIL FROM:<>\r\n", "MAIL", "450", "250"),
+        ("RCPT TO:<a@x.example>\r\n", "RCPT", "550", "250"),
+        ("DATA\r\n", "DATA", "451", "354"),
+        (".\r\n", "MESSAGE", "554", "250"),
+        ("MAIL FROM:<>\r\n", "MAIL", "450", "250"),
+        ("RCPT TO:<a@x.example>\r\n", "RCPT", "550", "250"),
+        ("BDAT 3 LAST\r\nx\r\n", "BDAT", "452", "250"),
+        ("QUIT\r\n", "QUIT", "452", "221"),
+    ];
+    let (mut script, mut expected) = (String::new(), Vec::new());
+    for (_, verb, code, _) in steps {
+        let times = if verb == "STARTTLS" { 1000 } else { 1 };
+        if !expected.contains(&format!("{verb} dropped")) {
+            script += &format!("{verb} first 1 drop\n{verb} first {times} {code} Not so\n");
+            expected.extend([format!("{verb} dropped"), format!("{verb} {code}")]);
+        }
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("script");
+    std::fs::write(&file, script).expect("written");
+    let sink = Sink::start(&["--auth", "--script", file.to_str().expect("UTF-8")]);
+    let mut told: Vec<String> = Vec::new();
+    // Each connection comes a step further.
+    for _ in 0..2 * steps.len() {
+        let socket = TcpStream::connect(&sink.addresses[0]).expect("connected");
+        let mut lines = BufReader::new(&socket).lines();
+        'steps: for (command, verb, refused, accepted) in steps {
+            loop {
+                (&socket).write_all(command.as_bytes()).expect("written");
+                // The last line of the reply.
+                let reply = lines.by_ref().map_while(Result::ok).find(|line| line.as_bytes()[3] == b' ');
+                let Some(reply) = reply else {
+                    told.push(format!("{verb} dropped"));
+                    break 'steps;
+                };
+                if !reply.starts_with(accepted) || accepted.is_empty() {
+                    assert!(reply.starts_with(refused), "{reply} to {command}");
+                    told.push(format!("{verb} {refused}"));
+                    match verb {
+                        "STARTTLS" => break,
+                        "CONNECT" | "MESSAGE" | "BDAT" => break 'steps,
+                        _ => continue,
+                    }
+                }
+                break;
+            }
+        }
+    }
+    // Of what is refused each time, once is enough.
+    let mut seen = std::collections::HashSet::new();
+    told.retain(|line| seen.insert(line.clone()));
+    assert_eq!(told, expected);
+    sink.stop();
+}
+
 #[test]
 fn lmtp_answers_for_each_recipient() {
     let sink = Sink::start(&["--lmtp", "--tls", "off"]);
@@ -121,13 +190,25 @@ fn lmtp_answers_for_each_recipient() {
 fn what_cannot_begin_is_told_in_a_line() {
     for (arguments, word) in [
         (vec!["sink", "--fail", "QUUX=450 Busy"], "--fail QUUX=450 Busy"),
+        (
+            vec!["sink", "--fail", "AUTH=550 No"],
+            "--fail AUTH=550 No: AUTH is refused with 454 (not now) or 535 (wrong)",
+        ),
+        (
+            vec!["sink", "--fail", "QUIT=250 Yes"],
+            "--fail QUIT=250 Yes: \"250 Yes\" does not begin with a reply code of 400",
+        ),
+        (vec!["sink", "--drop", "RSET:half"], "--drop RSET:half: \"half\" is no share; give one of 0 to 1"),
+        (vec!["sink", "--delay", "NOOP=soon"], "--delay NOOP=soon: \"soon\" is no time; give one such as 200ms"),
         (vec!["sink", "--script", "/nonexistent"], "--script /nonexistent"),
         (vec!["blast", "127.0.0.1"], "HOST:PORT"),
         (vec!["blast", "127.0.0.1:1", "--to", "nobody"], "--to nobody"),
     ] {
         let done = Command::new(PROGRAM).args(&arguments).output().expect("run");
         assert_eq!(done.status.code(), Some(2), "{arguments:?}");
-        assert!(String::from_utf8_lossy(&done.stderr).contains(word), "{done:?}");
+        let told = String::from_utf8_lossy(&done.stderr);
+        // Nothing has begun to listen, and a line is enough.
+        assert!(told.contains(word) && told.lines().count() == 1, "{arguments:?}: {told}");
     }
     // Nobody listens: each message is accounted for, and there is an end to it.
     let (report, code) = blast("127.0.0.1:1", &["--messages", "20"]);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use smtp_proto::server::{Config, Event, FaultKind, Reason, Session, State, Ticket, Verdict};
+use smtp_proto::syntax::{Reply, Verb};
 use smtp_proto::{Channel, Step, Want};
 
 fn config() -> Arc<Config> {
@@ -79,4 +80,35 @@ fn output_that_is_not_read_stops_the_reading() {
         }
     }
     assert!(session.output().len() < 17 << 10, "{}", session.output().len());
+}
+
+/// Where nothing is to be decided (RFC 5321 4.1.1.5, 4.1.1.10) the application is asked only if it asked for that.
+#[test]
+fn a_server_under_test_is_asked_about_all() {
+    let config = Config::new("mx.example.net").expect("a name").ask_about_all(true).shared();
+    let (mut session, ticket) = connect(&config);
+    session.answer(ticket, Verdict::Accept);
+    assert!(matches!(session.step(&mut &b""[..]), Step::Want(Want::Input)));
+    session.sent(session.output().len());
+    let mut input = &b"NOOP\r\nRSET\r\nQUIT\r\nQUIT\r\n"[..];
+    let (mut asked, mut replies) = (Vec::new(), Vec::new());
+    let closed = loop {
+        let step = session.step(&mut input);
+        replies.extend_from_slice(session.output());
+        session.sent(session.output().len());
+        match step {
+            Step::Event(Event::Command(verb, ticket)) => {
+                let refuse = verb == Verb::Noop || (verb == Verb::Quit && asked.last() == Some(&Verb::Rset));
+                asked.push(verb);
+                let reply = Reply::fixed(451, (4, 3, 0), "Not now");
+                session.answer(ticket, if refuse { Verdict::Refuse(reply) } else { Verdict::Accept });
+            }
+            Step::Event(Event::Closed(reason)) => break reason,
+            _ => {}
+        }
+    };
+    assert_eq!(asked, [Verb::Noop, Verb::Rset, Verb::Quit, Verb::Quit]);
+    let replies = String::from_utf8(replies).expect("ASCII");
+    let codes: Vec<&str> = replies.lines().map(|line| &line[..3]).collect();
+    assert_eq!((codes, closed), (vec!["451", "250", "451", "221"], Reason::Quit));
 }

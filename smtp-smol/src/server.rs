@@ -558,6 +558,7 @@ impl<H: Handler> Connection<'_, H> {
                 }
                 // Nobody is trusted to speak for others: they are not announced.
                 Event::Xclient(_, ticket) | Event::Xforward(_, ticket) => (ticket, Verdict::Refuse(NOT_TRUSTED)),
+                Event::Command(_, ticket) => (ticket, Verdict::Accept),
                 Event::Connect(ticket) => (ticket, self.handler.connect(&peer).await),
                 Event::Hello(host, ticket) => (ticket, self.handler.hello(&peer, &host).await),
                 Event::StartTls(ticket) => (ticket, Verdict::Accept),

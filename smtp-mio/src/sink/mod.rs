@@ -18,6 +18,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use smtp_mio::{Handle, Server, Stats};
+use smtp_proto::auth::{Mechanism, MechanismSet};
 use smtp_proto::server::{Config, Role};
 use smtp_proto::tls::Policy;
 
@@ -27,7 +28,8 @@ use store::Store;
 use swallow::{Kitchen, Swallow};
 
 const EXAMPLES: &str = "\
-Verbs: CONNECT, EHLO, STARTTLS, MAIL, RCPT, DATA, and MESSAGE for the end of the text.
+Verbs: CONNECT for the greeting, EHLO, STARTTLS, AUTH, MAIL, RCPT, DATA, BDAT, MESSAGE for the end of the text, RSET,
+NOOP, VRFY, HELP, QUIT.
 
 A script has a rule a line; conditions must all hold, and are counted over all connections:
   # verb   conditions                    what happens
@@ -69,6 +71,10 @@ pub(crate) struct Options {
     /// Listen here, too, for connections where TLS comes first
     #[arg(long, value_name = "ADDRESS")]
     implicit_tls: Vec<SocketAddr>,
+
+    /// Offer AUTH PLAIN and LOGIN, without TLS too, and take any name and password
+    #[arg(long)]
+    auth: bool,
 
     /// Speak LMTP: LHLO, and an answer for each recipient
     #[arg(long)]
@@ -271,9 +277,12 @@ fn config(options: &Options) -> Result<Config, Failure> {
     let mut limits = smtp_proto::server::Limits::default();
     // What rules refuse makes faults of what was sent behind it.
     (limits.message, limits.idle_commands, limits.faults) = (0, u32::MAX, u32::MAX);
+    let login = MechanismSet::EMPTY.with(Mechanism::Plain).with(Mechanism::Login);
+    let mechanisms = if options.auth { login } else { MechanismSet::EMPTY };
     let role = if options.lmtp { Role::Lmtp } else { Role::Mx };
     let config = config.and_then(|config| config.limits(limits)).map_err(Failure::running)?;
-    Ok(config.role(role).tls(match options.tls {
+    let config = config.role(role).auth(mechanisms).allow_plaintext_auth(true).ask_about_all(true);
+    Ok(config.tls(match options.tls {
         Tls::Off => Policy::Off,
         Tls::Offer => Policy::Offer,
         Tls::Require => Policy::Require,

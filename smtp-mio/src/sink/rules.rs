@@ -16,21 +16,37 @@ pub(crate) enum Verb {
     /// EHLO, HELO, LHLO.
     Ehlo,
     StartTls,
+    /// What is answered when the exchange has come to its end.
+    Auth,
     Mail,
     Rcpt,
     Data,
+    /// The first chunk.
+    Bdat,
     /// The end of the text: what is answered to it.
     Message,
+    Rset,
+    Noop,
+    Vrfy,
+    Help,
+    Quit,
 }
 
-pub(crate) const VERBS: [(&str, Verb); 7] = [
+pub(crate) const VERBS: [(&str, Verb); 14] = [
     ("CONNECT", Verb::Connect),
     ("EHLO", Verb::Ehlo),
     ("STARTTLS", Verb::StartTls),
+    ("AUTH", Verb::Auth),
     ("MAIL", Verb::Mail),
     ("RCPT", Verb::Rcpt),
     ("DATA", Verb::Data),
+    ("BDAT", Verb::Bdat),
     ("MESSAGE", Verb::Message),
+    ("RSET", Verb::Rset),
+    ("NOOP", Verb::Noop),
+    ("VRFY", Verb::Vrfy),
+    ("HELP", Verb::Help),
+    ("QUIT", Verb::Quit),
 ];
 
 /// A rule. Its conditions must all hold; `first` and `every` count those events for which the others did.
@@ -102,7 +118,7 @@ impl Rule {
             Some((words, Ok(share))) => (words, share),
             _ => (rest, 1.0),
         };
-        Self::new(verb, Action::Reply(reply(words)?)).share(share)
+        Self::new(verb, Action::Reply(reply(words)?))?.checked().share(share)
     }
 
     /// `VERB=TIME`, as in `DATA=200ms`.
@@ -114,7 +130,9 @@ impl Rule {
     /// `VERB[:SHARE]`, as in `MESSAGE:0.05`.
     pub(crate) fn hang_up(text: &str) -> Result<Self, String> {
         let (verb, share) = match text.split_once(':') {
-            Some((verb, share)) => (verb, share.parse().map_err(|_| format!("{share} is no share"))?),
+            Some((verb, share)) => {
+                (verb, share.parse().map_err(|_| format!("{share:?} is no share; give one of 0 to 1"))?)
+            }
             None => (text, 1.0),
         };
         Self::new(verb, Action::Drop).share(share)
@@ -153,7 +171,7 @@ impl Rule {
                 "drop" if behind.is_empty() => {}
                 _ => rule.action = Action::Reply(reply(rest)?),
             }
-            return Ok(Some(rule));
+            return rule.checked().map(Some);
         }
     }
 
@@ -164,6 +182,16 @@ impl Rule {
             format!("{verb:?} is none of {}", names.join(", "))
         })?;
         Ok(Self { verb: *verb, with: None, first: None, every: 1, share: 1.0, action, met: AtomicU64::new(0) })
+    }
+
+    /// AUTH alone is answered by the mechanism, which knows two refusals.
+    fn checked(self) -> Result<Self, String> {
+        match (self.verb, &self.action) {
+            (Verb::Auth, Action::Reply(OwnedVerdict::Refuse(code, ..))) if !matches!(code, 454 | 535) => {
+                Err(format!("AUTH is refused with 454 (not now) or 535 (wrong), not with {code}"))
+            }
+            _ => Ok(self),
+        }
     }
 
     fn applies(&self, argument: &str) -> bool {
@@ -194,7 +222,7 @@ impl Share for Result<Rule, String> {
 }
 
 fn share(share: f64) -> Result<f64, String> {
-    if (0.0..=1.0).contains(&share) { Ok(share) } else { Err(format!("{share}: a share is 0 to 1")) }
+    if (0.0..=1.0).contains(&share) { Ok(share) } else { Err(format!("{share} is no share; give one of 0 to 1")) }
 }
 
 fn word(text: &str) -> (&str, &str) {
@@ -288,7 +316,9 @@ mod tests {
         ] {
             assert!(Rule::from_line(line).is_err(), "{line}");
         }
-        for text in ["RCPT", "RCPT=", "RCPT=Busy", "RCPT=450 Busy:1.5"] {
+        for text in
+            ["RCPT", "RCPT=", "RCPT=Busy", "RCPT=450 Busy:1.5", "AUTH=454 Later:2", "AUTH=550 No", "EXPN=550 No"]
+        {
             assert!(Rule::fail(text).is_err(), "{text}");
         }
     }

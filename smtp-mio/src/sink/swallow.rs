@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use smtp_mio::{Answer, Handler, Peer};
+use smtp_mio::{Answer, AuthAnswer, Handler, OwnedVerdict, Peer};
+use smtp_proto::auth::server::{Answer as Login, Question};
 use smtp_proto::server::{MessageEnd, Reason, Verdict};
-use smtp_proto::syntax::{Host, Mail, Rcpt, Reply};
+use smtp_proto::syntax::{self, Host, Mail, Rcpt, Reply};
 
 use super::rules::{Rules, Verb};
 use super::store::{Draft, Store};
@@ -72,6 +73,33 @@ impl Handler for Swallow {
         self.kitchen.rules.decide(Verb::StartTls, String::new)
     }
 
+    /// Whoever it is, with whatever password.
+    fn authenticate(&mut self, _: &Peer<'_>, question: Question) -> AuthAnswer {
+        let name = || if let Question::Password { authcid, .. } = question { authcid } else { String::new() };
+        let login = |verdict| match verdict {
+            OwnedVerdict::HangUp => None,
+            OwnedVerdict::Refuse(454, ..) => Some(Login::TemporaryFailure),
+            OwnedVerdict::Refuse(..) => Some(Login::Reject),
+            _ => Some(Login::Accept),
+        };
+        match self.kitchen.rules.decide(Verb::Auth, name) {
+            Answer::After(time, verdict) => AuthAnswer::After(time, login(verdict)),
+            Answer::HangUp => AuthAnswer::HangUp,
+            Answer::Now(_) | Answer::Later(_) => Login::Accept.into(),
+        }
+    }
+
+    fn command(&mut self, _: &Peer<'_>, verb: syntax::Verb) -> Answer<'_> {
+        let verb = match verb {
+            syntax::Verb::Rset => Verb::Rset,
+            syntax::Verb::Vrfy => Verb::Vrfy,
+            syntax::Verb::Help => Verb::Help,
+            syntax::Verb::Quit => Verb::Quit,
+            _ => Verb::Noop,
+        };
+        self.kitchen.rules.decide(verb, String::new)
+    }
+
     fn mail(&mut self, _: &Peer<'_>, mail: &Mail<'_>) -> Answer<'_> {
         self.forget();
         if let Some(letter) = self.letter() {
@@ -90,8 +118,9 @@ impl Handler for Swallow {
         answer
     }
 
-    fn data(&mut self, _: &Peer<'_>) -> Answer<'_> {
-        let answer = self.kitchen.rules.decide(Verb::Data, String::new);
+    fn data(&mut self, peer: &Peer<'_>) -> Answer<'_> {
+        let verb = if peer.session.is_by_chunks() { Verb::Bdat } else { Verb::Data };
+        let answer = self.kitchen.rules.decide(verb, String::new);
         if accepts(&answer) {
             let kitchen = self.kitchen.clone();
             if let Some(letter) = self.letter() {
@@ -151,5 +180,5 @@ impl Handler for Swallow {
 
 /// Whether it is a yes, now or later.
 fn accepts(answer: &Answer<'_>) -> bool {
-    matches!(answer, Answer::Now(Verdict::Accept) | Answer::After(_, smtp_mio::OwnedVerdict::Accept))
+    matches!(answer, Answer::Now(Verdict::Accept) | Answer::After(_, OwnedVerdict::Accept))
 }

@@ -67,6 +67,7 @@ impl Session {
                 let lmtp = self.config.role == Role::Lmtp;
                 replies::greeting(&mut self.output, &self.config.hostname, lmtp, words);
             }
+            Pending::Command(verb) => self.housekeeping(verb),
             Pending::Xforward => {
                 self.go(Move::Xforward);
                 self.reply_in(words, &replies::OK);

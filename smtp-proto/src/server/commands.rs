@@ -88,30 +88,40 @@ impl Session {
             Command::Auth { mechanism, initial } => self.auth(mechanism, initial, start),
             Command::Xclient(client) => Some(Step::Event(Event::Xclient(client, self.ticket(Pending::Xclient)))),
             Command::Xforward(client) => Some(Step::Event(Event::Xforward(client, self.ticket(Pending::Xforward)))),
+            command if self.config.ask_about_all => {
+                let verb = command.verb();
+                Some(Step::Event(Event::Command(verb, self.ticket(Pending::Command(verb)))))
+            }
             Command::Quit => self.end(input, End::Quit, &replies::BYE),
-            Command::Rset => {
+            command => {
+                self.housekeeping(command.verb());
+                None
+            }
+        }
+    }
+
+    /// Commands that leave nothing to decide.
+    pub(super) fn housekeeping(&mut self, verb: Verb) {
+        match verb {
+            Verb::Quit => {
+                self.last_words(&replies::BYE);
+                self.close(End::Quit);
+            }
+            Verb::Rset => {
                 if self.in_transaction() {
                     self.due.reset();
                 }
                 self.go(Move::Rset);
                 self.forget_transaction();
                 self.reply(&replies::OK);
-                None
             }
             // RFC 5321 3.5.3, 7.3: 252 tells nothing about who exists.
-            Command::Vrfy(_) => {
-                self.reply(&replies::CANNOT_VRFY);
-                None
-            }
-            Command::Help(_) => {
+            Verb::Vrfy => self.reply(&replies::CANNOT_VRFY),
+            Verb::Help => {
                 let lmtp = self.config.role == Role::Lmtp;
                 self.reply(if lmtp { &replies::HELP_LMTP } else { &replies::HELP });
-                None
             }
-            _ => {
-                self.reply(&replies::OK);
-                None
-            }
+            _ => self.reply(&replies::OK),
         }
     }
 

@@ -23,6 +23,7 @@ pub struct Config {
     pub(super) tls_temporary: bool,
     pub(super) auth: MechanismSet,
     pub(super) plaintext_auth: bool,
+    pub(super) ask_about_all: bool,
     pub(super) wait_your_turn: bool,
     pub(super) limits: Limits,
     pub(super) timeouts: Timeouts,
@@ -152,6 +153,7 @@ impl Config {
             tls_temporary: false,
             auth: MechanismSet::EMPTY,
             plaintext_auth: false,
+            ask_about_all: false,
             wait_your_turn: false,
             limits: Limits::default(),
             timeouts: Timeouts::default(),
@@ -269,6 +271,15 @@ impl Config {
         self
     }
 
+    /// Whether the application is asked about RSET, NOOP, VRFY, HELP and QUIT too
+    /// ([`Event::Command`](super::Event::Command)), which leave a server that keeps to the standard nothing to decide (RFC
+    /// 5321 4.1.1.5, 4.1.1.10). For servers that clients are tested with. Off by default.
+    #[must_use]
+    pub fn ask_about_all(mut self, ask: bool) -> Self {
+        self.ask_about_all = ask;
+        self
+    }
+
     /// The name the server goes by.
     #[must_use]
     pub fn hostname(&self) -> &str {
@@ -279,6 +290,12 @@ impl Config {
     #[must_use]
     pub fn is_lmtp(&self) -> bool {
         self.role == Role::Lmtp
+    }
+
+    /// The mechanisms of AUTH.
+    #[must_use]
+    pub fn mechanisms(&self) -> MechanismSet {
+        self.auth
     }
 
     /// The TLS policy in force.

@@ -1,7 +1,7 @@
 //! What a server session tells its driver, and what it is told.
 
 use crate::auth::server::{Failure, Question};
-use crate::syntax::{Attributes, Host, Mail, Rcpt, Reply};
+use crate::syntax::{Attributes, Host, Mail, Rcpt, Reply, Verb};
 
 /// Something that happened. Borrows only from the input that was given to `step`.
 ///
@@ -34,6 +34,9 @@ pub enum Event<'i> {
     Xclient(Attributes<'i>, Ticket),
     /// XFORWARD, likewise: who its client is, for the log alone.
     Xforward(Attributes<'i>, Ticket),
+    /// RSET, NOOP, VRFY, HELP or QUIT, where the application [is asked](super::Config::ask_about_all) about them. Accepted
+    /// it is carried out, and answered in the words of the protocol; refused it changes nothing.
+    Command(Verb, Ticket),
     /// The transaction is gone (RSET, EHLO, a fault in the text, TLS): forget envelope and text.
     Reset,
     /// The peer broke a rule; it has been answered already.

@@ -30,6 +30,7 @@ use due::{Due, End};
 use intake::Intake;
 
 use crate::framing::Framing;
+use crate::syntax::Verb;
 use crate::tls::{Channel, Outcome, TlsFailure, TlsInfo};
 use crate::trace::Protocol;
 use crate::{Step, Want};
@@ -95,6 +96,7 @@ enum Pending {
     Message,
     Xclient,
     Xforward,
+    Command(Verb),
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -315,6 +317,12 @@ impl Session {
     #[must_use]
     pub fn in_transaction(&self) -> bool {
         self.state.in_transaction()
+    }
+
+    /// Whether the text that is asked about, or comes in, is by BDAT rather than DATA.
+    #[must_use]
+    pub fn is_by_chunks(&self) -> bool {
+        self.pending == Some(Pending::Bdat) || matches!(self.state, State::Chunk | State::Chunks)
     }
 
     /// The name the client gave in EHLO, HELO or LHLO, in this channel. Its own claim.

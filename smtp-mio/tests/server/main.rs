@@ -1,160 +1,23 @@
 //! The server over real sockets, with a client written here by hand.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
+mod running;
+mod tls;
+
+use std::io::{BufReader, Write as _};
+use std::net::TcpStream;
 use std::time::Duration;
 
-use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
-use rustls::{
-    ALL_VERSIONS, ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned, SupportedProtocolVersion,
-};
-use smtp_mio::{Answer, Handle, Handler, Limits, OwnedVerdict, Peer, Server};
-use smtp_proto::server::{Config, MessageEnd, Reason, Verdict};
-use smtp_proto::syntax::{Enhanced, Rcpt};
+use rustls::ALL_VERSIONS;
+use smtp_mio::{Limits, OwnedVerdict};
+use smtp_proto::auth::MechanismSet;
+use smtp_proto::auth::server::Answer as Login;
+use smtp_proto::server::Config;
+use smtp_proto::syntax::Enhanced;
 use smtp_proto::tls::Policy;
 
-#[derive(Default)]
-struct Kept {
-    messages: Mutex<Vec<(String, Vec<u8>)>>,
-    closed: Mutex<Vec<String>>,
-}
+use running::{Client, Running};
 
-struct Keep {
-    kept: Arc<Kept>,
-    text: Vec<u8>,
-    later: Sender<smtp_mio::Deferred>,
-}
-
-impl Handler for Keep {
-    fn rcpt(&mut self, peer: &Peer<'_>, rcpt: &Rcpt<'_>) -> Answer<'_> {
-        if rcpt.path.as_str().starts_with("later") {
-            let (later, deferred) = peer.defer();
-            self.later.send(deferred).expect("the test listens");
-            return Answer::Later(later);
-        }
-        match rcpt.path.as_str() {
-            "slow@example.net" => Answer::After(Duration::from_millis(40), OwnedVerdict::AcceptWith("at last".into())),
-            "gone@example.net" => Answer::HangUp,
-            "panic@example.net" => panic!("a handler's fault"),
-            _ => Verdict::Accept.into(),
-        }
-    }
-    fn chunk(&mut self, text: &[u8]) {
-        self.text.extend_from_slice(text);
-    }
-    fn message(&mut self, peer: &Peer<'_>, end: MessageEnd) -> Answer<'_> {
-        assert_eq!(end.octets, self.text.len() as u64);
-        let text = std::mem::take(&mut self.text);
-        self.kept.messages.lock().expect("lock").push((peer.session.protocol().as_str().into(), text));
-        Verdict::AcceptWith("kept").into()
-    }
-    fn reset(&mut self, _: &Peer<'_>) {
-        self.text.clear();
-    }
-    fn closed(&mut self, _: &Peer<'_>, reason: Reason) {
-        self.kept.closed.lock().expect("lock").push(format!("{reason:?}"));
-    }
-}
-
-struct Running {
-    address: SocketAddr,
-    /// Where TLS comes first.
-    tls_address: SocketAddr,
-    handle: Handle,
-    kept: Arc<Kept>,
-    later: Receiver<smtp_mio::Deferred>,
-    roots: RootCertStore,
-    thread: Option<JoinHandle<std::io::Result<()>>>,
-}
-
-impl Running {
-    fn start(policy: Policy) -> Self {
-        Self::start_with(policy, Limits::default())
-    }
-
-    fn start_with(policy: Policy, limits: Limits) -> Self {
-        let made = rcgen::generate_simple_self_signed(vec!["mx.example.net".into()]).expect("a certificate");
-        let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
-        let tls = ServerConfig::builder()
-            .with_no_client_auth()
-            .with_single_cert(vec![made.cert.der().clone()], key.into())
-            .expect("a configuration");
-        let mut roots = RootCertStore::empty();
-        roots.add(made.cert.der().clone()).expect("a root");
-        let config = Config::new("mx.example.net").expect("a name").tls(policy).shared();
-        let mut server = Server::with_threads(config, 2).tls(Arc::new(tls)).limits(limits);
-        let any = "127.0.0.1:0".parse().expect("an address");
-        let address = server.listen(any).expect("bound");
-        let tls_address = server.listen_tls(any).expect("bound");
-        let handle = server.handle();
-        let kept = Arc::new(Kept::default());
-        let (sender, later) = channel();
-        let for_handlers = kept.clone();
-        let thread = thread::spawn(move || {
-            server.run(move |_| Keep { kept: for_handlers.clone(), text: Vec::new(), later: sender.clone() })
-        });
-        Self { address, tls_address, handle, kept, later, roots, thread: Some(thread) }
-    }
-
-    fn connect(&self) -> Client<TcpStream> {
-        let socket = TcpStream::connect(self.address).expect("connected");
-        socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
-        let mut client = Client(BufReader::new(socket));
-        client.expect("220");
-        client
-    }
-
-    /// A handshake on a socket, in these versions of TLS.
-    fn tls(&self, socket: TcpStream, versions: &[&'static SupportedProtocolVersion]) -> Client<Tls> {
-        let config = ClientConfig::builder_with_protocol_versions(versions)
-            .with_root_certificates(self.roots.clone())
-            .with_no_client_auth();
-        let name = ServerName::try_from("mx.example.net").expect("a name");
-        let tls = ClientConnection::new(Arc::new(config), name).expect("TLS");
-        Client(BufReader::new(StreamOwned::new(tls, socket)))
-    }
-
-    fn stop(mut self) -> Arc<Kept> {
-        self.handle.shut_down();
-        self.thread.take().expect("running").join().expect("no panic").expect("no error");
-        self.kept.clone()
-    }
-}
-
-type Tls = StreamOwned<ClientConnection, TcpStream>;
-
-struct Client<S: Read + Write>(BufReader<S>);
-
-impl<S: Read + Write> Client<S> {
-    fn say(&mut self, text: &str) {
-        self.0.get_mut().write_all(text.as_bytes()).expect("written");
-        self.0.get_mut().flush().expect("flushed");
-    }
-
-    /// A whole reply, which must begin so.
-    fn expect(&mut self, start: &str) -> String {
-        let mut reply = String::new();
-        loop {
-            let from = reply.len();
-            assert_ne!(self.0.read_line(&mut reply).expect("a reply"), 0, "closed; expected {start}");
-            if reply.as_bytes()[from + 3] == b' ' {
-                assert!(reply[from..].starts_with(start), "{reply:?} instead of {start}");
-                return reply;
-            }
-        }
-    }
-
-    fn closed(&mut self) {
-        let mut rest = Vec::new();
-        self.0.read_to_end(&mut rest).expect("the end");
-        assert_eq!(rest, b"");
-    }
-}
-
-const ENVELOPE: &str = "MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.net>\r\nDATA\r\n";
+pub(crate) const ENVELOPE: &str = "MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.net>\r\nDATA\r\n";
 
 #[test]
 fn messages_in_plaintext_and_over_starttls() {
@@ -201,6 +64,38 @@ fn injection_behind_starttls_ends_the_session() {
     client.expect("220");
     client.closed();
     assert_eq!(*running.stop().closed.lock().expect("lock"), ["Fault(PlaintextBehindStartTls)"]);
+}
+
+/// Nobody waits meanwhile but the client; forgotten, an answer is a temporary failure (RFC 4954 6).
+#[test]
+fn auth_is_answered_later_from_another_thread() {
+    let config = Config::new("mx.example.net").expect("a name").tls(Policy::Off);
+    let running = Running::of(config.auth(MechanismSet::PASSWORD).allow_plaintext_auth(true), Limits::default());
+    let plain = |user: &str| match user {
+        "later" => "AUTH PLAIN AGxhdGVyAHBlbmNpbA==\r\n",
+        "slow" => "AUTH PLAIN AHNsb3cAcGVuY2ls\r\n",
+        _ => "AUTH PLAIN AGdvbmUAcGVuY2ls\r\n",
+    };
+    let mut client = running.connect();
+    client.say(&format!("EHLO c.example\r\n{}{}{}NOOP\r\n", plain("later"), plain("later"), plain("later")));
+    client.expect("250");
+    let owed = || running.later_auth.recv_timeout(Duration::from_secs(20)).expect("a deferred answer");
+    drop(owed());
+    client.expect("454 4.7.0");
+    owed().answer(Login::Reject);
+    client.expect("535 5.7.8");
+    owed().answer(Login::Accept);
+    client.expect("235 2.7.0");
+    client.expect("250");
+    let mut client = running.connect();
+    client.say(&format!("EHLO c.example\r\n{}NOOP\r\n", plain("slow")));
+    for code in ["250", "235 2.7.0", "250"] {
+        client.expect(code);
+    }
+    let mut client = running.connect();
+    client.say(&format!("EHLO c.example\r\n{}NOOP\r\n", plain("gone")));
+    client.closed();
+    running.stop();
 }
 
 #[test]
