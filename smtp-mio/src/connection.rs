@@ -12,10 +12,10 @@ use smtp_proto::syntax::Reply;
 use smtp_proto::tls::TlsFailure;
 use smtp_proto::{Channel, Step, Want};
 
-use crate::event_loop::TICK;
 use crate::handler::{Answer, AuthAnswer, Given, Handler, Mailroom, Peer, Question};
 use crate::limits::Counters;
 use crate::link::{Link, Read};
+use crate::wheel::ticks;
 
 /// Reads of one connection before others get their turn.
 const ROUNDS: usize = 8;
@@ -397,9 +397,4 @@ impl<H: Handler> Connection<H> {
             self.deadline = now.saturating_add(time);
         }
     }
-}
-
-/// At least one.
-pub(crate) fn ticks(time: Duration) -> u64 {
-    u64::try_from(time.as_millis() / TICK.as_millis()).unwrap_or(u64::MAX).max(1)
 }

@@ -15,13 +15,13 @@ use slab::Slab;
 use smtp_proto::proxy::Network;
 use smtp_proto::server::{Config, State};
 
-use crate::connection::{Common, Connection, Office, Phase, ticks};
+use crate::connection::{Common, Connection, Office, Phase};
 use crate::handler::{Given, Handler, Mailroom, Question};
 use crate::limits::{Counters, Counts, Limits};
 use crate::link::Link;
 use crate::proxy::Antechamber;
 use crate::server::Handle;
-use crate::wheel::Wheel;
+use crate::wheel::{TICK, Wheel, ticks};
 
 const WAKER: Token = Token(usize::MAX);
 const LISTENERS: usize = usize::MAX - 1024;
@@ -31,7 +31,6 @@ const ANTECHAMBER: usize = usize::MAX / 2;
 /// session leaves over, so that what was decrypted always finds room.
 const PLAIN: usize = 256 << 10;
 const WIRE: usize = 128 << 10;
-pub(crate) const TICK: Duration = Duration::from_millis(500);
 
 /// A listener of one loop.
 #[derive(Debug)]

@@ -23,6 +23,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod certificates;
+mod client;
 mod connection;
 mod event_loop;
 mod handler;
@@ -34,6 +36,8 @@ mod tls;
 mod wheel;
 mod witness;
 
+pub use certificates::ClientTls;
+pub use client::{Client, Closed, Key, Line, Next, Sender, Target, Text};
 pub use handler::{Answer, AuthAnswer, Deferred, DeferredAuth, Handler, Later, LaterAuth, OwnedVerdict, Peer};
 pub use limits::{Limits, Stats};
 pub use server::{Handle, Server};

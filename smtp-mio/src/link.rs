@@ -6,6 +6,7 @@ use std::net::Shutdown;
 
 use mio::event::Event;
 use mio::net::TcpStream;
+use rustls::pki_types::CertificateDer;
 use smtp_proto::tls::{TlsFailure, TlsInfo, TlsVersion};
 
 use crate::tls::{End, Tls};
@@ -61,6 +62,11 @@ impl<E: End> Link<E> {
             self.drained = false;
             self.ending = true;
         }
+    }
+
+    /// There may be something to be read, though nothing was told.
+    pub(crate) const fn look(&mut self) {
+        self.drained = false;
     }
 
     /// Whether the socket is known to hold nothing unread.
@@ -138,6 +144,11 @@ impl<E: End> Link<E> {
         Ok(())
     }
 
+    /// A client begins the handshake.
+    pub(crate) fn speak_first(&mut self) -> Result<(), TlsFailure> {
+        self.tls.as_mut().map_or(Ok(false), |tls| tls.handshake(&mut [], 0)).map(|_| ())
+    }
+
     /// Goes on with the handshake: `Ok(None)` when more must come first.
     pub(crate) fn handshake(&mut self, wire: &mut [u8]) -> Result<Option<TlsInfo>, TlsFailure> {
         let closed = |_| TlsFailure::Closed;
@@ -173,6 +184,11 @@ impl<E: End> Link<E> {
                 }
             }
         }
+    }
+
+    /// The certificates that the peer has shown, its own first.
+    pub(crate) fn certificates(&self) -> &[CertificateDer<'static>] {
+        self.tls.as_ref().map_or(&[], |tls| tls.certificates())
     }
 
     /// Whether the handshake took up an earlier session.

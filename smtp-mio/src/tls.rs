@@ -7,6 +7,7 @@
 use std::{fmt, io};
 
 use rustls::client::UnbufferedClientConnection;
+use rustls::pki_types::CertificateDer;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus};
 use rustls::{CommonState, HandshakeKind};
@@ -72,7 +73,7 @@ pub(crate) struct Tls<E> {
     handshake_octets: usize,
     /// The peer has sent close_notify.
     ended: bool,
-    /// close_notify was sent.
+    /// Nothing more may be written: close_notify was sent, or an alert.
     closed: bool,
     /// Plaintext that came in one flight with the end of the handshake.
     early: Vec<u8>,
@@ -181,6 +182,9 @@ impl<E: End> Tls<E> {
         if data.is_empty() {
             return Ok(());
         }
+        if self.closed {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
         self.outgoing.reserve(data.len() + (data.len() / RECORD + 1) * RECORD_OVERHEAD);
         self.put(Some(data))
     }
@@ -226,6 +230,11 @@ impl<E: End> Tls<E> {
         info
     }
 
+    /// The certificates that the peer has shown, its own first.
+    pub(crate) fn certificates(&self) -> &[CertificateDer<'static>] {
+        self.connection.state().peer_certificates().unwrap_or_default()
+    }
+
     pub(crate) fn is_resumed(&self) -> bool {
         self.connection.state().handshake_kind() == Some(HandshakeKind::Resumed)
     }
@@ -259,8 +268,11 @@ impl<E: End> Tls<E> {
                 // More input is needed.
                 Ok(_) => return Ok(received),
                 Err(error) => {
-                    // The alert that says why.
-                    while let Ok(ConnectionState::EncodeTlsData(mut data)) = self.connection.process(&mut []).state {
+                    // The alert that says why; and no call more, which would look for messages that are not there.
+                    self.closed = true;
+                    while self.connection.state().wants_write()
+                        && let Ok(ConnectionState::EncodeTlsData(mut data)) = self.connection.process(&mut []).state
+                    {
                         encode(&mut data, &mut self.outgoing)?;
                     }
                     return Err(error);
@@ -272,7 +284,10 @@ impl<E: End> Tls<E> {
     /// Encrypts data, or close_notify where there are none.
     fn put(&mut self, data: Option<&[u8]>) -> io::Result<()> {
         loop {
-            match self.connection.process(&mut []).state.map_err(io::Error::other)? {
+            // What came is shown each time: the library knows where in it the beginning of a message stands.
+            let UnbufferedStatus { discard, state } = self.connection.process(&mut self.incoming);
+            debug_assert_eq!(discard, 0, "there was no whole record");
+            match state.map_err(io::Error::other)? {
                 ConnectionState::EncodeTlsData(mut data) => {
                     encode(&mut data, &mut self.outgoing).map_err(io::Error::other)?;
                 }

@@ -1,6 +1,14 @@
 //! Deadlines without work per byte: a wheel of buckets, in which each connection stands once.
 
-/// Ticks are what the caller says they are; here half-seconds.
+use std::time::Duration;
+
+pub(crate) const TICK: Duration = Duration::from_millis(500);
+
+/// Ticks in so much time; at least one.
+pub(crate) fn ticks(time: Duration) -> u64 {
+    u64::try_from(time.as_millis() / TICK.as_millis()).unwrap_or(u64::MAX).max(1)
+}
+
 #[derive(Debug)]
 pub(crate) struct Wheel {
     buckets: Vec<Vec<(usize, u64)>>,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use rustls::crypto::tls13::OkmBlock;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{KeyLog, ServerConfig, SupportedCipherSuite};
+use rustls::{ClientConfig, KeyLog, ServerConfig, SupportedCipherSuite};
 
 /// What was said of one connection.
 #[derive(Default)]
@@ -42,6 +42,13 @@ pub(crate) fn server(config: &ServerConfig, binding: bool) -> Arc<ServerConfig> 
     if binding {
         config.key_log = Arc::new(Log(config.key_log));
     }
+    Arc::new(config)
+}
+
+/// The same for a client.
+pub(crate) fn client(config: &ClientConfig) -> Arc<ClientConfig> {
+    let mut config = config.clone();
+    config.key_log = Arc::new(Log(config.key_log));
     Arc::new(config)
 }
 

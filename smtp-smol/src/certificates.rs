@@ -1,13 +1,16 @@
 //! The server's certificate, seen from a client.
+//!
+//! The same file in `smtp-smol` and in `smtp-mio`, which do not depend on each other, while the core knows no TLS library.
+//! That they are the same is checked by `.ci/names.py`.
 
 use std::fmt;
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
 /// TLS for a client: whom it trusts, and what it does about those whom it does not.
 #[derive(Clone)]
@@ -50,10 +53,21 @@ impl ClientTls {
         Ok(Self { strict: config(verifier.clone())?, opportunistic: config(any)?, verifier })
     }
 
-    /// A connection that is to be made to `name`.
-    pub(crate) fn begin(&self, name: ServerName<'static>, verify: bool) -> Result<ClientConnection, Error> {
-        let config = if verify { &self.strict } else { &self.opportunistic };
-        ClientConnection::new(config.clone(), name)
+    /// The same, with a full handshake each time.
+    #[must_use]
+    pub fn without_resumption(&self) -> Self {
+        let without = |config: &Arc<ClientConfig>| {
+            let mut config = ClientConfig::clone(config);
+            config.resumption = Resumption::disabled();
+            Arc::new(config)
+        };
+        let (strict, opportunistic) = (without(&self.strict), without(&self.opportunistic));
+        Self { verifier: self.verifier.clone(), strict, opportunistic }
+    }
+
+    /// For connections that do, or do not, depend on the certificate.
+    pub(crate) fn config(&self, verify: bool) -> &Arc<ClientConfig> {
+        if verify { &self.strict } else { &self.opportunistic }
     }
 
     /// Whether this chain, the server's own certificate first, is a trusted one for `name`.

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
 use smol::future::or;
 use smol::io::{AsyncBufRead, AsyncBufReadExt as _};
@@ -510,7 +511,8 @@ impl Connection {
         let Some(tls) = &self.client.tls else { return Err(TlsFailure::Refused("nobody is trusted".into())) };
         let refused = |error: rustls::Error| TlsFailure::Refused(error.to_string().into());
         let name = self.target.server_name(self.peer).map_err(refused)?;
-        let begun = tls.begin(name.clone(), self.client.config.tls_policy() == Tls::Verify);
+        let config = tls.config(self.client.config.tls_policy() == Tls::Verify);
+        let begun = ClientConnection::new(config.clone(), name.clone());
         let mut info = or(self.link.handshake(begun), async {
             Timer::after(time).await;
             Err(TlsFailure::TimedOut)

@@ -1,30 +1,25 @@
 //! `smtp-mio blast`: a load generator, as fast as the server goes or at a rate of its own.
 
-mod connection;
+mod load;
 mod report;
 
-use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use mio::net::TcpStream;
-use mio::{Events, Interest, Poll, Token};
-use rustls::client::Resumption;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
-use slab::Slab;
-use smtp_proto::client::{Config, Protocol, Tls as ClientTls};
+use rustls::RootCertStore;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use smtp_mio::{Client, ClientTls, Target};
+use smtp_proto::client::{Config, Limits, Protocol, Timeouts, Tls as ClientPolicy};
 use smtp_proto::syntax::{ForwardPath, Mailbox, Params, Rcpt, ReversePath};
 
 use crate::failure::Failure;
-use connection::{Connection, Now, Plan};
-use report::Report;
+use load::{Load, Message};
 
 const EXAMPLES: &str = "\
 Without --rate each connection sends one message after the other, as fast as the server answers. With it messages are
@@ -135,211 +130,136 @@ enum Tls {
     Implicit,
 }
 
-/// Runs to its end. `Ok(false)` when a message was not accepted.
+/// Runs to its end, or until SIGINT or SIGTERM, and tells what it measured. `Ok(false)` when a message was not accepted.
 pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
+    if options.lmtp && options.bdat {
+        return Err(Failure::usage("--bdat: LMTP text goes by DATA; leave out one of --bdat and --lmtp"));
+    }
     let address = resolve(&options.server)?;
     let from = mailbox("--from", &options.from)?;
     let to: Vec<String> = recipients(&mailbox("--to", &options.to)?, options.recipients);
     let to: Vec<Mailbox<'_>> = to.iter().map(|to| mailbox("--to", to)).collect::<Result<_, _>>()?;
-    let protocol = if options.lmtp { Protocol::Lmtp } else { Protocol::Smtp };
-    let tls = if options.tls == Tls::Starttls { ClientTls::Require } else { ClientTls::Never };
-    let host = options.server.rsplit_once(':').map_or("", |(host, _)| host).trim_matches(['[', ']']);
-    let plan = Plan {
-        config: Config::new(NAME).map_err(Failure::running)?.protocol(protocol).tls(tls).shared(),
-        tls: (options.tls != Tls::Never).then(|| client_tls(options.resume)),
-        server_name: ServerName::try_from(host.to_owned()).unwrap_or(ServerName::IpAddress(address.ip().into())),
-        implicit_tls: options.tls == Tls::Implicit,
+    let message = Message {
         from: ReversePath::Mailbox(from),
         to: to.iter().map(|to| Rcpt { path: ForwardPath::Mailbox(*to), params: Params::default() }).collect(),
         text: text(options)?,
-        pipeline: !options.no_pipeline || options.pipeline,
-        bdat: options.bdat,
     };
-    let messages = options.messages.unwrap_or(if options.duration.is_some() { u64::MAX } else { 10_000 });
-    let mut blast = Blast {
-        plan,
-        address,
-        poll: Poll::new().map_err(Failure::running)?,
-        connections: Slab::new(),
-        idle: Vec::new(),
-        report: Report::new(),
-        begun: Instant::now(),
-        issued: 0,
-        messages,
-        rate: options.rate,
-        until: options.duration,
-        per_connection: options.per_connection.unwrap_or(u64::MAX),
-        most: usize::try_from(options.connections).unwrap_or(usize::MAX),
-    };
-    let bar = progress(messages);
+    let mut load = Load::new(&message);
+    load.messages = options.messages.unwrap_or(if options.duration.is_some() { u64::MAX } else { 10_000 });
+    load.rate = options.rate;
+    load.until = options.duration;
+    load.per_connection = options.per_connection.unwrap_or(u64::MAX);
+    load.bdat = options.bdat;
+    let host = options.server.rsplit_once(':').map_or("", |(host, _)| host);
+    let mut client = Client::new(config(options)?).map_err(Failure::running)?.connect_time(PATIENCE);
+    if options.tls != Tls::Never {
+        let tls = ClientTls::new(RootCertStore::empty()).map_err(Failure::running)?;
+        client = client.tls(&if options.resume { tls } else { tls.without_resumption() });
+    }
+    let target = Target::addresses(&[address]).called(host).implicit_tls(options.tls == Tls::Implicit);
+    let most = usize::try_from(options.connections).unwrap_or(usize::MAX);
+    let mut blast = Blast { client, target, load, most, stop: stop_on_signal().map_err(Failure::running)? };
+    let bar = progress(blast.load.messages);
     blast.run(&bar).map_err(|error| Failure::running(format_args!("{}: {error}", options.server)))?;
     bar.finish_and_clear();
-    let report = if options.json { blast.report.json().to_string() + "\n" } else { blast.report.text() };
-    let _ = io::stdout().write_all(report.as_bytes());
-    Ok(blast.report.accepted == blast.report.done())
+    let report = &blast.load.report;
+    let told = if options.json { report.json().to_string() + "\n" } else { report.text() };
+    let _ = io::stdout().write_all(told.as_bytes());
+    Ok(report.accepted == report.done())
+}
+
+fn config(options: &Options) -> Result<Arc<Config>, Failure> {
+    let mut timeouts = Timeouts::default();
+    for time in
+        [&mut timeouts.greeting, &mut timeouts.command, &mut timeouts.data, &mut timeouts.text, &mut timeouts.text_end]
+    {
+        *time = PATIENCE;
+    }
+    let mut limits = Limits::default();
+    if options.no_pipeline && !options.pipeline {
+        limits.group = 1;
+    }
+    let protocol = if options.lmtp { Protocol::Lmtp } else { Protocol::Smtp };
+    let tls = if options.tls == Tls::Starttls { ClientPolicy::Require } else { ClientPolicy::Never };
+    let config = Config::new(NAME).map_err(Failure::running)?.protocol(protocol).tls(tls).timeouts(timeouts);
+    Ok(config.limits(limits).chunking(options.bdat).send_eight_bit_anyway(true).shared())
 }
 
 struct Blast<'p> {
-    plan: Plan<'p>,
-    address: SocketAddr,
-    poll: Poll,
-    connections: Slab<Box<Connection>>,
-    /// Those that can take a message.
-    idle: Vec<usize>,
-    report: Report,
-    begun: Instant,
-    /// Messages that have been given to a connection, or counted as failed without one.
-    issued: u64,
-    messages: u64,
-    rate: Option<f64>,
-    until: Option<Duration>,
-    per_connection: u64,
+    client: Client<'p>,
+    target: Target,
+    load: Load<'p>,
+    /// Connections at once.
     most: usize,
+    /// Signals that have come.
+    stop: Arc<AtomicBool>,
 }
 
 impl Blast<'_> {
     fn run(&mut self, bar: &ProgressBar) -> io::Result<()> {
-        let mut events = Events::with_capacity(1024);
-        let mut heard = Instant::now();
         loop {
+            if self.stop.load(Ordering::Relaxed) && !self.load.stopped {
+                self.load.stopped = true;
+                self.client.shut_down();
+            }
             self.give();
-            if self.is_over() {
-                while let Some(key) = self.idle.pop() {
-                    if let Some(connection) = self.connections.get_mut(key) {
-                        connection.quit();
-                        self.drive(key);
-                    }
-                }
-                if self.connections.is_empty() {
+            if self.load.is_over() {
+                self.load.idle.drain(..).for_each(|key| self.client.quit(key));
+                if self.client.is_empty() {
                     return Ok(());
                 }
             } else {
                 self.fill();
             }
-            match self.poll.poll(&mut events, Some(self.wait())) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                other => other?,
-            }
-            for event in &events {
-                heard = Instant::now();
-                self.drive(event.token().0);
-            }
-            if heard.elapsed() > PATIENCE && (self.is_over() || self.connections.iter().any(|(_, c)| c.is_busy())) {
-                let keys: Vec<usize> = self.connections.iter().map(|(key, _)| key).collect();
-                keys.into_iter().for_each(|key| self.lose(key, "no answer for a minute"));
-                heard = Instant::now();
-            }
-            bar.set_position(self.report.done());
+            self.client.poll(Some(self.wait()), &mut self.load)?;
+            bar.set_position(self.load.report.done());
         }
     }
 
     /// Gives due messages to idle connections.
     fn give(&mut self) {
-        while !self.is_over()
-            && let Some(due) = self.next_due().filter(|due| *due <= Instant::now())
-            && let Some(key) = self.idle.pop()
+        while !self.load.is_over()
+            && self.load.next_due().is_some_and(|due| due <= Instant::now())
+            && let Some(key) = self.load.idle.pop()
         {
-            if let Some(connection) = self.connections.get_mut(key) {
-                self.issued += 1;
-                connection.take(due);
-                self.drive(key);
+            // It may have closed meanwhile.
+            if self.client.send(key, self.load.envelope, self.load.message.text.as_slice().into()) {
+                self.load.take(key);
             }
         }
-    }
-
-    /// When the next message is due: at once, or by the clock.
-    #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
-    fn next_due(&self) -> Option<Instant> {
-        match self.rate {
-            None => Some(Instant::now()),
-            Some(rate) => self.begun.checked_add(Duration::from_secs_f64(self.issued as f64 / rate)),
-        }
-    }
-
-    fn is_over(&self) -> bool {
-        self.issued >= self.messages || self.until.is_some_and(|until| self.begun.elapsed() >= until)
     }
 
     /// Makes connections, as many as there may be, and no more than there are messages for.
     fn fill(&mut self) {
-        let busy = self.connections.iter().filter(|(_, connection)| connection.is_busy()).count();
-        let left = usize::try_from(self.messages - self.issued).unwrap_or(usize::MAX);
-        let most = self.most.min(left.saturating_add(busy));
-        while self.connections.len() < most && !self.is_over() {
-            let made = TcpStream::connect(self.address).and_then(|socket| {
-                let entry = self.connections.vacant_entry();
-                let mut connection = Connection::new(socket, &self.plan);
-                let _ = connection.socket.set_nodelay(true);
-                let interest = Interest::READABLE | Interest::WRITABLE;
-                self.poll.registry().register(&mut connection.socket, Token(entry.key()), interest)?;
-                entry.insert(Box::new(connection));
-                Ok(())
-            });
-            if let Err(error) = made {
-                self.report.error(format!("connection: {error}"));
-                self.count_as_failed();
+        let left = usize::try_from(self.load.messages - self.load.issued).unwrap_or(usize::MAX);
+        let most = self.most.min(left.saturating_add(self.load.busy));
+        while self.client.len() < most && !self.load.is_over() {
+            if let Err(error) = self.client.connect(&self.target) {
+                self.load.report.error(format!("connection: {error}"));
+                self.load.count_as_failed();
             }
         }
-    }
-
-    fn drive(&mut self, key: usize) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        let was_busy = connection.is_busy();
-        match connection.drive(&self.plan, &mut self.report) {
-            Ok(Now::Waiting) => {}
-            Ok(Now::Idle) if connection.messages >= self.per_connection => {
-                connection.quit();
-                self.drive(key);
-            }
-            Ok(Now::Idle) => {
-                if was_busy || !self.idle.contains(&key) {
-                    self.idle.push(key);
-                }
-            }
-            Ok(Now::Closed) => {
-                let unused = connection.messages == 0;
-                self.forget(key);
-                // Turned away: counted, so that there is an end to it.
-                if unused && !self.is_over() {
-                    self.report.error("connection: closed before a message");
-                    self.count_as_failed();
-                }
-            }
-            Err(error) => self.lose(key, &error.to_string()),
-        }
-    }
-
-    fn lose(&mut self, key: usize, why: &str) {
-        let busy = self.connections.get(key).is_some_and(|connection| connection.is_busy());
-        self.report.error(format!("connection: {why}"));
-        self.forget(key);
-        if busy {
-            self.report.failed += 1;
-        } else if !self.is_over() {
-            self.count_as_failed();
-        }
-    }
-
-    fn forget(&mut self, key: usize) {
-        self.connections.try_remove(key);
-        self.idle.retain(|idle| *idle != key);
-    }
-
-    /// A connection that comes to nothing costs a message: the blast is bounded.
-    fn count_as_failed(&mut self) {
-        self.issued += 1;
-        self.report.failed += 1;
     }
 
     fn wait(&self) -> Duration {
         let most = Duration::from_millis(100);
-        match self.next_due() {
-            Some(due) if !self.idle.is_empty() && !self.is_over() => {
+        match self.load.next_due() {
+            Some(due) if !self.load.idle.is_empty() && !self.load.is_over() => {
                 most.min(due.saturating_duration_since(Instant::now()))
             }
             _ => most,
         }
     }
+}
+
+/// The first SIGINT or SIGTERM lets messages on their way complete, and the second ends at once.
+fn stop_on_signal() -> io::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, stop.clone())?;
+        signal_hook::flag::register(signal, stop.clone())?;
+    }
+    Ok(stop)
 }
 
 fn resolve(server: &str) -> Result<SocketAddr, Failure> {
@@ -397,51 +317,4 @@ fn progress(messages: u64) -> ProgressBar {
     let bar = if messages == u64::MAX { ProgressBar::new_spinner() } else { ProgressBar::new(messages) };
     let style = ProgressStyle::with_template("{wide_bar} {human_pos}/{human_len} {per_sec} {eta}");
     bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-}
-
-fn client_tls(resume: bool) -> Arc<ClientConfig> {
-    let mut config = ClientConfig::builder()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anyone(rustls::crypto::ring::default_provider())))
-        .with_no_client_auth();
-    if !resume {
-        config.resumption = Resumption::disabled();
-    }
-    Arc::new(config)
-}
-
-/// Takes any certificate: a server under test has often made its own.
-#[derive(Debug)]
-struct Anyone(CryptoProvider);
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

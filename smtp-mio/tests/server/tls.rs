@@ -1,5 +1,6 @@
 //! What a session knows of its TLS connection.
 
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -52,5 +53,33 @@ fn a_session_knows_name_and_channel_binding() {
         }
         assert_eq!(kinds[2], Some(HandshakeKind::Resumed), "{kinds:?}");
     }
+    running.stop();
+}
+
+/// The alert that says why comes even when more messages stand behind the one at fault (RFC 8446 5.1 lets one record hold
+/// several).
+#[test]
+fn a_broken_handshake_is_answered_with_an_alert() {
+    let running = Running::start(Policy::Offer);
+    // Two Finished instead of a ClientHello.
+    let record = b"\x16\x03\x01\x00\x08\x14\x00\x00\x00\x14\x00\x00\x00";
+    for implicit in [true, false] {
+        let mut socket = if implicit {
+            TcpStream::connect(running.tls_address).expect("connected")
+        } else {
+            let mut client = running.connect();
+            client.say("EHLO c.example\r\nSTARTTLS\r\n");
+            client.expect("250");
+            client.expect("220");
+            client.0.into_inner()
+        };
+        socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+        socket.write_all(record).expect("written");
+        let mut said = Vec::new();
+        socket.read_to_end(&mut said).expect("the end");
+        // Fatal: unexpected_message.
+        assert_eq!(said, b"\x15\x03\x03\x00\x02\x02\x0a");
+    }
+    assert_eq!(running.handle.stats().handshakes_failed, 2);
     running.stop();
 }

@@ -330,6 +330,12 @@ impl Session {
         self.opened && self.state == State::Ready && self.awaited.len() == 0 && !self.reader.in_reply()
     }
 
+    /// How many replies are awaited; the several replies of LMTP to one text are one.
+    #[must_use]
+    pub fn awaited(&self) -> usize {
+        self.awaited.len()
+    }
+
     /// What the server announced on this channel.
     #[must_use]
     pub const fn offers(&self) -> &Offers {

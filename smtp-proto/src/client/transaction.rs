@@ -201,12 +201,25 @@ impl<'e> Transaction<'e> {
 
     /// Steps the session, gives it commands, and says what is needed.
     pub fn step(&mut self, session: &mut Session, input: &mut &[u8]) -> Progress {
+        self.step_with(session, input, |_| {})
+    }
+
+    /// The same; `seen` is shown each event of the session first, such as a reply.
+    pub fn step_with(
+        &mut self,
+        session: &mut Session,
+        input: &mut &[u8],
+        mut seen: impl FnMut(&Event<'_>),
+    ) -> Progress {
         loop {
             if self.phase == Phase::Done {
                 return Progress::Done;
             }
             match session.step(input) {
-                Step::Event(event) => self.event(session, event),
+                Step::Event(event) => {
+                    seen(&event);
+                    self.event(session, event);
+                }
                 Step::Want(Want::Decision) if self.ticket.is_some() => return Progress::Text,
                 Step::Want(Want::Decision) => self.turn(session),
                 Step::Want(Want::Close) => {
