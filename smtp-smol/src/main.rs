@@ -2,6 +2,7 @@
 
 mod audit;
 mod failure;
+mod marks;
 mod send;
 mod serve;
 

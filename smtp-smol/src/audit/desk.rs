@@ -5,8 +5,6 @@ use std::path::Path;
 
 use smtp_proto::tls::{Direction, End, EndToEnd, Hop, Ledger, Record, Retries, Wanted};
 
-use super::scan::eq;
-
 /// A message on its hop, as a reader has seen it. Names are as they were written; the desk makes them comparable.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen<'a> {
@@ -25,6 +23,8 @@ pub(super) struct Seen<'a> {
     pub(super) end: End,
     pub(super) wanted: Wanted,
     pub(super) hop: Hop,
+    /// Why, where that is not known.
+    pub(super) untold: Untold,
     pub(super) end_to_end: EndToEnd,
 }
 
@@ -43,7 +43,39 @@ impl Seen<'_> {
             end: End::Accepted,
             wanted: Wanted::Yes,
             hop: Hop::Unknown,
+            untold: Untold::None,
             end_to_end: EndToEnd::Unknown,
+        }
+    }
+}
+
+/// Why it cannot be told over what a message came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Untold {
+    /// It can.
+    #[default]
+    None,
+    /// Its session began, or ended, outside of the log.
+    CutOff,
+    /// The log does not tell of TLS, or had not yet.
+    Silent,
+    /// The Received field does not.
+    Field,
+    /// Nor does the line of the ledger.
+    Line,
+}
+
+impl Untold {
+    pub(super) const ALL: [Self; 4] = [Self::CutOff, Self::Silent, Self::Field, Self::Line];
+
+    /// What is told of such messages.
+    pub(super) const fn why(self) -> &'static str {
+        match self {
+            Self::None => "for no known reason",
+            Self::CutOff => "in sessions that began or ended outside of the log",
+            Self::Silent => "where the log does not tell of TLS (smtpd_tls_loglevel = 1 makes Postfix do so)",
+            Self::Field => "of which the Received field does not say",
+            Self::Line => "of which the ledger does not say",
         }
     }
 }
@@ -53,7 +85,7 @@ impl Seen<'_> {
 pub(super) struct Aside {
     /// Messages before `--since`.
     pub(super) early: u64,
-    /// Mail of users who had logged in.
+    /// Mail of users: they had logged in, or came to a port for them.
     pub(super) submissions: u64,
     /// Hops from or to addresses of this machine or of a private network.
     pub(super) internal: u64,
@@ -96,12 +128,14 @@ pub(super) struct Desk {
     /// Hops within count as well.
     internal: bool,
     pub(super) aside: Aside,
+    /// Messages counted of which it cannot be told, in the order of [`Untold::ALL`].
+    pub(super) untold: [u64; 4],
     pub(super) broken: Broken,
     /// What the reader of the report should know of how it came about.
     pub(super) notes: Vec<String>,
     /// Messages counted or set aside.
     pub(super) messages: u64,
-    names: [String; 2],
+    names: [String; 3],
 }
 
 impl Desk {
@@ -112,6 +146,7 @@ impl Desk {
             since,
             internal,
             aside: Aside::default(),
+            untold: [0; 4],
             broken: Broken::default(),
             notes: Vec::new(),
             messages: 0,
@@ -140,6 +175,7 @@ impl Desk {
         if self.since.is_some_and(|since| record.time < since) {
             self.aside.early += 1;
         } else {
+            self.note(record.hop, Untold::Line);
             self.retries.add(record, |record| self.ledger.add(record));
         }
     }
@@ -159,24 +195,33 @@ impl Desk {
             self.aside.early += 1;
             return;
         }
-        let [host, sender] = &mut self.names;
-        let to: Vec<String> = seen
-            .to
-            .iter()
-            .map(|address| {
-                let mut domain = String::new();
-                lower_domain(address, &mut domain);
-                domain
-            })
-            .collect();
-        let to: Vec<&str> = to.iter().map(String::as_str).collect();
-        lower_domain(seen.host, host);
+        self.note(seen.hop, seen.untold);
+        let [host, sender, to] = &mut self.names;
+        let (one, many, more);
+        let to: &[&str] = match seen.to {
+            [] => &[],
+            [address] => {
+                lower_domain(address, to);
+                one = [to.as_str()];
+                &one
+            }
+            addresses => {
+                many = addresses.iter().map(|address| lowered(address)).collect::<Vec<_>>();
+                more = many.iter().map(String::as_str).collect::<Vec<_>>();
+                &more
+            }
+        };
         lower_domain(seen.sender, sender);
+        host.clear();
+        // Of most mail nobody asks for the host's name.
+        if sender.is_empty() || seen.peer.is_none() || seen.direction == Direction::Outbound {
+            lower_domain(seen.host, host);
+        }
         let mut record = Record::new(seen.time, seen.direction);
         record.peer = seen.peer;
         record.host = registrable(host);
         record.sender = registrable(sender);
-        record.recipient_domains = &to;
+        record.recipient_domains = to;
         record.recipients = seen.recipients;
         record.envelope = seen.envelope;
         record.bytes = seen.bytes;
@@ -190,6 +235,14 @@ impl Desk {
             self.ledger.add(&record);
         }
     }
+
+    fn note(&mut self, hop: Hop, untold: Untold) {
+        if hop == Hop::Unknown
+            && let Some(at) = Untold::ALL.iter().position(|why| *why == untold)
+        {
+            self.untold[at] += 1;
+        }
+    }
 }
 
 fn is_private(address: IpAddr) -> bool {
@@ -200,37 +253,41 @@ fn is_private(address: IpAddr) -> bool {
     }
 }
 
+fn lowered(address: &[u8]) -> String {
+    let mut domain = String::new();
+    lower_domain(address, &mut domain);
+    domain
+}
+
 /// The domain of an address, or the domain that it is, in lower case and in printable characters.
 fn lower_domain(address: &[u8], into: &mut String) {
     into.clear();
-    let start = memchr::memrchr(b'@', address).map_or(0, |at| at + 1);
+    let start = address.iter().rposition(|octet| *octet == b'@').map_or(0, |at| at + 1);
     let domain = &address[start..address.len().min(start + 255)];
-    if eq(domain, b"unknown") {
+    let domain = domain.strip_suffix(b".").unwrap_or(domain);
+    // All but always it is no more than this.
+    if let Ok(domain) = std::str::from_utf8(domain)
+        && domain.bytes().fold(true, |all, octet| all & octet.is_ascii_graphic())
+    {
+        into.push_str(domain);
+        into.make_ascii_lowercase();
+        if into == "unknown" {
+            into.clear();
+        }
         return;
     }
-    match std::str::from_utf8(domain) {
-        Ok(domain) if domain.is_ascii() => into.push_str(domain),
-        Ok(domain) => into.extend(domain.chars().flat_map(char::to_lowercase).filter(|char| !char.is_control())),
-        Err(_) => into.push_str(&String::from_utf8_lossy(domain)),
-    }
-    into.make_ascii_lowercase();
-    if into.bytes().any(|octet| octet.is_ascii_control() || octet == b' ') {
-        into.retain(|char| !char.is_control() && char != ' ');
-    }
-    if into.ends_with('.') {
-        into.pop();
-    }
+    let lower = String::from_utf8_lossy(domain);
+    into.extend(lower.chars().flat_map(char::to_lowercase).filter(|char| !char.is_control() && *char != ' '));
 }
 
-/// The domain that somebody has registered (public suffix list); a name that is none is taken as it is.
+/// The domain that somebody has registered; of an address, or of nothing, there is none.
 fn registrable(domain: &str) -> Option<&str> {
-    if domain.is_empty() {
-        return None;
+    let numeric = domain.ends_with(|last: char| last.is_ascii_digit()) || domain.contains(':');
+    match domain {
+        "" => None,
+        domain if numeric && domain.parse::<IpAddr>().is_ok() => Some(domain),
+        domain => Some(smtp_smol::ledger::registrable(domain)),
     }
-    if domain.starts_with('[') || domain.parse::<IpAddr>().is_ok() {
-        return Some(domain);
-    }
-    Some(psl::domain_str(domain).unwrap_or(domain))
 }
 
 #[cfg(test)]
@@ -248,6 +305,10 @@ mod tests {
             ("unknown", None),
             ("", None),
             ("a@ex\u{1}am\nple.org", Some("example.org")),
+            ("a@B\u{dc}CHER.example", Some("b\u{fc}cher.example")),
+            ("UNKNOWN", None),
+            ("192.0.2.1", Some("192.0.2.1")),
+            ("2001:db8::1", Some("2001:db8::1")),
         ] {
             let mut lower = String::new();
             lower_domain(address.as_bytes(), &mut lower);

@@ -13,7 +13,7 @@ use rustc_hash::{FxHashMap, FxHasher};
 use smtp_proto::tls::{ClientCertificate, Direction, End, Hop, Wanted};
 
 use super::blocks::{self, Lines};
-use super::desk::{Desk, Seen};
+use super::desk::{Desk, Seen, Untold};
 use super::postfix::failed;
 use super::received::{Word, version};
 use super::scan::{find, iso, number, starts_no_case, text_ip};
@@ -230,6 +230,7 @@ impl Delivery {
             recipients: self.recipients,
             bytes: self.bytes,
             hop: self.hop,
+            untold: Untold::Silent,
             ..Seen::new(self.time, Direction::Outbound)
         });
     }
@@ -268,7 +269,7 @@ fn arrival(time: i64, text: &[u8], desk: &mut Desk) {
         (None, Some(_)) => Hop::NotTried,
         (None, None) => Hop::Unknown,
     };
-    let to: Vec<&[u8]> = memchr::memmem::rfind(host.rest, b" for ")
+    let to: Vec<&[u8]> = super::scan::find_last(host.rest, b" for ")
         .map(|at| host.rest[at + 5..].split(|octet| *octet == b' ').take(1000).collect())
         .filter(|to: &Vec<&[u8]>| to.iter().all(|to| memchr::memchr(b'@', to).is_some()))
         .unwrap_or_default();
@@ -280,6 +281,7 @@ fn arrival(time: i64, text: &[u8], desk: &mut Desk) {
         recipients: u32::try_from(to.len().max(1)).unwrap_or(1),
         bytes: field(own, b"S=").and_then(number).map_or(0, |(bytes, _)| bytes),
         hop,
+        untold: Untold::Silent,
         ..Seen::new(time, Direction::Inbound)
     });
 }

@@ -4,12 +4,13 @@
 use std::hash::Hasher;
 
 use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
-use smtp_proto::tls::{Direction, EndToEnd, Wanted};
+use smtp_proto::tls::{Direction, Wanted};
 
-use super::desk::{Desk, Seen};
+use super::desk::{Desk, Seen, Untold};
 use super::received::{self, Kind, Received};
-use super::scan::{eq, find, find_no_case, rfc5322, starts_no_case};
+use super::scan::{eq, rfc5322, starts_no_case};
 use crate::failure::Failure;
+use crate::marks::{UnwantedIf, end_to_end};
 
 /// So much of the text is looked at.
 pub(super) const BEGINNING: usize = 2048;
@@ -17,28 +18,6 @@ pub(super) const BEGINNING: usize = 2048;
 pub(super) const LONGEST: usize = 256 << 10;
 /// Trace fields that are looked at.
 const HOPS: usize = 64;
-
-/// A field and its value by which mail counts as unwanted: `X-Spam-Flag=YES`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct UnwantedIf {
-    name: Vec<u8>,
-    value: Vec<u8>,
-}
-
-impl std::str::FromStr for UnwantedIf {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once('=') {
-            Some((name, value))
-                if !name.is_empty() && name.bytes().all(|octet| octet.is_ascii_graphic() && octet != b':') =>
-            {
-                Ok(Self { name: name.into(), value: value.trim().into() })
-            }
-            _ => Err("give HEADER=VALUE, such as X-Spam-Flag=YES".into()),
-        }
-    }
-}
 
 /// Reads heads, knowing which server's fields to believe.
 #[derive(Debug)]
@@ -72,7 +51,7 @@ const LOOKED_AT: usize = 200;
 impl Reader {
     pub(super) fn new(by: &[String], unwanted_if: &[UnwantedIf]) -> Self {
         let mut first = [false; 256];
-        for octet in b"rxc".iter().copied().chain(unwanted_if.iter().map(|unwanted| unwanted.name[0])) {
+        for octet in b"rxc".iter().copied().chain(unwanted_if.iter().map(UnwantedIf::first)) {
             first[usize::from(octet.to_ascii_lowercase())] = true;
             first[usize::from(octet.to_ascii_uppercase())] = true;
         }
@@ -203,6 +182,7 @@ impl Reader {
             bytes,
             wanted: if fields.unwanted { Wanted::No } else { Wanted::Yes },
             hop: hop.hop,
+            untold: Untold::Field,
             end_to_end: end_to_end(fields.content_type, beginning),
             ..Seen::new(time, Direction::Inbound)
         });
@@ -244,12 +224,7 @@ impl Reader {
             13 if eq(name, b"X-Spam-Status") => fields.unwanted |= starts_no_case(value, b"yes"),
             _ => {}
         }
-        fields.unwanted |= self.unwanted_if.iter().any(|wanted| {
-            eq(name, &wanted.name)
-                && starts_no_case(value, &wanted.value)
-                // The value, or its first word.
-                && !value.get(wanted.value.len()).is_some_and(u8::is_ascii_alphanumeric)
-        });
+        fields.unwanted |= self.unwanted_if.iter().any(|unwanted| unwanted.holds(name, value));
     }
 }
 
@@ -273,34 +248,6 @@ impl<'h> Fields<'h> {
     /// From the top, the latest first (RFC 5321 4.4).
     fn received(&self) -> impl Iterator<Item = Received<'h>> + '_ {
         self.received[..self.hops].iter().filter_map(|field| received::parse(field))
-    }
-}
-
-/// What protects the message whatever its hops did.
-fn end_to_end(content_type: &[u8], beginning: &[u8]) -> EndToEnd {
-    if starts_no_case(content_type, b"multipart/encrypted") {
-        // RFC 3156 section 4.
-        return EndToEnd::PgpMime;
-    }
-    if starts_no_case(content_type, b"application/pkcs7-mime")
-        || starts_no_case(content_type, b"application/x-pkcs7-mime")
-    {
-        // RFC 8551 3.2.2: what is only signed can be read by all.
-        return if find_no_case(content_type, b"enveloped-data").is_some() {
-            EndToEnd::Smime
-        } else if find_no_case(content_type, b"signed-data").is_some()
-            || find_no_case(content_type, b"certs-only").is_some()
-        {
-            EndToEnd::None
-        } else {
-            EndToEnd::Unknown
-        };
-    }
-    // RFC 9580 6.2, at the beginning of a line.
-    const ARMOUR: &[u8] = b"-----BEGIN PGP MESSAGE-----";
-    match find(beginning, ARMOUR) {
-        Some(at) if at == 0 || beginning[at - 1] == b'\n' => EndToEnd::PgpInline,
-        _ => EndToEnd::None,
     }
 }
 

@@ -24,9 +24,10 @@ use jiff::{Timestamp, civil};
 use smtp_proto::tls::{Ledger, Require, Scope};
 
 use crate::failure::Failure;
+use crate::marks::UnwantedIf;
 use blocks::{Blocks, Lines};
 use desk::Desk;
-use head::{Reader, UnwantedIf};
+use head::Reader;
 use report::{Report, Style};
 use source::{Kind, Source};
 

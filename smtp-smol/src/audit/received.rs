@@ -147,6 +147,11 @@ impl<'a> Found<'a> {
             None if self.exchange && eq(word, b"Server") => self.protocol = Some(b"Microsoft"),
             None if self.exchange => {}
             None => self.protocol = Some(word),
+            // "with ESMTP with STARTTLS (version=…)", as some gateways write.
+            Some(_) if eq(word, b"STARTTLS") && self.withs == 2 && self.bys == 1 => {
+                self.withs = 1;
+                self.uses(None);
+            }
             Some(_) => {}
         }
     }
@@ -205,6 +210,8 @@ impl<'a> Found<'a> {
             // Sendmail's macro {verify}.
             self.certificate = match value {
                 b"OK" => Some(ClientCertificate::Verified),
+                // Not asked for one.
+                b"NOT" => Some(ClientCertificate::Unknown),
                 b"NO" => Some(ClientCertificate::None),
                 b"FAIL" => Some(ClientCertificate::Untrusted),
                 _ => self.certificate,
@@ -262,7 +269,10 @@ impl<'a> Found<'a> {
         };
         let hop = match (commented, word.tls || self.cipher_word.is_some()) {
             (Some(hop), _) => hop,
-            (None, true) => Hop::Used { version: self.cipher_word.and_then(version_of), certificate },
+            (None, true) => {
+                let cipher = self.cipher_word.or_else(|| protocol.rsplit(|octet| *octet == b'/').next());
+                Hop::Used { version: cipher.and_then(version_of), certificate }
+            }
             (None, false) => Hop::NotTried,
         };
         (hop, kind)
@@ -280,6 +290,11 @@ pub(super) struct Word {
 impl Word {
     pub(super) fn parse(word: &[u8]) -> Option<Self> {
         let mut upper = [0; 12];
+        // Cisco's appliances: `ESMTP/TLS/ECDHE-RSA-AES256-GCM-SHA384`.
+        let (word, tls) = match find_no_case(word, b"/TLS/") {
+            Some(at) => (&word[..at], true),
+            None => (word, false),
+        };
         let upper = upper.get_mut(..word.len())?;
         upper.copy_from_slice(word);
         upper.make_ascii_uppercase();
@@ -293,14 +308,14 @@ impl Word {
             }
             (false, word.strip_prefix(b"ESMTP").or_else(|| word.strip_prefix(b"SMTP"))?)
         };
-        let (tls, login) = match suffix {
+        let (secure, login) = match suffix {
             b"" => (false, false),
             b"A" => (false, true),
             b"S" => (true, false),
             b"SA" => (true, true),
             _ => return None,
         };
-        Some(Self { tls, login, lmtp })
+        Some(Self { tls: tls || secure, login, lmtp })
     }
 }
 

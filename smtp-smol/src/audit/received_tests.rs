@@ -4,7 +4,7 @@ use super::{Kind, parse};
 use smtp_proto::tls::{ClientCertificate, Hop};
 
 /// `hop address kind`, then the field. In the hop: the version or `?`, and the certificate.
-const FIELDS: [(&str, &str); 70] = [
+const FIELDS: &[(&str, &str)] = &[
     // Postfix
     (
         "1.3 unknown 192.0.2.1 smtp",
@@ -248,6 +248,44 @@ const FIELDS: [(&str, &str); 70] = [
         "unknown 192.0.2.1 local",
         "from mail.example.org ([192.0.2.1]) by mx.example.net with carrier-pigeon; Tue, 24 Nov 2026 08:00:00 +0000",
     ),
+    // Gateways and appliances
+    (
+        "1.3 unknown 192.0.2.1 smtp",
+        "from mail.example.org (mail.example.org [192.0.2.1]) by relay.example.net with ESMTP with STARTTLS (version=TLSv1_3, cipher=TLS_AES_256_GCM_SHA384) id gw-12-AbC; Tue, 24 Nov 2026 08:00:00 +0000",
+    ),
+    (
+        "? unknown 192.0.2.1 smtp",
+        "from mail.example.org ([192.0.2.1]) by mx.example.net with ESMTP/TLS/ECDHE-RSA-AES256-GCM-SHA384; 24 Nov 2026 08:00:00 +0000",
+    ),
+    (
+        "1.3 unknown 192.0.2.1 smtp",
+        "from mail.example.org ([192.0.2.1]) by mx.example.net with ESMTP/TLS/TLS_AES_256_GCM_SHA384; 24 Nov 2026 08:00:00 +0000",
+    ),
+    (
+        "plain 192.0.2.1 smtp",
+        "from mail.example.org ([192.0.2.1]) by mx.example.net with ESMTP; 24 Nov 2026 08:00:00 +0000",
+    ),
+    (
+        "1.2 unknown 192.0.2.1 smtp",
+        "from mail.example.org (mail.example.org [192.0.2.1]) by mx.example.net (8.17.1/8.17.1) with ESMTPS id 4AO8 (version=TLSv1.2 cipher=ECDHE-RSA-AES256-GCM-SHA384 bits=256 verify=NOT) for <u@example.net>; Tue, 24 Nov 2026 08:00:00 GMT",
+    ),
+    (
+        "1.3 unknown 192.0.2.1 smtp",
+        "from 192.0.2.1 (EHLO mail.example.org) by 198.51.100.7 with SMTPs (version=TLS1_3 cipher=TLS_AES_128_GCM_SHA256); Tue, 24 Nov 2026 08:00:00 +0000",
+    ),
+    (
+        "? unknown 192.0.2.1 smtp",
+        "from mail.example.org ([192.0.2.1] verified) by mx.example.net (CommuniGate Pro SMTP 6.2.1) with ESMTPS id 1234567 for u@example.net; Tue, 24 Nov 2026 08:00:00 +0000",
+    ),
+    (
+        "? unknown - smtp",
+        "from mail.example.org by mx.example.net (MDaemon PRO v23) with ESMTPS id md50000000001.msg for <u@example.net>; Tue, 24 Nov 2026 08:00:00 +0000 (not processed: message from trusted or authenticated source) ([192.0.2.1])",
+    ),
+    (
+        "1.3 unknown 192.0.2.1 smtp",
+        "from mail.example.org (mail.example.org [192.0.2.1])\r\n\t(using TLSv1.3 with cipher TLS13_AES_256_GCM_SHA384)\r\n\tby mx.example.net (Stalwart SMTP) with ESMTPS id 1A2B3C;\r\n\tTue, 24 Nov 2026 08:00:00 +0000",
+    ),
+    ("none", "(qmail 4711 invoked by uid 89); 24 Nov 2026 08:00:00 -0000"),
     // What a client says of itself is not believed.
     (
         "plain 192.0.2.1 smtp",
@@ -256,6 +294,10 @@ const FIELDS: [(&str, &str); 70] = [
     (
         "none",
         "from x by mx.evil.example with ESMTPS (TLS1.3 X) ([192.0.2.1]) by mx.example.net with ESMTP id 1; Tue, 24 Nov 2026 08:00:00 +0000",
+    ),
+    (
+        "unknown - smtp",
+        "from x with STARTTLS ([192.0.2.1]) by mx.example.net with ESMTP id 1; Tue, 24 Nov 2026 08:00:00 +0000",
     ),
     (
         "unknown - smtp",

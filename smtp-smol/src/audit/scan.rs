@@ -11,8 +11,59 @@ pub(super) fn starts_no_case(text: &[u8], start: &[u8]) -> bool {
     text.get(..start.len()).is_some_and(|text| eq(text, start))
 }
 
+/// By the octet of `what` that is rarest in logs: they are short, and a better search takes longer to prepare than to
+/// make. `what` is not empty.
+#[inline]
 pub(super) fn find(text: &[u8], what: &[u8]) -> Option<usize> {
-    memchr::memmem::find(text, what)
+    let rare = rare(what);
+    let mut from = rare;
+    loop {
+        let at = from + memchr::memchr(what[rare], text.get(from..)?)? - rare;
+        if text[at..].starts_with(what) {
+            return Some(at);
+        }
+        from = at + rare + 1;
+    }
+}
+
+/// The last.
+#[inline]
+pub(super) fn find_last(text: &[u8], what: &[u8]) -> Option<usize> {
+    let rare = rare(what);
+    let mut to = text.len();
+    loop {
+        let at = memchr::memrchr(what[rare], &text[..to])?;
+        if at >= rare && text[at - rare..].starts_with(what) {
+            return Some(at - rare);
+        }
+        to = at;
+    }
+}
+
+/// Where in it the octet stands that is rarest in logs.
+#[inline]
+fn rare(what: &[u8]) -> usize {
+    let is_rare = |octet: &u8| !octet.is_ascii_alphanumeric() && !matches!(octet, b' ' | b'-' | b'.');
+    what.iter().position(is_rare).unwrap_or_default()
+}
+
+/// Where an octet first stands, of a short text: eight at a time.
+#[inline]
+pub(super) fn near(text: &[u8], what: u8) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let pattern = ONES * u64::from(what);
+    let mut at = 0;
+    let mut rest = text;
+    while let Some((eight, after)) = rest.split_first_chunk() {
+        let differs = u64::from_le_bytes(*eight) ^ pattern;
+        // The lowest octet that is zero has the lowest bit that is set.
+        let zero = differs.wrapping_sub(ONES) & !differs & (ONES << 7);
+        if zero != 0 {
+            return Some(at + zero.trailing_zeros() as usize / 8);
+        }
+        (at, rest) = (at + 8, after);
+    }
+    rest.iter().position(|octet| *octet == what).map(|found| at + found)
 }
 
 pub(super) fn find_no_case(text: &[u8], what: &[u8]) -> Option<usize> {
@@ -182,7 +233,25 @@ pub(super) fn rfc5322(text: &[u8]) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{iso, rfc5322, text_ip, zone};
+    use super::{find, find_last, iso, near, rfc5322, text_ip, zone};
+
+    #[test]
+    fn what_is_found_is_what_a_plain_search_finds() {
+        let text = b"a<b from=<x> from=<y>; =<from= <, \x80\xff\x00from=<z from=";
+        for length in 0..text.len() {
+            for text in [&text[..length], &text[length..]] {
+                for what in [&b" from=<"[..], b"<", b"from", b">; ", b"\x80\xff", b"\x00"] {
+                    let mut all = (0..text.len()).filter(|at| text[*at..].starts_with(what));
+                    assert_eq!(find(text, what), all.next(), "{what:?} in {text:?}");
+                    let mut all = (0..text.len()).rev().filter(|at| text[*at..].starts_with(what));
+                    assert_eq!(find_last(text, what), all.next(), "{what:?} in {text:?}");
+                }
+                for octet in 0..=255 {
+                    assert_eq!(near(text, octet), text.iter().position(|other| *other == octet));
+                }
+            }
+        }
+    }
 
     #[test]
     fn times() {

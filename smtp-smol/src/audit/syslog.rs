@@ -9,7 +9,7 @@
 
 use memchr::memchr;
 
-use super::scan;
+use super::scan::{self, near};
 
 /// A line in its parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,18 +58,18 @@ impl<'a> Line<'a> {
             stamp = Stamp::Old(old);
             rest = after.strip_prefix(b" ")?;
         }
-        let space = short(rest, b' ')?;
+        let space = near(rest, b' ')?;
         let (host, mut rest) = (&rest[..space], &rest[space + 1..]);
-        let space = short(rest, b' ')?;
+        let space = near(rest, b' ')?;
         let mut tag = &rest[..space];
         rest = &rest[space + 1..];
         let mut process = &[][..];
         if fields {
-            let space = short(rest, b' ')?;
+            let space = near(rest, b' ')?;
             process = &rest[..space];
             rest = &rest[space + 1..];
             // The message's identity, and structured data, which Postfix does not have.
-            rest = &rest[short(rest, b' ')? + 1..];
+            rest = &rest[near(rest, b' ')? + 1..];
             rest = rest.strip_prefix(b"- ")?;
             rest = rest.strip_prefix(b"\xef\xbb\xbf").unwrap_or(rest);
         } else {
@@ -89,12 +89,6 @@ impl<'a> Line<'a> {
         let rest = rest.strip_suffix(b"\r").unwrap_or(rest);
         Some(Self { stamp, host, instance: &tag[..slash], program: &tag[slash + 1..], process, text: rest })
     }
-}
-
-/// Of a host or program name: a loop beats a call where the way is short.
-#[inline]
-fn short(text: &[u8], what: u8) -> Option<usize> {
-    text.iter().take(255).position(|octet| *octet == what)
 }
 
 /// Finds the year of a stamp that has none: the latest that does not lie after the file was last written.

@@ -14,10 +14,11 @@ use smtp_smol::ledger::{Line, Tls};
 use smtp_smol::{Handler, Peer};
 
 use super::books::Books;
-use super::head::{self, UnwantedIf};
+use super::head;
 use super::maildir::{Draft, Maildir, unique};
 use super::record::{Taken, print};
 use super::rehearse::Rehearsing;
+use crate::marks::UnwantedIf;
 
 /// Text is held in memory up to here, then goes to the file piece by piece.
 const PIECE: usize = 256 << 10;

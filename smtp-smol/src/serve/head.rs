@@ -1,40 +1,11 @@
 //! What the head of a message says while it passes: whether it is unwanted, and whether it is protected from end to end.
-//! Fields only, and the first octets of the text; nothing is decrypted or kept.
 
 use smtp_proto::tls::EndToEnd;
 
+use crate::marks::{UnwantedIf, end_to_end};
+
 /// So much of a message is looked at.
 pub(crate) const LOOKED_AT: usize = 32 << 10;
-
-/// A field and its value by which mail counts as unwanted, such as `X-Spam-Flag=YES`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct UnwantedIf {
-    name: String,
-    value: String,
-}
-
-impl std::str::FromStr for UnwantedIf {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        // RFC 5322 3.6.8.
-        let is_name =
-            |name: &str| !name.is_empty() && name.bytes().all(|octet| octet.is_ascii_graphic() && octet != b':');
-        match text.split_once('=') {
-            Some((name, value)) if is_name(name) => Ok(Self { name: name.into(), value: value.trim().into() }),
-            _ => Err("give HEADER=VALUE, such as X-Spam-Flag=YES".into()),
-        }
-    }
-}
-
-impl UnwantedIf {
-    /// The value, or its first word, whatever the case.
-    fn holds(&self, name: &[u8], value: &[u8]) -> bool {
-        name.eq_ignore_ascii_case(self.name.as_bytes())
-            && value.get(..self.value.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(self.value.as_bytes()))
-            && !value.get(self.value.len()).is_some_and(u8::is_ascii_alphanumeric)
-    }
-}
 
 /// What was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +17,7 @@ pub(crate) struct Seen {
 /// Looks at the first [`LOOKED_AT`] octets of a message.
 pub(crate) fn look(message: &[u8], unwanted_if: &[UnwantedIf]) -> Seen {
     let mut seen = Seen { unwanted: false, end_to_end: EndToEnd::None };
-    let mut content_type: Option<Vec<u8>> = None;
+    let mut content_type: Option<&[u8]> = None;
     let mut rest = message;
     while let Some((field, after)) = next_field(rest) {
         rest = after;
@@ -54,10 +25,10 @@ pub(crate) fn look(message: &[u8], unwanted_if: &[UnwantedIf]) -> Seen {
         let (name, value) = (field[..colon].trim_ascii_end(), field[colon + 1..].trim_ascii());
         seen.unwanted |= unwanted_if.iter().any(|unwanted| unwanted.holds(name, value));
         if name.eq_ignore_ascii_case(b"Content-Type") && content_type.is_none() {
-            content_type = Some(value.to_ascii_lowercase());
+            content_type = Some(value);
         }
     }
-    seen.end_to_end = end_to_end(content_type.as_deref().unwrap_or_default(), rest);
+    seen.end_to_end = end_to_end(content_type.unwrap_or_default(), rest);
     seen
 }
 
@@ -72,30 +43,6 @@ fn next_field(head: &[u8]) -> Option<(&[u8], &[u8])> {
     }
     let (field, rest) = head.split_at(end);
     if field.trim_ascii().is_empty() { None } else { Some((field, rest)) }
-}
-
-fn end_to_end(content_type: &[u8], text: &[u8]) -> EndToEnd {
-    const ARMOUR: &[u8] = b"-----BEGIN PGP MESSAGE-----";
-    let holds = |word: &[u8]| content_type.windows(word.len()).any(|window| window == word);
-    // RFC 3156 4.
-    if content_type.starts_with(b"multipart/encrypted") {
-        return EndToEnd::PgpMime;
-    }
-    if content_type.starts_with(b"application/pkcs7-mime") || content_type.starts_with(b"application/x-pkcs7-mime") {
-        // RFC 8551 3.2.2: what is only signed, or compressed, can be read by all; where nothing is said, nothing is known.
-        return if holds(b"enveloped-data") || holds(b"authenveloped-data") {
-            EndToEnd::Smime
-        } else if holds(b"smime-type") {
-            EndToEnd::None
-        } else {
-            EndToEnd::Unknown
-        };
-    }
-    // RFC 9580 6.2: on a line of its own.
-    if text.split(|octet| *octet == b'\n').any(|line| line.trim_ascii_end() == ARMOUR) {
-        return EndToEnd::PgpInline;
-    }
-    EndToEnd::None
 }
 
 #[cfg(test)]
@@ -116,6 +63,7 @@ mod tests {
             ("Content-Type: application/x-pkcs7-mime; name=smime.p7m\r\n\r\n", EndToEnd::Unknown),
             ("A: b\r\n\r\nHello,\r\n-----BEGIN PGP MESSAGE-----\r\n\r\nabc\r\n", EndToEnd::PgpInline),
             ("A: b\r\n\r\n> -----BEGIN PGP MESSAGE-----\r\n", EndToEnd::None),
+            ("A: b\r\n\r\n-----BEGIN PGP MESSAGE----- is how it begins\r\n", EndToEnd::None),
             // A field of the text, or a second one, counts nothing.
             ("A: b\r\n\r\nContent-Type: multipart/encrypted\r\n", EndToEnd::None),
             ("Content-Type: text/plain\r\nContent-Type: multipart/encrypted\r\n\r\n", EndToEnd::None),

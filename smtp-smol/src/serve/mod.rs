@@ -24,9 +24,9 @@ use smtp_smol::Server;
 use smtp_smol::ledger::LedgerFile;
 
 use crate::failure::Failure;
+use crate::marks::UnwantedIf;
 use books::Books;
 use deliver::{Clerk, Office};
-use head::UnwantedIf;
 use listen::{address, listen, network};
 use maildir::Maildir;
 use rehearse::{Except, Rehearsing};

@@ -1,13 +1,14 @@
-//! Mail that comes in: sessions, the messages in them, and what was refused.
+//! Mail that comes in: sessions, and the messages in them. What was refused is in `rejects.rs`.
 
 use std::net::IpAddr;
 
 use smtp_proto::tls::{ClientCertificate, Direction, End, Hop, Wanted};
 
-use super::phrases::{Reject, client_name, established, queue_name};
+use super::phrases::{client_name, established, queue_name};
+use super::rejects::Refused;
 use super::{FOLLOWED, Postfix, key, place};
-use crate::audit::desk::{Desk, Seen};
-use crate::audit::scan::{find, number};
+use crate::audit::desk::{Desk, Seen, Untold};
+use crate::audit::scan::{find, near, number};
 use crate::audit::syslog::{Calendar, Line};
 
 /// Messages of one session that wait for its end.
@@ -16,23 +17,22 @@ const WAITING: usize = 1 << 16;
 /// What is known of one connection from outside.
 #[derive(Debug, Default)]
 pub(super) struct Session {
-    peer: Option<IpAddr>,
-    host: Vec<u8>,
-    hop: Option<Hop>,
-    failed: bool,
-    /// A port where TLS comes first: that there is no line about it says nothing.
-    implicit: bool,
+    pub(super) hop: Option<Hop>,
+    /// Its beginning is in the log: a line about TLS was not missed.
+    pub(super) whole: bool,
+    /// Users submit mail here, by the port's name or because they have logged in.
+    pub(super) submission: bool,
+    failed: Option<Box<Failed>>,
     waiting: Vec<u64>,
-    refused: Option<Refused>,
+    pub(super) refused: Option<Box<Refused>>,
 }
 
-/// A transaction of which every recipient was refused so far.
+/// A handshake that failed.
 #[derive(Debug)]
-struct Refused {
+struct Failed {
     time: i64,
-    sender: Box<[u8]>,
-    to: Box<[u8]>,
-    recipients: u32,
+    peer: Option<IpAddr>,
+    host: Box<[u8]>,
 }
 
 /// What is known of one message.
@@ -46,6 +46,7 @@ pub(super) struct Mail {
     pub(super) bytes: u64,
     pub(super) recipients: u32,
     pub(super) hop: Option<Hop>,
+    pub(super) untold: Untold,
     pub(super) from_outside: bool,
     pub(super) queued: bool,
     pub(super) delivered: bool,
@@ -55,49 +56,46 @@ impl Postfix {
     pub(super) fn smtpd(&mut self, line: &Line<'_>, calendar: &mut Calendar, desk: &mut Desk) -> Option<()> {
         let place = place(line);
         let text = line.text;
-        if let Some(client) = text.strip_prefix(b"connect from ") {
+        if text.starts_with(b"connect from ") {
             // The end of the session before it may have been lost.
-            if let Some(mut before) = self.sessions.remove(&place) {
-                self.close(&mut before, None, calendar.time(line.stamp)?, desk);
+            if let Some(before) = self.sessions.remove(&place) {
+                self.close(before, None, desk);
             }
-            if self.sessions.len() >= FOLLOWED {
-                self.forget_sessions(calendar.time(line.stamp)?, desk);
-            }
-            let session = self.sessions.entry(place).or_default();
-            let (host, peer) = client_name(client);
-            session.host.extend_from_slice(host);
-            session.peer = peer;
-            session.implicit =
-                matches!(line.instance.rsplit(|octet| *octet == b'/').next(), Some(b"smtps" | b"submissions"));
+            self.make_room(desk);
+            let submission = is_submission(line.instance);
+            self.sessions.insert(place, Session { whole: true, submission, ..Session::default() });
         } else if let Some(client) = text.strip_prefix(b"disconnect from ") {
-            let counts = client.iter().position(|octet| *octet == b' ').map(|at| &client[at..]);
-            if let Some(mut session) = self.sessions.remove(&place) {
-                let waits = !session.waiting.is_empty() || session.failed || session.refused.is_some();
-                if waits {
-                    self.close(&mut session, counts, calendar.time(line.stamp)?, desk);
-                }
+            if let Some(session) = self.sessions.remove(&place)
+                && session.waits()
+            {
+                // ` ehlo=2 …`, since Postfix 3.
+                let more = client_name(client).2;
+                self.close(session, near(more, b' ').map(|at| &more[at..]), desk);
             }
         } else if let Some(tls) = established(text, b" TLS connection established from ") {
+            let hop = self.tells(&tls);
+            let session = self.session(place, line);
+            session.hop = Some(hop);
+            // What came before it came in plaintext.
+            let waiting = std::mem::take(&mut session.waiting);
+            self.resolve(waiting, Hop::NotTried, Untold::None, desk);
+        } else if let Some(client) = text
+            .strip_prefix(b"SSL_accept error from ")
+            .or_else(|| text.strip_prefix(b"lost connection after STARTTLS from "))
+        {
             self.tells_tls = true;
-            let certificate = match tls.trust {
-                b"Untrusted" => ClientCertificate::Untrusted,
-                b"Trusted" | b"Verified" => ClientCertificate::Verified,
-                _ if self.asks => ClientCertificate::None,
-                _ => ClientCertificate::Unknown,
-            };
-            self.asks |= tls.trust != b"Anonymous";
-            let session = self.sessions.entry(place).or_default();
-            session.hop = Some(Hop::Used { version: tls.version, certificate });
-        } else if text.starts_with(b"SSL_accept error from ") || text.starts_with(b"lost connection after STARTTLS ") {
-            self.tells_tls = true;
-            if let Some(session) = self.sessions.get_mut(&place) {
-                session.failed |= session.hop.is_none();
+            if let Some(session) = self.sessions.get_mut(&place)
+                && session.hop.is_none()
+                && session.failed.is_none()
+            {
+                let (host, peer, _) = client_name(client);
+                session.failed = Some(Box::new(Failed { time: calendar.time(line.stamp)?, peer, host: host.into() }));
             }
-        } else if let Some(text) = text.strip_prefix(b"NOQUEUE: reject: ") {
-            self.reject(place, text, calendar.time(line.stamp)?, desk);
+        } else if let Some(text) = text.strip_prefix(b"NOQUEUE: ") {
+            self.without_queue(place, line, text, calendar, desk)?;
         } else if let Some((queue, text)) = queue_name(text) {
             if let Some(client) = text.strip_prefix(b"client=") {
-                self.begin(place, key(line.host, queue), client, calendar.time(line.stamp)?, desk);
+                self.begin(place, line, queue, client, calendar.time(line.stamp)?, desk);
             } else if matches!(text, [b'r' | b'd', ..] | [b'm', b'i', ..]) {
                 self.verdict(key(line.host, queue), text, calendar.time(line.stamp)?, desk);
             }
@@ -105,32 +103,54 @@ impl Postfix {
         Some(())
     }
 
+    /// What a line about a client's TLS says.
+    pub(super) fn tells(&mut self, tls: &super::phrases::Established<'_>) -> Hop {
+        self.tells_tls = true;
+        self.asks |= tls.trust != b"Anonymous";
+        let certificate = match tls.trust {
+            b"Untrusted" => ClientCertificate::Untrusted,
+            b"Trusted" | b"Verified" => ClientCertificate::Verified,
+            _ if self.asks => ClientCertificate::None,
+            _ => ClientCertificate::Unknown,
+        };
+        Hop::Used { version: tls.version, certificate }
+    }
+
+    /// The session that a line is of. Where it is not known yet, its beginning is not in the log.
+    pub(super) fn session(&mut self, place: u64, line: &Line<'_>) -> &mut Session {
+        self.sessions
+            .entry(place)
+            .or_insert_with(|| Session { submission: is_submission(line.instance), ..Session::default() })
+    }
+
     /// `client=a[192.0.2.1], sasl_method=…`: a message has a sender, and a recipient that is accepted.
-    fn begin(&mut self, place: u64, queue: u64, client: &[u8], time: i64, desk: &mut Desk) {
+    fn begin(&mut self, place: u64, line: &Line<'_>, queue: &[u8], client: &[u8], time: i64, desk: &mut Desk) {
+        let queue = key(line.host, queue);
         // The name is used again for another message.
         if let Some(mut before) = self.mails.remove(queue) {
             before.delivered = true;
-            self.give_if_complete(&mut before, desk);
+            before.give(self.recipients, desk);
         }
-        let session = self.sessions.entry(place).or_default();
+        let filtered = self.filtered;
+        let session = self.session(place, line);
         session.refused = None;
-        let (host, peer) = client_name(client);
-        if find(client, b", sasl_").is_some() {
+        let (host, peer, more) = client_name(client);
+        if session.submission || (!more.is_empty() && find(more, b", sasl_").is_some()) {
             desk.messages += 1;
             desk.aside.submissions += 1;
             self.insert(queue, Mail { time, ..Mail::default() }, desk);
             return;
         }
-        if let Some(at) = find(client, b", orig_queue_id=")
-            && !client[at + 16..].starts_with(b"NOQUEUE")
-        {
-            // A filter gives back what has been counted before it.
+        // A filter gives back what has been counted before it, or will be when it has answered.
+        let again = !more.is_empty()
+            && find(more, b", orig_queue_id=").is_some_and(|at| !more[at + 16..].starts_with(b"NOQUEUE"));
+        if again || (filtered && peer.is_some_and(|peer| peer.to_canonical().is_loopback())) {
             self.insert(queue, Mail { time, ..Mail::default() }, desk);
             return;
         }
         let hop = session.hop;
-        if hop.is_none() && session.waiting.len() < WAITING {
-            session.waiting.push(queue);
+        if hop.is_none() {
+            session.wait_for(queue);
         }
         let mail = Mail { time, peer, host: host.into(), hop, from_outside: true, ..Mail::default() };
         self.insert(queue, mail, desk);
@@ -140,7 +160,7 @@ impl Postfix {
         if let Some(old) = self.mails.insert(queue, mail) {
             for mut mail in old {
                 mail.delivered = true;
-                self.give_if_complete(&mut mail, desk);
+                mail.give(self.recipients, desk);
             }
         }
     }
@@ -151,10 +171,7 @@ impl Postfix {
         if let Some(rest) = text.strip_prefix(b"from=<") {
             // `from=<a@b>, size=1, nrcpt=2 (queue active)`; each further try to deliver says it again.
             let end = find(rest, b">, size=")?;
-            let (bytes, after) = number(&rest[end + 8..])?;
-            let recipients = after.strip_prefix(b", nrcpt=").and_then(number).map_or(1, |(count, _)| count);
-            let known = self.mails.get_mut(queue).is_some();
-            if !known {
+            if self.mails.get_mut(queue).is_none() {
                 // From this machine itself, or from before this log began: its sender is needed when it goes out.
                 self.insert(queue, Mail::default(), desk);
             }
@@ -162,16 +179,14 @@ impl Postfix {
             if mail.queued {
                 return Some(());
             }
+            let (bytes, after) = number(&rest[end + 8..])?;
+            let recipients = after.strip_prefix(b", nrcpt=").and_then(number).map_or(1, |(count, _)| count);
             mail.queued = true;
             mail.sender = rest[..end].into();
             mail.bytes = bytes;
             mail.recipients = u32::try_from(recipients).unwrap_or(u32::MAX);
-            if mail.hop.is_some() && !self.recipients {
-                let mut mail = std::mem::take(mail);
-                self.give_if_complete(&mut mail, desk);
-                if let Some(place) = self.mails.get_mut(queue) {
-                    *place = mail;
-                }
+            if mail.hop.is_some() {
+                mail.give(self.recipients, desk);
             }
         } else if text == b"removed"
             && let Some(mut mail) = self.mails.remove(queue)
@@ -181,165 +196,116 @@ impl Postfix {
                 // Its session is still open, and may tell.
                 self.insert(queue, mail, desk);
             } else {
-                self.give_if_complete(&mut mail, desk);
+                mail.give(self.recipients, desk);
             }
         }
         Some(())
     }
 
-    /// Hands in a message from outside when all is known of it that can be.
-    pub(super) fn give_if_complete(&self, mail: &mut Mail, desk: &mut Desk) {
-        if !mail.from_outside || !mail.queued || (self.recipients && !mail.delivered) {
-            return;
-        }
-        mail.from_outside = false;
-        let to: Vec<&[u8]> = mail.to.iter().map(|to| &**to).collect();
-        desk.take(&Seen {
-            peer: mail.peer,
-            host: &mail.host,
-            sender: &mail.sender,
-            to: &to,
-            recipients: mail.recipients,
-            bytes: mail.bytes,
-            hop: mail.hop.unwrap_or(Hop::Unknown),
-            ..Seen::new(mail.time, Direction::Inbound)
-        });
-    }
-
     /// The end of a session. `counts` is what Postfix 3 says of its commands: ` ehlo=2 starttls=1 mail=1 …`.
-    pub(super) fn close(&mut self, session: &mut Session, counts: Option<&[u8]>, time: i64, desk: &mut Desk) {
-        let plain = if session.implicit { Hop::Unknown } else { Hop::NotTried };
-        let hop = session.hop.unwrap_or_else(|| match counts {
-            Some(counts) => match find(counts, b" starttls=") {
+    pub(super) fn close(&mut self, mut session: Session, counts: Option<&[u8]>, desk: &mut Desk) {
+        let (hop, untold) = match (session.hop, counts) {
+            (Some(hop), _) => (hop, Untold::None),
+            (None, Some(counts)) => match find(counts, b" starttls=") {
                 // `starttls=0/1`: tried and failed.
                 Some(at) if number(&counts[at + 10..]).is_some_and(|(done, _)| done > 0) => {
-                    Hop::Used { version: None, certificate: ClientCertificate::Unknown }
+                    let certificate = ClientCertificate::Unknown;
+                    (Hop::Used { version: None, certificate }, Untold::None)
                 }
-                _ => plain,
+                _ => (Hop::NotTried, Untold::None),
             },
-            None if self.tells_tls => plain,
-            None => Hop::Unknown,
-        });
-        for queue in std::mem::take(&mut session.waiting) {
-            let Some(mail) = self.mails.get_mut(queue).filter(|mail| mail.from_outside && mail.hop.is_none()) else {
-                continue;
-            };
-            mail.hop = Some(hop);
-            let delivered = mail.delivered;
-            let mut mail = std::mem::take(mail);
-            self.give_if_complete(&mut mail, desk);
-            if delivered {
-                self.mails.remove(queue);
-            } else if let Some(place) = self.mails.get_mut(queue) {
-                *place = mail;
-            }
+            (None, None) if !session.whole => (Hop::Unknown, Untold::CutOff),
+            (None, None) if self.tells_tls => (Hop::NotTried, Untold::None),
+            (None, None) => (Hop::Unknown, Untold::Silent),
+        };
+        self.resolve(std::mem::take(&mut session.waiting), hop, untold, desk);
+        if session.submission {
+            return;
         }
-        let failed = session.failed && session.hop.is_none();
         if let Some(refused) = session.refused.take() {
-            session.give_refused(&refused, hop, desk);
-        } else if failed {
+            refused.give(hop, untold, desk);
+        } else if session.hop.is_none()
+            && let Some(failed) = session.failed
+        {
             desk.take(&Seen {
-                peer: session.peer,
-                host: &session.host,
+                peer: failed.peer,
+                host: &failed.host,
                 recipients: 0,
                 end: End::Abandoned,
                 wanted: Wanted::Unknown,
                 hop: Hop::Failed,
-                ..Seen::new(time, Direction::Inbound)
+                ..Seen::new(failed.time, Direction::Inbound)
             });
         }
     }
 
-    /// `RCPT from a[192.0.2.1]: 554 5.7.1 <r@b>: …; from=<s@a> to=<r@b> proto=ESMTP helo=<a>`
-    fn reject(&mut self, place: u64, text: &[u8], time: i64, desk: &mut Desk) {
-        let Some(reject) = Reject::parse(text) else { return };
-        let session = self.sessions.entry(place).or_default();
-        if session.peer.is_none() {
-            session.peer = reject.peer;
-        }
-        if !reject.for_good {
-            desk.aside.deferred += 1;
-            return;
-        }
-        match &mut session.refused {
-            Some(refused) if *refused.sender == *reject.sender => refused.recipients += 1,
-            _ => {
-                let hop = session.hop;
-                let next = Refused { time, sender: reject.sender.into(), to: reject.to.into(), recipients: 1 };
-                if let Some(before) = session.refused.replace(next) {
-                    // Whether the session is encrypted is known by now, or it began in plaintext.
-                    session.give_refused(&before, hop.unwrap_or(Hop::Unknown), desk);
+    /// Over what these messages came is known now.
+    fn resolve(&mut self, waiting: Vec<u64>, hop: Hop, untold: Untold, desk: &mut Desk) {
+        for queue in waiting {
+            if let Some(mail) = self.mails.get_mut(queue).filter(|mail| mail.from_outside && mail.hop.is_none()) {
+                (mail.hop, mail.untold) = (Some(hop), untold);
+                mail.give(self.recipients, desk);
+                if mail.delivered {
+                    self.mails.remove(queue);
                 }
             }
         }
     }
 
-    /// Before a session reaches a server there is one with a filter, and with it no TLS that mattered.
-    pub(super) fn postscreen(&mut self, text: &[u8], time: i64, desk: &mut Desk) {
-        let Some(reject) = Reject::parse(text) else { return };
-        if reject.for_good {
-            let to = [reject.to];
-            desk.take(&Seen {
-                peer: reject.peer,
-                sender: reject.sender,
-                to: &to,
-                end: End::Refused,
-                wanted: Wanted::No,
-                ..Seen::new(time, Direction::Inbound)
-            });
-        } else {
-            desk.aside.deferred += 1;
+    pub(super) fn make_room(&mut self, desk: &mut Desk) {
+        if self.sessions.len() >= FOLLOWED {
+            self.forget_sessions(desk);
         }
     }
 
-    /// A filter's verdict on a message that has come: `milter-reject: END-OF-MESSAGE from …: 5.7.1 …`, `reject: header
-    /// …`, `discard: …`. What is said of a single recipient is not about the message.
-    pub(super) fn verdict(&mut self, queue: u64, text: &[u8], time: i64, desk: &mut Desk) {
-        let Some(colon) = find(text, b": ") else { return };
-        let (action, rest) = (&text[..colon], &text[colon + 2..]);
-        let discarded = matches!(action, b"discard" | b"milter-discard");
-        if !(discarded || matches!(action, b"reject" | b"milter-reject")) || rest.starts_with(b"RCPT ") {
-            return;
-        }
-        let Some(reject) = Reject::parse(rest) else { return };
-        let Some(mail) = self.mails.remove(queue).filter(|mail| mail.from_outside) else { return };
-        if !reject.for_good && !discarded {
-            desk.aside.deferred += 1;
-            return;
-        }
-        let to = [reject.to];
-        desk.take(&Seen {
-            peer: mail.peer,
-            host: &mail.host,
-            sender: reject.sender,
-            to: &to,
-            end: End::Refused,
-            wanted: Wanted::No,
-            hop: mail.hop.unwrap_or(if self.tells_tls { Hop::NotTried } else { Hop::Unknown }),
-            ..Seen::new(time, Direction::Inbound)
-        });
-    }
-
-    fn forget_sessions(&mut self, time: i64, desk: &mut Desk) {
-        for (_, mut session) in std::mem::take(&mut self.sessions) {
-            self.close(&mut session, None, time, desk);
+    /// What is still open is counted as it is known.
+    pub(super) fn forget_sessions(&mut self, desk: &mut Desk) {
+        let mut open: Vec<_> = std::mem::take(&mut self.sessions).into_iter().collect();
+        open.sort_unstable_by_key(|(place, _)| *place);
+        for (_, session) in open {
+            self.close(session, None, desk);
         }
     }
 }
 
 impl Session {
-    fn give_refused(&self, refused: &Refused, hop: Hop, desk: &mut Desk) {
-        let to = [&*refused.to];
+    /// Over what this message came will be known at the session's end.
+    pub(super) fn wait_for(&mut self, queue: u64) {
+        if self.waiting.len() < WAITING {
+            self.waiting.push(queue);
+        }
+    }
+
+    /// Whether its end tells anything that is needed.
+    const fn waits(&self) -> bool {
+        !self.waiting.is_empty() || self.failed.is_some() || self.refused.is_some()
+    }
+}
+
+impl Mail {
+    /// Hands in a message from outside when all is known of it that can be; where recipients are asked for that is
+    /// when it was delivered.
+    pub(super) fn give(&mut self, recipients: bool, desk: &mut Desk) {
+        if !self.from_outside || !self.queued || (recipients && !self.delivered) {
+            return;
+        }
+        self.from_outside = false;
+        let to: Vec<&[u8]> = self.to.iter().map(|to| &**to).collect();
         desk.take(&Seen {
             peer: self.peer,
             host: &self.host,
-            sender: &refused.sender,
+            sender: &self.sender,
             to: &to,
-            recipients: refused.recipients,
-            end: End::Refused,
-            wanted: Wanted::No,
-            hop,
-            ..Seen::new(refused.time, Direction::Inbound)
+            recipients: self.recipients,
+            bytes: self.bytes,
+            hop: self.hop.unwrap_or(Hop::Unknown),
+            untold: if self.hop.is_none() { Untold::CutOff } else { self.untold },
+            ..Seen::new(self.time, Direction::Inbound)
         });
     }
+}
+
+/// By what `master.cf` calls these services (`syslog_name`); port 465 is `smtps` or `submissions`.
+fn is_submission(instance: &[u8]) -> bool {
+    matches!(instance.rsplit(|octet| *octet == b'/').next(), Some(b"submission" | b"submissions" | b"smtps"))
 }

@@ -14,6 +14,7 @@
 mod inbound;
 mod outbound;
 mod phrases;
+mod rejects;
 
 use std::hash::Hasher;
 use std::path::Path;
@@ -69,6 +70,8 @@ pub(super) struct Postfix {
     tells_tls_out: bool,
     /// A certificate of a client was seen: they are asked for one.
     asks: bool,
+    /// A filter answers before the queue: what this machine sends to itself has come in before.
+    filtered: bool,
 }
 
 impl Postfix {
@@ -81,6 +84,7 @@ impl Postfix {
             tells_tls: false,
             tells_tls_out: false,
             asks: false,
+            filtered: false,
         }
     }
 
@@ -101,11 +105,7 @@ impl Postfix {
 
     /// Nothing more comes: what is still open is counted as it is known.
     pub(super) fn finish(&mut self, desk: &mut Desk) {
-        let mut open: Vec<_> = std::mem::take(&mut self.sessions).into_iter().collect();
-        open.sort_unstable_by_key(|(key, _)| *key);
-        for (_, mut session) in open {
-            self.close(&mut session, None, i64::MAX, desk);
-        }
+        self.forget_sessions(desk);
         let mut deliveries: Vec<_> = std::mem::take(&mut self.deliveries).into_iter().collect();
         deliveries.sort_unstable_by_key(|(key, _)| *key);
         for (_, mut delivery) in deliveries {
@@ -113,7 +113,7 @@ impl Postfix {
         }
         for mut mail in self.mails.take_all() {
             mail.delivered = true;
-            self.give_if_complete(&mut mail, desk);
+            mail.give(self.recipients, desk);
         }
         desk.finish();
     }
@@ -138,11 +138,9 @@ impl Postfix {
                 self.recipient(&line);
                 Some(())
             }
-            b"postscreen" => {
-                if let Some(text) = line.text.strip_prefix(b"NOQUEUE: reject: ") {
-                    let time = calendar.time(line.stamp)?;
-                    self.postscreen(text, time, desk);
-                }
+            b"postscreen" => self.postscreen(&line, calendar, desk),
+            b"tlsproxy" => {
+                self.tlsproxy(&line, desk);
                 Some(())
             }
             _ => Some(()),

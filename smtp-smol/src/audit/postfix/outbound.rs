@@ -4,7 +4,7 @@ use smtp_proto::tls::{ClientCertificate, Direction, Hop};
 
 use super::phrases::{client_name, established, queue_name};
 use super::{FOLLOWED, Postfix, key, place};
-use crate::audit::desk::{Desk, Seen};
+use crate::audit::desk::{Desk, Seen, Untold};
 use crate::audit::scan::find;
 use crate::audit::syslog::{Calendar, Line};
 
@@ -115,7 +115,7 @@ impl Delivery {
     pub(super) fn give(&mut self, desk: &mut Desk) {
         let Some(hop) = self.hop.take() else { return };
         let to = [&*self.recipient];
-        let (host, peer) = client_name(&self.relay);
+        let (host, peer, _) = client_name(&self.relay);
         desk.take(&Seen {
             peer,
             host,
@@ -124,6 +124,7 @@ impl Delivery {
             recipients: std::mem::take(&mut self.recipients),
             bytes: self.bytes,
             hop,
+            untold: Untold::Silent,
             ..Seen::new(self.time, Direction::Outbound)
         });
     }

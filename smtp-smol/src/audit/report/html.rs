@@ -4,7 +4,10 @@
 use std::fmt::Write as _;
 
 use super::plots::{self, escape};
-use super::words::{Answer, CAVEATS, about, number, percent, range, require_of, required, set_aside, share, without};
+use super::words::{
+    Answer, CAVEATS, about, about_so_many, counted, days, not_told, number, percent, range, require_of, required,
+    set_aside, share, without,
+};
 use super::{Mail, Report, Side, ratio, text};
 
 const STYLE: &str = include_str!("page.css");
@@ -13,7 +16,7 @@ const SENDERS: usize = 20;
 
 pub(in super::super) fn page(report: &Report) -> String {
     let mut out = String::with_capacity(64 << 10);
-    let period = report.period.as_ref().map_or_else(String::new, |period| format!("{} to {}", period.from, period.to));
+    let period = report.period.as_ref().map_or_else(String::new, days);
     let _ = write!(
         out,
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -99,10 +102,12 @@ fn facts(out: &mut String, side: &Side, policy: &str) {
         (percent(share(part)), "of wanted messages".to_owned()),
         (
             about(part.senders.lost, part.senders.exact),
-            format!("of {} senders", about(part.senders.of, part.senders.exact)),
+            format!("of {}", about_so_many(part.senders.of, part.senders.exact, "sender")),
         ),
-        (about(part.silenced, part.senders.exact), "of them never sent with it".to_owned()),
     ];
+    if part.senders.lost > 0 {
+        facts.push((about(part.silenced, part.senders.exact), "of them never sent with it".to_owned()));
+    }
     if part.of.recipients > 0 {
         facts.push((percent(ratio(part.lost.recipients, part.of.recipients)), format!("of recipients: {recipients}")));
     }
@@ -118,21 +123,21 @@ fn facts(out: &mut String, side: &Side, policy: &str) {
 }
 
 fn what_if_table(out: &mut String, side: &Side) {
-    let spam = side.what_if.iter().any(|what_if| what_if.unwanted.of.messages > 0);
+    let unwanted = side.what_if.iter().any(|what_if| what_if.unwanted.of.messages > 0);
     out.push_str(
         "<div class=\"scroll\"><table><thead><tr><th scope=\"col\">Required</th><th scope=\"col\">Lost</th>\
          <th scope=\"col\" class=\"wide\">Of</th><th scope=\"col\" class=\"wide\">95 % interval</th>\
          ",
     );
     let _ = write!(out, "<th scope=\"col\">{}</th>", if side.direction == "inbound" { "Senders" } else { "Domains" });
-    if spam {
+    if unwanted {
         out.push_str("<th scope=\"col\">Unwanted lost</th>");
     }
     out.push_str("</tr></thead><tbody>\n");
     for what_if in &side.what_if {
         let part = &what_if.wanted;
         let _ = write!(out, "<tr><th scope=\"row\">{}</th>", escape(required(require_of(what_if.policy))));
-        if !part.is_told() {
+        if !part.is_told(what_if.policy) {
             let _ = write!(out, "<td>cannot be told</td><td class=\"wide\"></td><td class=\"wide\"></td><td></td>");
         } else {
             let interval = part.interval.map_or_else(String::new, |[low, high]| range(low, high, " – "));
@@ -144,10 +149,13 @@ fn what_if_table(out: &mut String, side: &Side) {
                 about(part.senders.lost, part.senders.exact)
             );
         }
-        if spam {
-            let unwanted = &what_if.unwanted;
-            let told = unwanted.is_told();
-            let _ = write!(out, "<td>{}</td>", if told { percent(share(unwanted)) } else { String::new() });
+        if unwanted {
+            let part = &what_if.unwanted;
+            let _ = write!(
+                out,
+                "<td>{}</td>",
+                if part.is_told(what_if.policy) { percent(share(part)) } else { String::new() }
+            );
         }
         out.push_str("</tr>\n");
     }
@@ -190,7 +198,8 @@ fn senders(out: &mut String, side: &Side, lost: u64, senders: u64) {
     let rest = side.heaviest.len().saturating_sub(SENDERS);
     if rest > 0 {
         let sum: u64 = side.heaviest.iter().skip(SENDERS).map(|sender| sender.lost).sum();
-        let _ = writeln!(out, "<p class=\"note\">And {} more with {} messages.</p>", number(rest as u64), number(sum));
+        let _ =
+            writeln!(out, "<p class=\"note\">And {} more with {}.</p>", number(rest as u64), counted(sum, "message"));
     }
     out.push_str("</section>\n");
 }
@@ -261,16 +270,19 @@ fn stack(out: &mut String, mail: &Mail) {
         percent(ratio(mail.plaintext, mail.messages)),
         if untold > 0 { format!(", {} cannot be told", percent(ratio(untold, mail.messages))) } else { String::new() }
     );
-    let _ = writeln!(
+    let _ = write!(
         out,
-        "<div class=\"stack\"><p><b>{name}</b> {} messages <span class=\"soft\">{words}</span></p>\
-         <div class=\"track\" aria-hidden=\"true\"><span class=\"tls\" style=\"width:{:.3}%\"></span>\
-         <span class=\"plain\" style=\"width:{:.3}%\"></span><span class=\"untold\" style=\"width:{:.3}%\"></span></div></div>",
-        number(mail.messages),
-        part(mail.tls),
-        part(mail.plaintext),
-        part(untold)
+        "<div class=\"stack\"><p><b>{name}</b> {} <span class=\"soft\">{}</span></p>\
+         <div class=\"track\" aria-hidden=\"true\">",
+        counted(mail.messages, "message"),
+        escape(&words)
     );
+    for (class, count) in [("tls", mail.tls), ("plain", mail.plaintext), ("untold", untold)] {
+        if count > 0 {
+            let _ = write!(out, "<span class=\"{class}\" style=\"width:{:.3}%\"></span>", part(count));
+        }
+    }
+    out.push_str("</div></div>\n");
 }
 
 fn how(out: &mut String, report: &Report) {
@@ -284,6 +296,9 @@ fn how(out: &mut String, report: &Report) {
     }
     if report.sources.len() > 12 {
         line(&format!("and {} more sources", report.sources.len() - 12));
+    }
+    if let Some(words) = not_told(report) {
+        line(&format!("cannot be told: {words}"));
     }
     for words in set_aside(report) {
         line(&format!("not counted: {words}"));

@@ -12,7 +12,7 @@ use smtp_proto::tls::{
     ClientCertificate, Counts, Direction, Hop, Ledger, Require, Scope, Share, Tally, TlsVersion, Wanted,
 };
 
-use super::desk::{Aside, Desk};
+use super::desk::{Aside, Desk, Untold};
 use super::source::Source;
 
 pub(super) use words::Style;
@@ -35,6 +35,7 @@ pub(super) struct Report {
     policy: &'static str,
     inbound: Option<Side>,
     outbound: Option<Side>,
+    not_told: Vec<NotTold>,
     not_counted: NotCounted,
     notes: Vec<String>,
     #[serde(skip)]
@@ -177,6 +178,13 @@ struct Rehearsal {
     not_again: u64,
 }
 
+/// Messages of which it cannot be told, and why.
+#[derive(Debug, Serialize)]
+struct NotTold {
+    why: &'static str,
+    messages: u64,
+}
+
 #[derive(Debug, Serialize)]
 struct NotCounted {
     /// Before `--since`.
@@ -222,6 +230,12 @@ impl Report {
             senders,
             recipients,
             policy: require.as_str(),
+            not_told: Untold::ALL
+                .into_iter()
+                .zip(desk.untold)
+                .filter(|(_, messages)| *messages > 0)
+                .map(|(untold, messages)| NotTold { why: untold.why(), messages })
+                .collect(),
             not_counted: NotCounted {
                 early,
                 submissions,
@@ -347,9 +361,11 @@ impl Mail {
 }
 
 impl Part {
-    /// Whether enough is known for the share to mean anything: of most of the mail it can be told.
-    const fn is_told(&self) -> bool {
-        self.of.messages > 0 && self.untold <= self.of.messages
+    /// Whether enough is known for the share to mean anything. Of plaintext it is always told that there was no
+    /// certificate, so that mail of which it is not told makes that share too large.
+    fn is_told(&self, policy: &str) -> bool {
+        let times = if policy.ends_with("certificate") { 4 } else { 1 };
+        self.of.messages > 0 && self.untold.saturating_mul(times) <= self.of.messages
     }
 
     fn new(share: &Share) -> Self {

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::words::{number, percent, range, require_of, required, share};
+use super::words::{counted, number, percent, range, require_of, required, share};
 use super::{Point, Sender, Side, ratio};
 
 /// Text, fit for HTML and SVG.
@@ -19,7 +19,8 @@ pub(super) fn escape(text: &str) -> String {
             _ => out.push(char),
         }
     }
-    out
+    // A number and its sign stay on one line.
+    out.replace(" %", "\u{a0}%")
 }
 
 /// The start of a plot, with what it shows for those who cannot see it.
@@ -35,7 +36,7 @@ fn open(height: u32, id: &str, title: &str, description: &str) -> String {
 /// Each policy's share with its interval, on a scale of powers of ten: 0.4 % and 97 % are both to be read.
 pub(super) fn what_ifs(side: &Side, policy: &str) -> String {
     const ROW: u32 = 58;
-    let told: Vec<_> = side.what_if.iter().filter(|what_if| what_if.wanted.is_told()).collect();
+    let told: Vec<_> = side.what_if.iter().filter(|what_if| what_if.wanted.is_told(what_if.policy)).collect();
     // From the power of ten below the smallest bound that is not nothing.
     let least = told
         .iter()
@@ -233,10 +234,10 @@ pub(super) fn concentration(side: &Side, lost: u64, senders: u64) -> String {
          <path class=\"curve\" d=\"{path}\"/></svg>\
          <circle class=\"half\" cx=\"{x:.2}%\" cy=\"{}\" r=\"5\"/>\
          <text class=\"tick\" x=\"0\" y=\"{1}\">heaviest</text>\
-         <text class=\"tick\" x=\"100%\" y=\"{1}\" text-anchor=\"end\">{2} senders</text></svg>",
+         <text class=\"tick\" x=\"100%\" y=\"{1}\" text-anchor=\"end\">{2}</text></svg>",
         GROUND - ratio(at_half, lost).min(1.0) * (GROUND - TOP),
         HEIGHT - 10,
-        number(all)
+        counted(all, if side.direction == "inbound" { "sender" } else { "domain" })
     );
     svg
 }

@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 
 use super::words::{
-    Answer, CAVEATS, Style, about, number, percent, range, require_of, required, set_aside, share, without,
+    Answer, CAVEATS, Style, about_so_many, days, not_told, number, percent, range, require_of, required, set_aside,
+    share, without,
 };
-use super::{Report, Side};
+use super::{Part, Report, Side};
 
 const WIDTH: usize = 80;
 /// Senders that are shown.
@@ -51,34 +52,33 @@ fn answer(report: &Report, side: &Side, style: Style) -> String {
 }
 
 fn what_ifs(report: &Report, side: &Side, style: Style) -> String {
-    let spam = side.what_if.iter().any(|what_if| what_if.unwanted.of.messages > 0);
-    let mut out = style.bold(&format!(
-        "{:<24}{:>20}{:>10}{:>18}{}",
-        "If you required",
-        "wanted mail lost",
-        "share",
-        "95 % interval",
-        if spam { "  spam" } else { "" }
-    ));
+    let unwanted = side.what_if.iter().any(|what_if| what_if.unwanted.of.messages > 0);
+    let lost = |part: &Part| format!("{} of {}", number(part.lost.messages), number(part.of.messages));
+    let longest = side.what_if.iter().map(|what_if| lost(&what_if.wanted).len()).max().unwrap_or_default();
+    // Counts of tens of millions leave room for one of the two; how much there is in all says the sentence above.
+    let lost = |part: &Part| if longest > 20 { number(part.lost.messages) } else { lost(part) };
+    let row = |cells: [&str; 5]| {
+        let [name, lost, share, interval, unwanted] = cells;
+        format!("{name:<22}{lost:>21}{share:>9}{interval:>18}{unwanted:>10}").trim_end().to_owned()
+    };
+    let last = if unwanted { "unwanted" } else { "" };
+    let mut out = style.bold(&row(["If you required", "wanted mail lost", "share", "95 % interval", last]));
     out.push('\n');
     for what_if in &side.what_if {
         let part = &what_if.wanted;
         let name = required(require_of(what_if.policy));
-        let line = if !part.is_told() {
-            format!("{name:<24}{:>20}", "cannot be told")
-        } else {
-            let lost = format!("{} of {}", number(part.lost.messages), number(part.of.messages));
-            let interval = part.interval.map_or_else(String::new, |[low, high]| range(low, high, " – "));
-            format!("{name:<24}{lost:>20}{:>10}{interval:>18}", percent(share(part)))
-        };
-        let refused = if spam && what_if.unwanted.is_told() {
-            format!("{:>6}", percent(share(&what_if.unwanted)).replace(' ', ""))
+        let refused = if unwanted && what_if.unwanted.is_told(what_if.policy) {
+            percent(share(&what_if.unwanted))
         } else {
             String::new()
         };
-        let line = format!("{line}{refused}");
-        let line = line.trim_end();
-        out.push_str(&if what_if.policy == report.policy { style.strong(line) } else { line.to_owned() });
+        let line = if part.is_told(what_if.policy) {
+            let interval = part.interval.map_or_else(String::new, |[low, high]| range(low, high, " – "));
+            row([name, &lost(part), &percent(share(part)), &interval, &refused])
+        } else {
+            row([name, "cannot be told", "", "", &refused])
+        };
+        out.push_str(&if what_if.policy == report.policy { style.strong(&line) } else { line });
         out.push('\n');
     }
     out.push('\n');
@@ -208,17 +208,20 @@ fn how(report: &Report, style: Style) -> String {
             [one] => format!("{} ({})", one.path, one.kind),
             many => format!("{} sources", number(many.len() as u64)),
         };
-        lines.push(format!("{} to {}, from {files}.", period.from, period.to));
+        lines.push(format!("{}, from {files}.", days(period)));
     }
     if let Some(part) = report.inbound.as_ref().map(|side| &side.asked(report.policy).wanted)
         && part.of.messages > 0
     {
         lines.push(format!(
-            "{} senders and {} hosts; {} came from senders seen only once.",
-            about(part.senders.of, part.senders.exact),
-            about(part.hosts.of, part.hosts.exact),
+            "{} and {}; {} of the mail came from senders seen only once.",
+            about_so_many(part.senders.of, part.senders.exact, "sender"),
+            about_so_many(part.hosts.of, part.hosts.exact, "host"),
             percent(super::ratio(part.seen_once, part.of.messages))
         ));
+    }
+    if let Some(words) = not_told(report) {
+        lines.push(format!("Cannot be told: {words}."));
     }
     let aside = set_aside(report);
     if !aside.is_empty() {

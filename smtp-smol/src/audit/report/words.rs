@@ -2,7 +2,7 @@
 
 use smtp_proto::tls::Require;
 
-use super::{Part, Report, Side};
+use super::{Part, Period, Report, Side};
 
 /// Escape codes for a terminal, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,9 +76,11 @@ impl Answer {
         let messages = if of == 1 { "message" } else { "messages" };
         let before = format!("Of {} wanted {messages}{scope}{days}, ", number(of));
         if part.lost.messages == 0 {
-            let bound = part
-                .interval
-                .map_or_else(String::new, |[_, high]| format!("; with 95 % confidence at most {} do", percent(high)));
+            let bound = match part.interval {
+                Some([_, high]) if high > 0.95 => "; that is too little to say more".into(),
+                Some([_, high]) => format!("; with 95 % confidence at most {} do", percent(high)),
+                None => String::new(),
+            };
             return Self {
                 before,
                 figure: "none".into(),
@@ -105,6 +107,14 @@ impl Answer {
 }
 
 fn meaning(require: Require, part: &Part, outbound: bool) -> String {
+    let mut meaning = consequence(require, part, outbound);
+    if part.untold > 0 {
+        meaning.push_str(&format!(" Of {} more it cannot be told.", number(part.untold)));
+    }
+    meaning
+}
+
+fn consequence(require: Require, part: &Part, outbound: bool) -> String {
     let what = required(require);
     if part.lost.messages == 0 {
         return format!("Had you required {what}, nothing of it would have been lost.");
@@ -153,24 +163,23 @@ pub(super) fn require_of(policy: &str) -> Require {
     Require::ALL.into_iter().find(|require| require.as_str() == policy).unwrap_or(Require::Tls)
 }
 
+/// The days that are looked at.
+pub(super) fn days(period: &Period) -> String {
+    if period.from == period.to { period.from.clone() } else { format!("{} to {}", period.from, period.to) }
+}
+
 /// What the number does not mean: a title, and what is to be said.
 pub(super) const CAVEATS: [(&str, &str); 4] = [
-    (
-        "One hop.",
-        "TLS here is TLS on the last hop before your server. Earlier hops, and what becomes of the mail later, do not show.",
-    ),
-    (
-        "No protection from spam.",
-        "Spam comes over TLS as well. The unwanted share is told so that the wanted one can be, not as a reason.",
-    ),
+    ("One hop.", "This is about the last hop before your server, and about no other."),
+    ("No protection from spam.", "Spam comes over TLS too. What counts is the wanted mail."),
     (
         "A rule for public servers.",
         "RFC 3207 section 4: a publicly-referenced SMTP server, one that the MX records of a domain lead to, MUST NOT \
          require STARTTLS for mail to its users. A server that serves known peers only is free to.",
     ),
     (
-        "The past, and this sample.",
-        "The interval says how far chance goes, taking each sender's messages together. It knows nothing of senders that \
+        "The past.",
+        "The interval says how far chance goes, the messages of one sender taken as one; it knows nothing of senders that \
          have not written yet.",
     ),
 ];
@@ -181,7 +190,7 @@ pub(super) fn set_aside(report: &Report) -> Vec<String> {
     [
         (aside.early, "before the time asked for"),
         (aside.outside_of_scope, "of other senders or recipients"),
-        (aside.submissions, "from users who had logged in"),
+        (aside.submissions, "from users: logged in, or on a port for them"),
         (aside.internal, "from or to this machine and private networks (--internal counts them)"),
         (aside.copies, "further copies of a message that is counted"),
         (aside.deferred, "attempts that were told to come again"),
@@ -193,6 +202,13 @@ pub(super) fn set_aside(report: &Report) -> Vec<String> {
     .filter(|(count, _)| *count > 0)
     .map(|(count, what)| format!("{} {what}", number(count)))
     .collect()
+}
+
+/// Of which mail it cannot be told, and why; `None` where of all it can.
+pub(super) fn not_told(report: &Report) -> Option<String> {
+    let clauses: Vec<String> =
+        report.not_told.iter().map(|not_told| format!("{} {}", number(not_told.messages), not_told.why)).collect();
+    (!clauses.is_empty()).then(|| clauses.join("; "))
 }
 
 pub(super) fn share(part: &Part) -> f64 {
@@ -212,9 +228,18 @@ pub(super) fn number(number: u64) -> String {
     text
 }
 
+/// `1 message`, `2 messages`
+pub(super) fn counted(count: u64, what: &str) -> String {
+    format!("{} {what}{}", number(count), if count == 1 { "" } else { "s" })
+}
+
 /// A number that may be an estimate.
 pub(super) fn about(count: u64, exact: bool) -> String {
     if exact { number(count) } else { format!("about {}", number(count)) }
+}
+
+pub(super) fn about_so_many(count: u64, exact: bool, what: &str) -> String {
+    format!("{}{}", if exact { "" } else { "about " }, counted(count, what))
 }
 
 /// `0.44 %`, `4.4 %`, `44 %`: two digits that mean something.

@@ -1,5 +1,7 @@
 //! `smtp-smol audit` on logs, mailboxes and ledgers with known counts.
 
+mod postfix;
+
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
