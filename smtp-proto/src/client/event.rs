@@ -173,6 +173,8 @@ pub enum Reason {
     Text(TextFlaw),
     /// [`Session::abandon`](super::Session::abandon).
     Abandoned,
+    /// In LMTP a chunk was refused when BDAT LAST had gone out behind it: how many replies come is not known.
+    Uncounted,
     /// A fault.
     Fault(FaultKind),
 }

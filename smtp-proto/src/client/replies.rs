@@ -101,6 +101,12 @@ impl Session {
                 self.delivered();
             }
             // A refused chunk leaves nothing but RSET (RFC 3030 2).
+            (Awaited::Chunk, 400..) if self.lmtp() && self.awaited.last() == Some(Awaited::Text) => {
+                // Whether BDAT LAST behind it has one reply or one for each recipient (RFC 2033 4.2) nobody says; a reply
+                // taken for one to the next command would be worse than another connection.
+                self.drop_output();
+                self.cut_off(Reason::Uncounted);
+            }
             (Awaited::Chunk, 400..) => self.chunk_refused(),
             (Awaited::Text, 400..) => {
                 if self.lmtp() && self.state.after(Move::TextEnd).is_some() {
