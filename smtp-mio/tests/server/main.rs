@@ -1,5 +1,6 @@
 //! The server over real sockets, with a client written here by hand.
 
+mod hostile;
 mod running;
 mod tls;
 
