@@ -1,6 +1,6 @@
 //! `sink` and `blast` as programs, against each other: every message is accounted for on both sides.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -175,6 +175,52 @@ fn a_sink_misbehaves_at_every_verb() {
     told.retain(|line| seen.insert(line.clone()));
     assert_eq!(told, expected);
     sink.stop();
+}
+
+/// Killed in the middle of it all, a sink has kept what it acknowledged, and each message whole.
+#[test]
+fn kill_9_leaves_no_acknowledged_message_half_written() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for kind in ["maildir", "mbox"] {
+        let place = folder.path().join(kind);
+        let mut sink = Sink::start(&["--deliver", &format!("{kind}:{}", place.display())]);
+        let mut blast = Command::new(PROGRAM)
+            .args(["blast", &sink.addresses[0], "--json", "--size", "20000", "--messages", "100000"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("started");
+        let kept = || match kind {
+            "maildir" => std::fs::read_dir(place.join("new")).map_or(0, Iterator::count),
+            _ => std::fs::metadata(&place).map_or(0, |file| usize::try_from(file.len() / 20_000).expect("small")),
+        };
+        while kept() < 200 {
+            std::thread::yield_now();
+        }
+        sink.child.kill().expect("killed");
+        sink.child.wait().expect("ended");
+        let ended = Command::new("kill").args(["-INT", &blast.id().to_string()]).status().expect("told");
+        assert!(ended.success());
+        let mut told = String::new();
+        blast.stdout.take().expect("piped").read_to_string(&mut told).expect("text");
+        assert_eq!(blast.wait().expect("ended").code(), Some(1));
+        let report: Value = serde_json::from_str(&told).expect("JSON");
+        let accepted = report["accepted"].as_u64().expect("a number");
+        let texts: Vec<Vec<u8>> = match kind {
+            "maildir" => std::fs::read_dir(place.join("new"))
+                .expect("read")
+                .map(|file| std::fs::read(file.expect("read").path()).expect("read"))
+                .collect(),
+            _ => {
+                let all = std::fs::read_to_string(&place).expect("read");
+                let mut texts: Vec<_> = all.split("\n\nFrom ").map(|text| text.replace('\n', "\r\n").into()).collect();
+                // The one it was killed in.
+                texts.pop_if(|text: &mut Vec<u8>| text.len() < 20_000);
+                texts
+            }
+        };
+        assert!(texts.len() as u64 >= accepted && accepted >= 100, "{kind}: {} of {accepted}", texts.len());
+        assert!(texts.iter().all(|text| text.len() >= 20_000), "{kind}: a message is not whole");
+    }
 }
 
 #[test]

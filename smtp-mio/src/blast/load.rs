@@ -112,7 +112,10 @@ impl<'p> Load<'p> {
 
 impl<'p> Sender<'p> for Load<'p> {
     fn ready(&mut self, line: &Line<'_>) -> Next<'p> {
-        if self.is_over() || self.lane(line.key).messages >= self.per_connection {
+        // RFC 9422 5.1: as many as the server takes on a connection.
+        let announced = line.session.offers().mail_max().map_or(u64::MAX, Into::into);
+        let most = self.per_connection.min(announced);
+        if self.is_over() || self.lane(line.key).messages >= most {
             return Next::Quit;
         }
         if self.bdat && !line.session.offers().has(Extension::Chunking) {

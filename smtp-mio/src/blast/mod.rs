@@ -22,10 +22,12 @@ use crate::failure::Failure;
 use load::{Load, Message};
 
 const EXAMPLES: &str = "\
-Without --rate each connection sends one message after the other, as fast as the server answers. With it messages are
-due at fixed times, whether the server keeps up or not, and each is timed from when it was due: a stall is not left out.
+Without --rate each connection sends one message after the other, as fast as the server answers.
+With it messages are due at fixed times, whether the server keeps up or not, and each is timed from
+when it was due: a stall is not left out.
 
-The server's certificate is not verified: this measures, and sends nothing that is secret.
+The server's certificate is not verified: this measures, and sends nothing that is secret. On SIGINT
+messages on their way complete, and it tells what it measured so far; on a second it ends at once.
 
 Examples:
   smtp-mio blast 127.0.0.1:2525

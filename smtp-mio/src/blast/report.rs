@@ -109,7 +109,9 @@ impl Report {
             rate(self.resumed),
         );
         // Writing to a string cannot fail.
-        let _ = writeln!(out, "{:10} {:>9} {:>9} {:>9} {:>9} {:>9}", "ms", "p50", "p90", "p99", "p99.9", "max");
+        if !self.times.is_empty() {
+            let _ = writeln!(out, "{:10} {:>9} {:>9} {:>9} {:>9} {:>9}", "ms", "p50", "p90", "p99", "p99.9", "max");
+        }
         for (name, histogram) in self.in_order() {
             let at = |quantile: f64| histogram.value_at_quantile(quantile) as f64 / 1e3;
             let max = histogram.max() as f64 / 1e3;

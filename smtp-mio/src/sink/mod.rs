@@ -28,8 +28,8 @@ use store::Store;
 use swallow::{Kitchen, Swallow};
 
 const EXAMPLES: &str = "\
-Verbs: CONNECT for the greeting, EHLO, STARTTLS, AUTH, MAIL, RCPT, DATA, BDAT, MESSAGE for the end of the text, RSET,
-NOOP, VRFY, HELP, QUIT.
+Verbs: CONNECT (the greeting), EHLO, STARTTLS, AUTH, MAIL, RCPT, DATA, BDAT (the first chunk),
+MESSAGE (the end of the text), RSET, NOOP, VRFY, HELP, QUIT.
 
 A script has a rule a line; conditions must all hold, and are counted over all connections:
   # verb   conditions                    what happens
@@ -39,7 +39,8 @@ A script has a rule a line; conditions must all hold, and are counted over all c
   DATA     first 5                       451 4.3.0 Not yet
   MESSAGE  with \"\" share 0.01            drop
   CONNECT                                delay 300ms
-Rules are looked at in order: --delay, --drop, --fail, then the script. Delays add up; the first reply or drop ends it.
+Rules are looked at in order: --delay, --drop, --fail, then the script. Delays add up; the first
+reply or drop ends it.
 
 Examples:
   smtp-mio sink
@@ -57,7 +58,7 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
     /// Listen here; may be given several times. Port 0 means any free one.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:2525")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:2525", value_parser = address)]
     listen: Vec<SocketAddr>,
 
     /// Event loops [default: one for each core]
@@ -69,7 +70,7 @@ pub(crate) struct Options {
     tls: Tls,
 
     /// Listen here, too, for connections where TLS comes first
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
     implicit_tls: Vec<SocketAddr>,
 
     /// Offer AUTH PLAIN and LOGIN, without TLS too, and take any name and password
@@ -259,13 +260,13 @@ fn rules(options: &Options) -> Result<Rules, Failure> {
 }
 
 fn store(options: &Options) -> Result<Store, Failure> {
-    let (opened, name) = match &options.deliver {
+    let (opened, kind, name) = match &options.deliver {
         Delivery::Discard => return Ok(Store::Discard),
-        Delivery::Maildir(folder) => (Store::maildir(folder), folder),
-        Delivery::Mbox(file) => (Store::mbox(file), file),
+        Delivery::Maildir(folder) => (Store::maildir(folder), "maildir", folder),
+        Delivery::Mbox(file) => (Store::mbox(file), "mbox", file),
     };
     opened.map_err(|error| {
-        Failure::usage(format_args!("--deliver {}: {error}; name a place that can be written", name.display()))
+        Failure::usage(format_args!("--deliver {kind}:{}: {error}; name a place that can be written", name.display()))
     })
 }
 
@@ -276,7 +277,7 @@ fn config(options: &Options) -> Result<Config, Failure> {
     let config = Config::new(&name.to_string_lossy()).or_else(|_| Config::new("localhost"));
     let mut limits = smtp_proto::server::Limits::default();
     // What rules refuse makes faults of what was sent behind it.
-    (limits.message, limits.idle_commands, limits.faults) = (0, u32::MAX, u32::MAX);
+    (limits.message, limits.idle_commands, limits.faults, limits.transactions) = (0, u32::MAX, u32::MAX, 0);
     let login = MechanismSet::EMPTY.with(Mechanism::Plain).with(Mechanism::Login);
     let mechanisms = if options.auth { login } else { MechanismSet::EMPTY };
     let role = if options.lmtp { Role::Lmtp } else { Role::Mx };
@@ -329,6 +330,10 @@ fn end_on_signal(handle: &Handle) -> std::io::Result<()> {
         }
     })?;
     Ok(())
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "give an IP address and a port, such as 127.0.0.1:2525 or [::1]:2525".into())
 }
 
 fn delivery(text: &str) -> Result<Delivery, String> {

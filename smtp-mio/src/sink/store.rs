@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -38,7 +38,13 @@ impl Store {
     }
 
     pub(crate) fn mbox(file: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(file)?;
+        let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(file)?;
+        // What an earlier sink was killed in the middle of was not acknowledged, and must not run into what comes now.
+        let mut end = [0; 2];
+        let length = file.metadata()?.len();
+        if length > 0 && (file.read_at(&mut end, length.saturating_sub(2))? < 2 || end != *b"\n\n") {
+            file.write_all(b"\n\n")?;
+        }
         Ok(Self::Mbox(Mutex::new(file)))
     }
 
@@ -72,7 +78,10 @@ impl Store {
             }
             (Self::Mbox(file), Draft::Mbox { text, sender }) => {
                 let entry = mbox_entry(&text, &sender, Timestamp::now());
-                file.lock().unwrap_or_else(PoisonError::into_inner).write_all(&entry)
+                let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+                let before = file.metadata()?.len();
+                // Half an entry would run into the next.
+                file.write_all(&entry).inspect_err(|_| drop(file.set_len(before)))
             }
             _ => Ok(()),
         }
@@ -134,6 +143,26 @@ mod tests {
         let entry = mbox_entry(b"A: b\r\n\r\nFrom x\r\n>From y\r\n> From z\r\n", "", Timestamp::UNIX_EPOCH);
         let expected = "From MAILER-DAEMON Thu Jan  1 00:00:00 1970\nA: b\n\n>From x\n>>From y\n> From z\n\n";
         assert_eq!(String::from_utf8_lossy(&entry), expected);
+    }
+
+    /// What a sink was killed in the middle of stays apart from what comes after it.
+    #[test]
+    fn half_an_entry_does_not_run_into_the_next() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("mbox");
+        for (there, expected) in [
+            ("", "From MAILER-DAEMON"),
+            ("From a\nX: y\n\n", "From a\nX: y\n\nFrom MAILER-DAEMON"),
+            ("From a\nX: y\n\nhal", "From a\nX: y\n\nhal\n\nFrom MAILER-DAEMON"),
+            ("F", "F\n\nFrom MAILER-DAEMON"),
+        ] {
+            std::fs::write(&file, there).expect("written");
+            let store = Store::mbox(&file).expect("opened");
+            let draft = store.draft("", &[]).expect("begun").expect("kept");
+            store.keep(draft).expect("kept");
+            let text = std::fs::read_to_string(&file).expect("read");
+            assert!(text.starts_with(expected) && text.ends_with("Return-Path: <>\n\n"), "{text:?}");
+        }
     }
 
     #[test]
