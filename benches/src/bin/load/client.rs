@@ -45,7 +45,8 @@ struct Connection {
     socket: TcpStream,
     tls: Option<Box<ClientConnection>>,
     steps: VecDeque<Step>,
-    messages: usize,
+    /// Has steps left, or a reply to come.
+    busy: bool,
     saying: Option<(Arc<[u8]>, usize)>,
     replies: usize,
     line: Vec<u8>,
@@ -126,7 +127,7 @@ impl Run {
         self.poll.registry().register(&mut socket, Token(key), Interest::READABLE | Interest::WRITABLE)?;
         let steps = script.once.iter().cloned().collect();
         let connection =
-            Connection { socket, tls: None, steps, messages: 0, saying: None, replies: 0, line: Vec::new() };
+            Connection { socket, tls: None, steps, busy: true, saying: None, replies: 0, line: Vec::new() };
         self.connections[key] = Some(Box::new(connection));
         self.go_on(key, &script.each, messages, &script.last);
         Ok(key)
@@ -137,7 +138,7 @@ impl Run {
         if let Some(connection) = &mut self.connections[key] {
             (0..messages).for_each(|_| connection.steps.extend(each.iter().cloned()));
             connection.steps.extend(last.iter().cloned());
-            connection.messages += messages;
+            connection.busy = true;
         }
     }
 
@@ -146,7 +147,7 @@ impl Run {
         self.free.push(key);
     }
 
-    /// Waits for something to happen; gives those that have done all their steps.
+    /// Waits for something to happen; gives those that have done all their steps since they were last asked.
     pub fn turn(&mut self) -> io::Result<Vec<usize>> {
         match self.poll.poll(&mut self.events, Some(std::time::Duration::from_secs(30))) {
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(Vec::new()),
@@ -165,10 +166,24 @@ impl Run {
         Ok(done)
     }
 
-    /// Goes as far as it goes; true when all steps are done.
+    /// Goes as far as it goes without waiting; true once, when all steps are done.
     pub fn drive(&mut self, key: usize) -> io::Result<bool> {
-        let Some(connection) = &mut self.connections[key] else { return Ok(false) };
-        connection.drive(&mut self.scratch, &self.tls)
+        match &mut self.connections[key] {
+            Some(connection) if connection.busy => {
+                connection.busy = !connection.drive(&mut self.scratch, &self.tls)?;
+                Ok(!connection.busy)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Waits until a connection has done all its steps; the others get on meanwhile.
+    pub fn finish(&mut self, key: usize) -> io::Result<()> {
+        self.drive(key)?;
+        while self.connections[key].as_ref().is_some_and(|connection| connection.busy) {
+            self.turn()?;
+        }
+        Ok(())
     }
 }
 
@@ -261,7 +276,7 @@ fn flush(tls: &mut Option<Box<ClientConnection>>, socket: &mut TcpStream) -> io:
 }
 
 /// Several addresses of ours, because one has no more than some 28,000 ports for one address of theirs.
-fn from_address(from: IpAddr, to: SocketAddr) -> io::Result<std::net::TcpStream> {
+pub fn from_address(from: IpAddr, to: SocketAddr) -> io::Result<std::net::TcpStream> {
     let socket = socket2::Socket::new(socket2::Domain::for_address(to), socket2::Type::STREAM, None)?;
     socket.bind(&SocketAddr::new(from, 0).into())?;
     socket.connect(&to.into())?;

@@ -1,21 +1,25 @@
 //! The load comparison: what servers cost, in alternation, several rounds, medians; server CPU from the operating system.
 //!
-//!     cargo build --release -p smtp-mio            (in the repository's root)
-//!     cargo run --release --bin load -- table      (here; as root, so that Postfix and smtp-sink start)
-//!     cargo run --release --bin load -- many
+//!     benches/load.sh                  all rows, all servers; installs and builds what it needs
+//!     target/release/load table        once that is built (here; as root, so that Postfix and smtp-sink start)
+//!     target/release/load many
 //!
-//! Postfix and its smtp-sink come from Debian (`apt-get install postfix`), aiosmtpd from PyPI into a folder of its own,
+//! Postfix with its smtp-sink, and Go with go-smtp come from Debian, aiosmtpd from PyPI into a folder of its own,
 //! mailin-embedded from crates.io. A peer that cannot be had is left out, and named.
 
 mod client;
+mod crowd;
+mod many;
 mod peers;
 
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 use client::{Load, Run, Script, Step, drive};
+use crowd::Habit;
 use peers::{NAMES, Peer, Place};
 
 #[derive(Parser)]
@@ -50,9 +54,25 @@ enum Task {
         #[arg(default_value_t = 1.0)]
         scale: f64,
     },
-    /// 50,000 idle connections and new mail; CPU a message at 10 to 10,000 connections; peers that crawl.
-    Many,
+    /// CPU a message from 10 to 10,000 connections; mail beside 1,000 peers that crawl, and beside 50,000 idle ones.
+    #[command(after_help = MANY_NEEDS)]
+    Many {
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+        /// So many idle connections.
+        #[arg(long, default_value_t = 50_000)]
+        idle: usize,
+    },
+    /// What `many` starts, for connections beside those that are measured; ends with its standard input.
+    #[command(hide = true)]
+    Crowd { habit: Habit, to: SocketAddr, count: usize, from: Ipv4Addr },
 }
+
+const MANY_NEEDS: &str = "\
+Needs, for 50,000 idle connections to one server: a limit on open files of 50,200 (`ulimit -n`, `LimitNOFILE=`), which it
+raises itself where it may; /proc/sys/fs/nr_open no less than that, and /proc/sys/fs/file-max twice as much. With a lower
+limit it spreads them over several servers, and says so. They come from 127.0.0.2, 127.0.0.3 and so on, so that the range
+in /proc/sys/net/ipv4/ip_local_port_range suffices. Memory of the kernel: some 5 KiB an idle connection and end.";
 
 /// A row of the table.
 struct Row {
@@ -71,8 +91,8 @@ enum Kind {
 }
 
 const CONNECTIONS: usize = 10;
-const ALL: &[&str] = &["floor", "smtp-mio", "mailin-embedded", "smtp-sink", "aiosmtpd"];
-const WITH_TLS: &[&str] = &["floor", "smtp-mio", "mailin-embedded", "aiosmtpd"];
+const ALL: &[&str] = &["floor", "smtp-mio", "mailin-embedded", "smtp-sink", "go-smtp", "aiosmtpd"];
+const WITH_TLS: &[&str] = &["floor", "smtp-mio", "mailin-embedded", "go-smtp", "aiosmtpd"];
 
 const ROWS: [Row; 7] = [
     Row {
@@ -109,7 +129,7 @@ const ROWS: [Row; 7] = [
         unit: "ms a connection",
         per: 1.0,
         kind: Kind::Messages { load: handshakes, count: 3_000, slow: 500 },
-        peers: &["floor", "smtp-mio", "mailin-embedded", "aiosmtpd", "postfix"],
+        peers: &["floor", "smtp-mio", "mailin-embedded", "go-smtp", "aiosmtpd", "postfix"],
     },
     Row {
         name: "4 KiB messages inside TLS",
@@ -142,12 +162,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments = Arguments::parse();
     // Two libraries are linked here, as peers want them; ours and the floor are measured with this one.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    // SAFETY: reads and writes the limit that it is given.
-    unsafe {
-        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
-        limit.rlim_cur = limit.rlim_max;
-        libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+    raise_descriptors();
+    if let Task::Crowd { habit, to, count, from } = arguments.command {
+        return Ok(crowd::run(habit, to, count, from)?);
     }
     let folder = tempfile::tempdir()?;
     let place = Place::prepare(folder.path(), arguments.smtp_mio)?;
@@ -163,12 +180,39 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let row = ROWS.iter().find(|r| r.name.contains(row.as_str())).ok_or("no such row")?;
             println!("{:.4} {}", once(&place, row, &peer, scale)?, row.unit);
         }
-        Task::Many => many::many(&place)?,
+        Task::Many { rounds, idle } => many::many(&place, rounds, idle)?,
+        Task::Crowd { .. } => {}
     }
     Ok(())
 }
 
-mod many;
+/// To what `many` needs, or as far as it goes; the servers that are started inherit it.
+fn raise_descriptors() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both read or write the limit that they are given.
+    unsafe {
+        libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
+        let more = limit.rlim_max.max(64 << 10);
+        if libc::setrlimit(libc::RLIMIT_NOFILE, &libc::rlimit { rlim_cur: more, rlim_max: more }) != 0 {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+        }
+    }
+}
+
+/// How many files a process may have open.
+fn descriptors() -> usize {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: writes the limit that it is given.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
+    usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX)
+}
+
+/// Sorts them.
+fn median(figures: &mut [f64]) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
+}
 
 /// A row: every peer once a round, in turn.
 fn table(place: &Place, row: &Row, rounds: usize, scale: f64, only: &[String]) {
@@ -188,10 +232,11 @@ fn table(place: &Place, row: &Row, rounds: usize, scale: f64, only: &[String]) {
     }
     println!("{}, {}:", row.name, row.unit);
     for (name, measured) in &mut figures {
-        measured.sort_by(f64::total_cmp);
+        let middle = median(measured);
         match measured.as_slice() {
             [] => println!("  {name:16} left out"),
-            all => println!("  {name:16} {:9.3}   ({:.3} to {:.3})", all[all.len() / 2], all[0], all[all.len() - 1]),
+            [least, .., most] => println!("  {name:16} {middle:9.3}   ({least:.3} to {most:.3})"),
+            [_] => println!("  {name:16} {middle:9.3}"),
         }
     }
 }
@@ -201,7 +246,7 @@ fn once(place: &Place, row: &Row, name: &str, scale: f64) -> io::Result<f64> {
     match &row.kind {
         Kind::Messages { load, count, slow } => {
             let peer = place.start(name, CONNECTIONS)?;
-            let count = if matches!(name, "aiosmtpd" | "postfix" | "smtp-sink") { *slow } else { *count };
+            let count = if matches!(name, "aiosmtpd" | "postfix" | "smtp-sink" | "go-smtp") { *slow } else { *count };
             let count = ((count as f64 * scale) as usize).max(CONNECTIONS);
             // Warm: what is done once is not counted.
             drive(&load(&peer, CONNECTIONS))?;
@@ -217,9 +262,7 @@ fn once(place: &Place, row: &Row, name: &str, scale: f64) -> io::Result<f64> {
             let script = Script { once: opening(*tls), each: Vec::new(), last: Vec::new() };
             for _ in 0..*count {
                 let key = run.connect(None, &script, 0)?;
-                while !run.drive(key)? {
-                    run.turn()?;
-                }
+                run.finish(key)?;
             }
             Ok((peer.resident() - before) / *count as f64)
         }

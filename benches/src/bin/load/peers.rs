@@ -23,7 +23,9 @@ pub struct Place {
     pub smtp_mio: PathBuf,
 }
 
-pub const NAMES: [&str; 6] = ["floor", "smtp-mio", "mailin-embedded", "smtp-sink", "aiosmtpd", "postfix"];
+pub const NAMES: [&str; 7] = ["floor", "smtp-mio", "mailin-embedded", "smtp-sink", "go-smtp", "aiosmtpd", "postfix"];
+
+const GO_SMTP: &str = include_str!("go-smtp.go");
 
 const AIOSMTPD: &str = "
 import asyncio, ssl, sys
@@ -47,7 +49,9 @@ impl Place {
         let made = rcgen::generate_simple_self_signed(vec!["load.example".into()]).map_err(io::Error::other)?;
         fs::write(folder.join("cert.pem"), made.cert.pem())?;
         fs::write(folder.join("key.pem"), made.signing_key.serialize_pem())?;
-        fs::write(folder.join("aiosmtpd.py"), AIOSMTPD)?;
+        // Not by the name of what it imports: a script's own folder comes first.
+        fs::write(folder.join("with-aiosmtpd.py"), AIOSMTPD)?;
+        fs::write(folder.join("go-smtp.go"), GO_SMTP)?;
         Ok(Self { folder: folder.to_owned(), programs, smtp_mio })
     }
 
@@ -78,9 +82,14 @@ impl Place {
                 command.args(["-u", "nobody", "-m", &(many + 100).to_string(), &format!("127.0.0.1:{port}"), "4096"]);
                 command
             }
+            "go-smtp" => {
+                let mut command = Command::new(self.go()?);
+                command.env("GOMAXPROCS", "1").arg(port.to_string()).args([&certificate, &key]);
+                command
+            }
             "aiosmtpd" => {
                 let mut command = Command::new(self.python()?);
-                command.arg(self.folder.join("aiosmtpd.py")).arg(port.to_string()).args([&certificate, &key]);
+                command.arg(self.folder.join("with-aiosmtpd.py")).arg(port.to_string()).args([&certificate, &key]);
                 command
             }
             "postfix" => {
@@ -89,14 +98,17 @@ impl Place {
             }
             _ => return Err(io::Error::other(format!("no peer {name}"))),
         };
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        let words = self.folder.join(format!("{name}.words"));
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(&words)?).spawn()?;
         let mut peer = Peer { address: SocketAddr::from(([127, 0, 0, 1], port)), child, with_children };
         for _ in 0..200 {
             if TcpStream::connect(peer.address).is_ok() {
                 return Ok(peer);
             }
             if let Some(status) = peer.child.try_wait()? {
-                return Err(io::Error::other(format!("{name} ended at once: {status}")));
+                let words = fs::read_to_string(words)?;
+                let last = words.trim_end().lines().last().unwrap_or_default();
+                return Err(io::Error::other(format!("{name} ended at once: {status}: {last}")));
             }
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -111,6 +123,18 @@ impl Place {
             run(Command::new(&python).args(["-m", "pip", "install", "-q", "aiosmtpd"]))?;
         }
         Ok(python)
+    }
+
+    /// Built from the library as Debian has it.
+    fn go(&self) -> io::Result<PathBuf> {
+        let program = self.folder.join("go-smtp");
+        if !program.exists() {
+            let mut go = Command::new("go");
+            go.envs([("GO111MODULE", "off"), ("GOPATH", "/usr/share/gocode")])
+                .env("GOCACHE", self.folder.join("go-cache"));
+            run(go.args(["build", "-o"]).arg(&program).arg(self.folder.join("go-smtp.go")))?;
+        }
+        Ok(program)
     }
 
     /// A Postfix in a folder of its own, whose smtpd throws everything away.
