@@ -19,12 +19,14 @@ use crate::wheel::ticks;
 
 /// Reads of one connection before others get their turn.
 const ROUNDS: usize = 8;
+/// Octets of a read while commands are waited for.
+const COMMANDS: usize = 16 << 10;
 /// To XCLIENT and XFORWARD.
 const NOT_TRUSTED: Reply<'static> = Reply::fixed(550, (5, 7, 0), "Not trusted to speak for others");
 
 /// For a peer to close after the last reply.
 pub(crate) const LINGER_TICKS: u64 = 4;
-const LINGER_OCTETS: usize = 256 << 10;
+const LINGER_OCTETS: u32 = 256 << 10;
 
 pub(crate) type ServerLink = Link<UnbufferedServerConnection>;
 
@@ -39,7 +41,7 @@ pub(crate) struct Connection<H> {
     /// A decision that was put off.
     pub(crate) parked: Option<Box<Parked>>,
     /// What the session left over: the beginning of a line, or what lies behind a decision.
-    held: Vec<u8>,
+    held: Box<[u8]>,
     pub(crate) phase: Phase,
     farewell: Farewell,
     progress: u64,
@@ -69,7 +71,7 @@ pub(crate) enum Phase {
     Handshake,
     /// FIN is sent: wait for the peer's.
     Linger {
-        left: usize,
+        left: u32,
     },
     Gone,
 }
@@ -119,7 +121,7 @@ impl<H: Handler> Connection<H> {
             address,
             question,
             parked: None,
-            held: Vec::new(),
+            held: Box::default(),
             phase: Phase::Talk,
             farewell: Farewell::Wait,
             progress: u64::MAX,
@@ -202,7 +204,8 @@ impl<H: Handler> Connection<H> {
                 Want::Input if reads >= ROUNDS => break true,
                 Want::Input => {
                     reads += 1;
-                    match self.link.read(&mut plain[filled..], wire)? {
+                    let room = self.room(filled, plain.len());
+                    match self.link.read(&mut plain[filled..room], wire)? {
                         Read::Octets(n) => filled += n,
                         Read::Blocked => break false,
                         Read::End => self.session.eof(),
@@ -222,10 +225,9 @@ impl<H: Handler> Connection<H> {
             }
         };
         if filled > 0 {
-            self.held.clear();
-            self.held.extend_from_slice(&plain[..filled]);
-        } else if self.held.capacity() > 0 {
-            self.held = Vec::new();
+            self.held = plain[..filled].into();
+        } else if !self.held.is_empty() {
+            self.held = Box::default();
         }
         self.session.release();
         Ok(more)
@@ -282,6 +284,12 @@ impl<H: Handler> Connection<H> {
         let mut left = LINGER_OCTETS;
         let gone = self.link.drain(wire, &mut left);
         self.phase = if gone { Phase::Gone } else { Phase::Linger { left } };
+    }
+
+    /// Commands are read in small pieces: what a peer that does not read its replies leaves over is held for it.
+    fn room(&self, filled: usize, all: usize) -> usize {
+        let text = matches!(self.session.state(), State::Data | State::Chunk);
+        if text || self.link.is_tls() { all } else { all.min(filled + COMMANDS) }
     }
 
     fn step(&mut self, input: &mut &[u8], office: &Office) -> Want {

@@ -69,6 +69,10 @@ impl<E: End> Link<E> {
         self.drained = false;
     }
 
+    pub(crate) const fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// Whether the socket is known to hold nothing unread.
     pub(crate) const fn is_drained(&self) -> bool {
         self.drained
@@ -211,12 +215,15 @@ impl<E: End> Link<E> {
     }
 
     /// Throws away what still comes, so that a reset does not eat the last reply; true when the peer has ended too.
-    pub(crate) fn drain(&mut self, wire: &mut [u8], left: &mut usize) -> bool {
+    pub(crate) fn drain(&mut self, wire: &mut [u8], left: &mut u32) -> bool {
         loop {
             match read_socket(&mut self.socket, wire, &mut self.drained, self.ending) {
-                Ok(Read::Octets(n)) if n < *left => *left -= n,
+                Ok(Read::Octets(n)) => match u32::try_from(n).ok().and_then(|n| left.checked_sub(n)) {
+                    Some(rest) => *left = rest,
+                    None => return true,
+                },
                 Ok(Read::Blocked) => return false,
-                Ok(Read::Octets(_) | Read::End) | Err(_) => return true,
+                Ok(Read::End) | Err(_) => return true,
             }
         }
     }

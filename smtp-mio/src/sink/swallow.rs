@@ -1,6 +1,5 @@
 //! The handler of a sink's connection: follows the rules, swallows the rest.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -26,7 +25,6 @@ pub(crate) struct Kitchen {
 #[derive(Debug)]
 pub(crate) struct Swallow {
     kitchen: Arc<Kitchen>,
-    address: SocketAddr,
     /// Only where mail is kept.
     letter: Option<Box<Letter>>,
 }
@@ -42,8 +40,8 @@ struct Letter {
 }
 
 impl Swallow {
-    pub(crate) fn new(kitchen: Arc<Kitchen>, address: SocketAddr) -> Self {
-        Self { kitchen, address, letter: None }
+    pub(crate) const fn new(kitchen: Arc<Kitchen>) -> Self {
+        Self { kitchen, letter: None }
     }
 
     fn letter(&mut self) -> Option<&mut Letter> {
@@ -61,8 +59,8 @@ impl Swallow {
 }
 
 impl Handler for Swallow {
-    fn connect(&mut self, _: &Peer<'_>) -> Answer<'_> {
-        self.kitchen.rules.decide(Verb::Connect, || self.address.to_string())
+    fn connect(&mut self, peer: &Peer<'_>) -> Answer<'_> {
+        self.kitchen.rules.decide(Verb::Connect, || peer.address.to_string())
     }
 
     fn hello(&mut self, _: &Peer<'_>, host: &Host<'_>) -> Answer<'_> {
