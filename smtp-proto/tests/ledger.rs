@@ -227,6 +227,27 @@ fn beyond_the_bounds_the_sample_is_fair_and_the_heavy_are_found() {
     }
 }
 
+/// Of very many senders with one message each none is heavy, however many have been lost sight of.
+#[test]
+fn beyond_the_bounds_the_interval_is_that_of_all_senders() {
+    let mut small = Ledger::with_bounds(Scope::All, bounds(1024, 64, 1024, 10));
+    let mut whole = Ledger::default();
+    for number in 0..50_000_u32 {
+        let name = format!("sender-{number}.example");
+        let mut record = Record::new(0, Direction::Inbound);
+        record.wanted = Wanted::Yes;
+        record.sender = Some(&name);
+        record.hop = if number % 10 == 0 { Hop::NotTried } else { hops()[0] };
+        small.add(&record);
+        whole.add(&record);
+    }
+    let of = |ledger: &Ledger| ledger.loss(Direction::Inbound, Require::Tls, 0).wanted.interval.expect("counted");
+    let (small, whole) = (of(&small), of(&whole));
+    let width = whole.high - whole.low;
+    assert!((0.005..0.006).contains(&width), "{whole:?}");
+    assert!((small.low - whole.low).abs() < width / 5.0 && (small.high - whole.high).abs() < width / 5.0, "{small:?}");
+}
+
 #[test]
 fn a_scope_leaves_out_other_mail() {
     let mut record = Record::new(0, Direction::Inbound);

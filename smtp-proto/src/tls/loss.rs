@@ -253,8 +253,8 @@ fn share(book: &Book, direction: Direction, require: Require, heaviest: usize) -
     let Sums { lost, total, untold } = Sums::of(&book.cells, direction, require);
     let (mut losing, mut told, mut silenced, mut once) = (0_u64, 0_u64, 0_u64, 0_u64);
     let mut top = Top::new(heaviest);
-    let mut spread = Spread::default();
-    let scale = book.senders.scale();
+    let mut spread = Spread::new(lost.messages, total.messages);
+    let (scale, error) = (book.senders.scale(), book.senders.rest.error);
     for sender in book.senders.kept.values() {
         let sums = Sums::of(&sender.cells, direction, require);
         told += u64::from(sums.total.messages > 0);
@@ -262,8 +262,8 @@ fn share(book: &Book, direction: Direction, require: Require, heaviest: usize) -
         losing += u64::from(sums.lost.messages > 0);
         silenced += u64::from(sums.lost.messages > 0 && sums.lost.messages == sums.total.messages);
         top.add(&sender.name, sums.lost.messages, sums.total.messages, 0);
-        // Those heavier than any that could have been lost sight of stand for themselves alone.
-        let alone = sums.total.messages > book.senders.rest.error;
+        // Those so heavy that none like them could have been lost sight of stand for themselves alone.
+        let alone = sums.total.messages > error.saturating_mul(2);
         spread.add(sums.lost.messages, sums.total.messages, if alone { 1.0 } else { scale });
     }
     let mut rest: BTreeMap<u64, (&Box<str>, u64, u64)> = BTreeMap::new();
@@ -275,8 +275,11 @@ fn share(book: &Book, direction: Direction, require: Require, heaviest: usize) -
         }
     }
     for (name, lost, total) in rest.values() {
-        top.add(name, *lost, *total, book.senders.rest.error);
-        spread.add(*lost, *total + book.senders.rest.error, 1.0);
+        top.add(name, *lost, *total, error);
+        // Who has more than twice the error is here; the others are among those that the sample stands for.
+        if *total > error {
+            spread.add(*lost, total.saturating_add(error), 1.0);
+        }
     }
     let hosts_losing = book.hosts.kept.values().filter(|marks| **marks & require.bit() != 0).count() as u64;
     Share {
@@ -290,7 +293,7 @@ fn share(book: &Book, direction: Direction, require: Require, heaviest: usize) -
             total: scaled(book.hosts.kept.len() as u64, book.hosts.scale()),
             exact: book.hosts.is_exact(),
         },
-        interval: spread.interval(lost.messages, total.messages),
+        interval: spread.interval(),
         seen_once: scaled(once, scale).min(total.messages),
         heaviest: top.0,
     }

@@ -75,7 +75,7 @@ impl Rehearsal {
     pub const WINDOW: i64 = 5 * 86_400;
     /// For so long after it was asked a plaintext sender is asked again: five minutes.
     pub const DELAY: i64 = 300;
-    /// Senders that are remembered at once: 262,144, at some 60 octets each.
+    /// Senders that are remembered at once: 262,144, at some 80 octets each.
     pub const BOUND: usize = 1 << 18;
 
     /// Remembers each sender for `window` seconds. A window shorter than the time between a sender's retries would ask

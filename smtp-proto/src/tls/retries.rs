@@ -54,7 +54,7 @@ struct Attempt {
 impl Retries {
     /// Six hours: hosts that retry less often than that are rare.
     pub const WINDOW: i64 = 6 * 3600;
-    /// Attempts that may wait at once: 65,536, at some 300 octets each.
+    /// Attempts that may wait at once: 65,536, at some 500 octets each.
     pub const BOUND: usize = 1 << 16;
 
     /// With a window in seconds, and so many attempts that may wait at once.
