@@ -1,6 +1,6 @@
 //! Why the program ends early: one line for its user, and an exit code.
 
-use std::fmt::Display;
+use std::fmt::{Display, Formatter};
 use std::process::ExitCode;
 
 /// One line that names what is wrong, with the option and its value, and the mend; and an exit code.
@@ -27,7 +27,13 @@ impl Failure {
     }
 
     pub(crate) fn report(&self) -> ExitCode {
-        eprintln!("error: {}", self.line);
+        eprintln!("error: {self}");
         ExitCode::from(self.code)
+    }
+}
+
+impl Display for Failure {
+    fn fmt(&self, out: &mut Formatter<'_>) -> std::fmt::Result {
+        out.write_str(&self.line)
     }
 }

@@ -20,15 +20,53 @@
 //! assert_eq!((ledger.hops(Direction::Inbound, Wanted::Yes).count(), broken), (1, 1));
 //! ```
 //!
+//! What is wanted mail, the handler knows best: here one that takes spam all the same, and says that it was. Without a
+//! verdict what was accepted counts as wanted, and what was refused as unwanted.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use smtp_proto::server::{MessageEnd, Verdict};
+//! use smtp_proto::syntax::Mail;
+//! use smtp_proto::tls::{Direction, Wanted};
+//! use smtp_smol::ledger::{Line, LedgerFile, Tls};
+//! use smtp_smol::{Handler, Peer};
+//!
+//! struct Filter {
+//!     ledger: Arc<LedgerFile>,
+//!     sender_domain: String,
+//!     bytes: u64,
+//!     spam: bool,
+//! }
+//!
+//! impl Handler for Filter {
+//!     async fn mail(&mut self, _: &Peer<'_>, mail: &Mail<'_>) -> Verdict<'_> {
+//!         let domain = mail.path.as_str().rsplit_once('@').map_or("", |(_, domain)| domain);
+//!         self.sender_domain = domain.to_ascii_lowercase();
+//!         (self.bytes, self.spam) = (0, false);
+//!         Verdict::Accept
+//!     }
+//!     async fn chunk(&mut self, text: &[u8]) {
+//!         self.bytes += text.len() as u64;
+//!         self.spam |= text.windows(7).any(|word| word == b"lottery"); // or what your filter says
+//!     }
+//!     async fn message(&mut self, peer: &Peer<'_>, _: MessageEnd) -> Verdict<'_> {
+//!         let mut line = Line::new(jiff::Timestamp::now().to_string(), Direction::Inbound);
+//!         line.peer = peer.address.ip().to_string().into();
+//!         line.sender_domain = Some(self.sender_domain.as_str().into());
+//!         line.bytes = self.bytes;
+//!         line.outcome = "accepted".into();
+//!         line.verdict = Some(if self.spam { Wanted::No } else { Wanted::Yes }.as_str().into());
+//!         line.tls = Tls::from(&peer.session.tls_outcome());
+//!         self.ledger.write(&line); // `line.with` counts it in memory
+//!         Verdict::Accept
+//!     }
+//! }
+//! ```
+//!
 //! Lines are only ever appended, each in one piece: a crash leaves at worst a last line that is cut, and the next start
 //! ends that line, so that it costs itself and no other. Domains stand there as they were given; addresses do not.
 
 use std::borrow::Cow;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -36,8 +74,12 @@ use smtp_proto::tls::{
     ClientCertificate, Direction, End, EndToEnd, Hop, Outcome, Record, Rehearsed, TlsVersion, Wanted,
 };
 
+pub use crate::ledger_file::LedgerFile;
+
 /// Of the format. A reader refuses lines of a later one; fields that it does not know it skips.
 const VERSION: u32 = 1;
+/// Octets of a name: many more than a domain may have (RFC 5321 4.5.3.1.2), and than a command line lets in.
+const NAME: usize = 1024;
 
 /// One line: a transaction, or a session that came to none for the sake of TLS.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,7 +165,8 @@ impl<'a> Line<'a> {
     /// Reads a line, which may be without its line end.
     ///
     /// # Errors
-    /// In words: no JSON, cut off, not of a ledger, or of a later version of the format.
+    /// In words: no JSON, cut off, not of a ledger, of a later version of the format, or with names that no session can
+    /// have written and that would do harm in a report: control characters, or of more than 1,024 octets.
     pub fn parse(line: &'a [u8]) -> Result<Self, String> {
         let parsed: Self = serde_json::from_slice(line).map_err(|error| error.to_string())?;
         if parsed.v > VERSION {
@@ -131,6 +174,10 @@ impl<'a> Line<'a> {
         }
         if parsed.outcome.is_empty() {
             return Err("not a line of a ledger: it has no outcome".into());
+        }
+        let names = parsed.helo.iter().chain(&parsed.sender_domain).chain(&parsed.recipient_domains);
+        if names.into_iter().any(|name| name.len() > NAME || name.chars().any(moves_the_cursor)) {
+            return Err("not written by a server: a name in it is none".into());
         }
         Ok(parsed)
     }
@@ -220,6 +267,11 @@ fn certificate(word: &str) -> ClientCertificate {
     [None, SelfSigned, Untrusted, Verified].into_iter().find(|class| class.as_str() == word).unwrap_or(Unknown)
 }
 
+/// Controls, and what turns the direction of writing: a report is read on a terminal.
+fn moves_the_cursor(char: char) -> bool {
+    char.is_control() || matches!(char, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// The domain that somebody registered, by the public suffix list: whose mail stands or falls together. An address
 /// literal, or a name without a known suffix, stands for itself.
 #[must_use]
@@ -228,58 +280,6 @@ pub fn registrable(domain: &str) -> &str {
         return domain;
     }
     psl::domain_str(domain).unwrap_or(domain)
-}
-
-/// A ledger file that is written to.
-#[derive(Debug)]
-pub struct LedgerFile {
-    path: PathBuf,
-    file: Mutex<File>,
-}
-
-impl LedgerFile {
-    /// Opens it, or makes it, for its owner's eyes only. A last line that a crash has cut is ended.
-    ///
-    /// # Errors
-    /// Those of the operating system.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: path.to_owned(), file: Mutex::new(open(path)?) })
-    }
-
-    /// Opens the file of that name anew: the old one has been moved away.
-    ///
-    /// # Errors
-    /// Those of the operating system; the file open before is still written then.
-    pub fn reopen(&self) -> io::Result<()> {
-        let file = open(&self.path)?;
-        *self.file.lock().unwrap_or_else(PoisonError::into_inner) = file;
-        Ok(())
-    }
-
-    /// Appends a line.
-    pub fn write(&self, line: &Line<'_>) {
-        let Ok(mut octets) = serde_json::to_vec(line) else { return };
-        octets.push(b'\n');
-        let written = self.file.lock().unwrap_or_else(PoisonError::into_inner).write_all(&octets);
-        if let Err(error) = written {
-            // Mail goes on: a count that is missing is not worth a message that is lost.
-            tracing::error!(%error, "the ledger cannot be written");
-        }
-    }
-}
-
-fn open(path: &Path) -> io::Result<File> {
-    let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
-    // A terminal, or a pipe, has no last line.
-    if file.metadata()?.is_file() && file.seek(SeekFrom::End(0))? > 0 {
-        let mut last = [0];
-        file.seek(SeekFrom::End(-1))?;
-        file.read_exact(&mut last)?;
-        if last != *b"\n" {
-            file.write_all(b"\n")?;
-        }
-    }
-    Ok(file)
 }
 
 #[cfg(test)]
@@ -330,32 +330,18 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_a_crash_has_cut_costs_itself_and_no_other() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("ledger");
-        LedgerFile::open(&path).expect("opened").write(&line());
-        let whole = std::fs::read(&path).expect("read");
-        let cut: Vec<u8> = [&whole[..], &whole[..whole.len() / 2]].concat();
-        std::fs::write(&path, cut).expect("cut");
-        LedgerFile::open(&path).expect("opened again").write(&line());
-        let octets = std::fs::read(&path).expect("read");
-        let good: Vec<bool> =
-            octets.strip_suffix(b"\n").expect("ended").split(|o| *o == b'\n').map(|l| Line::parse(l).is_ok()).collect();
-        assert_eq!(good, [true, false, true]);
-    }
-
-    #[test]
-    fn after_rotation_the_new_file_is_written() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let (path, old) = (folder.path().join("ledger"), folder.path().join("ledger.1"));
-        let file = LedgerFile::open(&path).expect("opened");
-        file.write(&line());
-        std::fs::rename(&path, &old).expect("moved");
-        file.write(&line());
-        file.reopen().expect("reopened");
-        file.write(&line());
-        let lines = |path| std::fs::read_to_string(path).expect("read").lines().count();
-        assert_eq!((lines(&old), lines(&path)), (2, 1));
+    fn names_that_would_do_harm_in_a_report_are_no_names() {
+        let of =
+            |name: &str| format!(r#"{{"sender_domain":"{name}","outcome":"accepted","tls":{{"outcome":"used"}}}}"#);
+        for good in ["a.example", "ex\u{e4}mple.example", "[IPv6:2001:db8::1]", ""] {
+            assert!(Line::parse(of(good).as_bytes()).is_ok(), "{good}");
+        }
+        for wrong in ["a\\n.example", "\\u001b[2J", "\\u0000", "a\\u202eb", &"a".repeat(1025)] {
+            let line = of(wrong);
+            assert!(Line::parse(line.as_bytes()).is_err(), "{wrong}");
+            let elsewhere = line.replace("sender_domain", "helo");
+            assert!(Line::parse(elsewhere.as_bytes()).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -28,6 +28,7 @@ mod client;
 mod client_certificates;
 mod connect;
 pub mod ledger;
+mod ledger_file;
 mod link;
 mod places;
 mod pool;

@@ -35,10 +35,6 @@ impl Books {
         line.with(|record| retries.add(record, |record| ledger.add(record)));
     }
 
-    pub(crate) const fn has_file(&self) -> bool {
-        self.file.is_some()
-    }
-
     /// The ledger file has been moved away: a new one is begun.
     pub(crate) fn rotate(&self) {
         if let Some(Err(error)) = self.file.as_ref().map(LedgerFile::reopen) {

@@ -4,10 +4,13 @@ use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{RootCertStore, ServerConfig};
 
 use smtp_smol::ClientCertificates;
@@ -16,12 +19,41 @@ use crate::failure::Failure;
 
 type Chain = Vec<CertificateDer<'static>>;
 
+/// The operator's certificate, which is read again when its files have changed.
+#[derive(Debug)]
+pub(crate) struct Renewable {
+    certificate: PathBuf,
+    key: PathBuf,
+    now: RwLock<Arc<CertifiedKey>>,
+}
+
+impl Renewable {
+    /// Reads the files again. If something is wrong with them, what was read before stays.
+    pub(crate) fn reload(&self) -> Result<(), Failure> {
+        let read = read(&self.certificate, &self.key)?;
+        *self.now.write().unwrap_or_else(PoisonError::into_inner) = read;
+        Ok(())
+    }
+}
+
+impl ResolvesServerCert for Renewable {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.now.read().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+}
+
 /// TLS with the certificate and key in these files.
 pub(crate) fn from_files(
     certificate: &Path,
     key: &Path,
     clients: &Arc<ClientCertificates>,
-) -> Result<Arc<ServerConfig>, Failure> {
+) -> Result<(Arc<ServerConfig>, Arc<Renewable>), Failure> {
+    let now = RwLock::new(read(certificate, key)?);
+    let renewable = Arc::new(Renewable { certificate: certificate.to_owned(), key: key.to_owned(), now });
+    Ok((config(renewable.clone(), clients), renewable))
+}
+
+fn read(certificate: &Path, key: &Path) -> Result<Arc<CertifiedKey>, Failure> {
     let chain = chain(certificate).map_err(|wrong| {
         Failure::option(
             "--cert",
@@ -33,7 +65,7 @@ pub(crate) fn from_files(
     let private = private_key(key).map_err(|wrong| {
         Failure::option("--key", key.display(), wrong, "it must be a readable PEM file with an unencrypted private key")
     })?;
-    config(chain, private, clients).map_err(|wrong| {
+    certified(chain, private).map(Arc::new).map_err(|wrong| {
         Failure::option("--key", key.display(), wrong, &format!("it must be the key of {}", certificate.display()))
     })
 }
@@ -57,10 +89,10 @@ pub(crate) fn self_signed(
         make(&file, host).map_err(unusable)?;
     }
     let pair = chain(&file).and_then(|chain| Ok((chain, private_key(&file)?)));
-    let config = pair
-        .and_then(|(chain, key)| config(chain, key, clients))
+    let certified = pair
+        .and_then(|(chain, key)| certified(chain, key))
         .map_err(|wrong| Failure::usage(format!("{}: {wrong}; remove it, and a new one is made", file.display())))?;
-    Ok((config, file))
+    Ok((config(Arc::new(SingleCertAndKey::from(certified)), clients), file))
 }
 
 /// Who vouches for clients' certificates: the authorities in this file, or those that the system trusts.
@@ -130,18 +162,20 @@ fn plain(error: rustls::pki_types::pem::Error) -> String {
     }
 }
 
-fn config(
-    chain: Chain,
-    key: PrivateKeyDer<'static>,
-    clients: &Arc<ClientCertificates>,
-) -> Result<Arc<ServerConfig>, String> {
+/// A certificate with its key, after a look at whether they belong together.
+fn certified(chain: Chain, key: PrivateKeyDer<'static>) -> Result<CertifiedKey, String> {
+    let provider =
+        CryptoProvider::get_default().cloned().unwrap_or_else(|| Arc::new(rustls::crypto::ring::default_provider()));
+    CertifiedKey::from_der(chain, key, &provider).map_err(|error| error.to_string())
+}
+
+fn config(certificate: Arc<dyn ResolvesServerCert>, clients: &Arc<ClientCertificates>) -> Arc<ServerConfig> {
     // TLS 1.2 and 1.3 (RFC 8996, RFC 9325); the library knows no older ones.
-    let config = ServerConfig::builder().with_client_cert_verifier(clients.clone()).with_single_cert(chain, key);
-    let mut config = config.map_err(|error| error.to_string())?;
+    let mut config = ServerConfig::builder().with_client_cert_verifier(clients.clone()).with_cert_resolver(certificate);
     // A client that names protocols, and SMTP not among them, is on its way to another server (RFC 7301 3.2, RFC 9325
     // 3.8). No name is registered for SMTP; these two are in use. Clients that name none go on.
     config.alpn_protocols = vec![b"smtp".to_vec(), b"esmtp".to_vec()];
-    Ok(Arc::new(config))
+    Arc::new(config)
 }
 
 #[cfg(test)]
@@ -159,5 +193,26 @@ mod tests {
         super::self_signed(&state, "mx.example.net", &clients).expect("kept");
         assert_eq!(std::fs::read(&file).expect("read"), first);
         assert_eq!(std::fs::read_dir(&state).expect("read").count(), 1, "nothing else is left there");
+    }
+
+    #[test]
+    fn a_renewed_certificate_is_read_again_and_a_wrong_one_is_not_taken() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let clients = super::clients(None).expect("whatever the system trusts");
+        let of = |name| super::self_signed(&folder.path().join(name), "mx.example.net", &clients).expect("made").1;
+        let (first, second) = (of("a"), of("b"));
+        let file = folder.path().join("mx.pem");
+        std::fs::copy(&first, &file).expect("copied");
+        let (_, renewable) = super::from_files(&file, &file, &clients).expect("read");
+        let shown = || renewable.now.read().expect("whole").end_entity_cert().expect("one").to_vec();
+        let before = shown();
+        std::fs::copy(&second, &file).expect("copied");
+        assert_eq!(shown(), before, "not before it is told to");
+        renewable.reload().expect("read again");
+        let after = shown();
+        assert_ne!(after, before);
+        std::fs::write(&file, "no certificate").expect("written");
+        assert!(renewable.reload().is_err());
+        assert_eq!(shown(), after);
     }
 }

@@ -26,6 +26,7 @@ use smtp_smol::ledger::LedgerFile;
 use crate::failure::Failure;
 use crate::marks::UnwantedIf;
 use books::Books;
+use certificate::Renewable;
 use deliver::{Clerk, Office};
 use listen::{address, listen, network};
 use maildir::Maildir;
@@ -42,7 +43,12 @@ Examples:
   smtp-smol serve --tls rehearse --ledger ledger.jsonl --unwanted-if X-Spam-Flag=YES
       Ask plaintext senders once to come again, refuse nobody, and report who came with TLS
   smtp-smol serve --tls require --json
-      Refuse mail in plaintext; print a JSON line for each message";
+      Refuse mail in plaintext; print a JSON line for each message
+
+Signals:
+  SIGTERM, SIGINT  End in order: messages in flight complete. The report is printed on stderr
+  SIGUSR1          Print the report on stderr, and go on
+  SIGHUP           Open the ledger anew, and read --cert and --key again; a closed terminal ends nothing";
 
 /// After which a second Ctrl-C is meant as one.
 const IMPATIENCE: Duration = Duration::from_secs(1);
@@ -118,8 +124,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_per_address: Option<u32>,
 
-    /// Append one JSON line a transaction to this file; opened anew on SIGHUP. A report is printed on stderr at the end
-    /// and on SIGUSR1
+    /// Append one JSON line a transaction to this file; opened anew on SIGHUP, for rotation
     #[arg(long, value_name = "FILE")]
     ledger: Option<PathBuf>,
 
@@ -169,12 +174,15 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         Failure::option("--ledger", file.display(), error, "name a file that can be written")
     })?;
     let clients = certificate::clients(options.client_ca.as_deref())?;
-    let (tls, certificate) = match (options.tls, &options.cert, &options.key) {
-        (Tls::Off, ..) => (None, None),
-        (_, Some(certificate), Some(key)) => (Some(certificate::from_files(certificate, key, &clients)?), None),
+    let (tls, certificate, renewable) = match (options.tls, &options.cert, &options.key) {
+        (Tls::Off, ..) => (None, None, None),
+        (_, Some(certificate), Some(key)) => {
+            let (tls, renewable) = certificate::from_files(certificate, key, &clients)?;
+            (Some(tls), None, Some(renewable))
+        }
         _ => {
             let (tls, file) = certificate::self_signed(&state_folder(options)?, &hostname, &clients)?;
-            (Some(tls), Some(file))
+            (Some(tls), Some(file), None)
         }
     };
     let rehearsing = match options.tls {
@@ -205,13 +213,13 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         rehearsing,
         json: options.json,
     });
-    heed_signals(&server, books.clone())
+    heed_signals(&server, books.clone(), renewable)
         .map_err(|error| Failure::running(format!("signals cannot be handled: {error}")))?;
     tell(options, &hostname, &addresses, certificate.as_deref());
     server
         .run(move |peer| Clerk::new(office.clone(), peer))
         .map_err(|error| Failure::running(format!("the server ended: {error}")))?;
-    eprint!("{}", books.report());
+    print_report(&books);
     Ok(())
 }
 
@@ -266,6 +274,8 @@ fn log(level: &str) {
     use std::io::IsTerminal as _;
     let filter = tracing_subscriber::EnvFilter::new(level);
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Where stderr is gone there is nowhere to complain of it.
+    let subscriber = subscriber.log_internal_errors(false);
     subscriber.with_ansi(std::io::stderr().is_terminal()).with_target(false).init();
 }
 
@@ -279,23 +289,25 @@ fn raise_descriptor_limit() {
 }
 
 /// SIGINT or SIGTERM ends the server in order; a second Ctrl-C, by somebody who has waited, at once. SIGTERM never does:
-/// some supervisors send it twice. SIGHUP opens the ledger anew, SIGUSR1 prints the report.
-fn heed_signals(server: &Server, books: Arc<Books>) -> std::io::Result<()> {
+/// some supervisors send it twice. SIGHUP never does either: it opens the ledger anew and reads the certificate again, as
+/// with other servers, and a terminal that is closed takes no mail with it. SIGUSR1 prints the report.
+fn heed_signals(server: &Server, books: Arc<Books>, renewable: Option<Arc<Renewable>>) -> std::io::Result<()> {
     let handle = server.handle();
-    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGUSR1])?;
-    if books.has_file() {
-        // Without a file it keeps its meaning: the terminal is gone.
-        signals.add_signal(SIGHUP)?;
-    }
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGUSR1, SIGHUP])?;
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         let mut began: Option<Instant> = None;
         for signal in signals.forever() {
             match began {
-                _ if signal == SIGHUP => books.rotate(),
-                _ if signal == SIGUSR1 => eprint!("{}", books.report()),
+                _ if signal == SIGHUP => {
+                    books.rotate();
+                    if let Some(Err(failure)) = renewable.as_ref().map(|renewable| renewable.reload()) {
+                        tracing::error!("{failure}; the certificate read before is still used");
+                    }
+                }
+                _ if signal == SIGUSR1 => print_report(&books),
                 None => {
                     began = Some(Instant::now());
-                    eprintln!("ending: no new connections, messages in flight complete; Ctrl-C again to end at once");
+                    say("ending: no new connections, messages in flight complete; Ctrl-C again to end at once\n");
                     handle.shut_down();
                 }
                 Some(began) if signal == SIGINT && began.elapsed() > IMPATIENCE => std::process::exit(128 + signal),
@@ -304,6 +316,16 @@ fn heed_signals(server: &Server, books: Arc<Books>) -> std::io::Result<()> {
         }
     })?;
     Ok(())
+}
+
+fn print_report(books: &Books) {
+    say(&books.report());
+}
+
+/// On stderr; that nobody reads it any more is no reason to end.
+fn say(words: &str) {
+    use std::io::Write as _;
+    let _ = std::io::stderr().write_all(words.as_bytes());
 }
 
 /// Tells on stderr what was started, and how to try it; stdout is for the line a message.

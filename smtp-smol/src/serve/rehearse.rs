@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use ipnet::IpNet;
@@ -68,9 +68,15 @@ pub(crate) struct Rehearsing {
 #[derive(Debug)]
 struct State {
     rehearsal: Rehearsal,
+    file: PathBuf,
     /// A line for each change, in the order of time.
     journal: File,
+    /// Lines that it may still grow by before it is written anew.
+    room: usize,
 }
+
+/// The journal may grow to twice the entries that it began with, and by this many lines.
+const SPARE_LINES: usize = 1 << 16;
 
 impl Rehearsing {
     /// Goes on with what is in the file, and writes it anew without what is outdated. A line that a crash has cut is
@@ -85,19 +91,8 @@ impl Rehearsing {
         if let Some(folder) = file.parent() {
             fs::create_dir_all(folder)?;
         }
-        // Complete, or as it was before.
-        let draft = file.with_extension(format!("{}.tmp", std::process::id()));
-        let mut journal = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-        let lines: String = rehearsal.entries().map(line).collect();
-        let written = journal
-            .write_all(lines.as_bytes())
-            .and_then(|()| journal.sync_all())
-            .and_then(|()| fs::rename(&draft, file));
-        if let Err(error) = written {
-            let _ = fs::remove_file(&draft);
-            return Err(error);
-        }
-        Ok(Self { except, state: Mutex::new(State { rehearsal, journal }) })
+        let (journal, room) = write_anew(file, &rehearsal)?;
+        Ok(Self { except, state: Mutex::new(State { rehearsal, file: file.to_owned(), journal, room }) })
     }
 
     /// Whether this recipient is to come again, and if not, whether the rehearsal has found something out.
@@ -118,7 +113,7 @@ impl Rehearsing {
         let after = state.rehearsal.entry(peer, sender, to);
         if let Some(entry) = after.filter(|_| before != after) {
             // Before the reply: whoever has read 450 is remembered, also after kill -9.
-            if let Err(error) = state.journal.write_all(line(entry).as_bytes()) {
+            if let Err(error) = state.store(entry) {
                 tracing::error!(%error, "the rehearsal cannot be stored; after a restart some senders are asked again");
             }
         }
@@ -128,6 +123,32 @@ impl Rehearsing {
             _ => Ok(None),
         }
     }
+}
+
+impl State {
+    fn store(&mut self, entry: Entry) -> io::Result<()> {
+        self.journal.write_all(line(entry).as_bytes())?;
+        self.room = self.room.saturating_sub(1);
+        // Else the file of a server that runs for years would grow for as long.
+        if self.room == 0 {
+            (self.journal, self.room) = write_anew(&self.file, &self.rehearsal)?;
+        }
+        Ok(())
+    }
+}
+
+/// The whole rehearsal: complete in the file, or that is as it was before. Gives also by how much it may grow.
+fn write_anew(file: &Path, rehearsal: &Rehearsal) -> io::Result<(File, usize)> {
+    let draft = file.with_extension(format!("{}.tmp", std::process::id()));
+    let mut journal = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+    let lines: String = rehearsal.entries().map(line).collect();
+    let written =
+        journal.write_all(lines.as_bytes()).and_then(|()| journal.sync_all()).and_then(|()| fs::rename(&draft, file));
+    if let Err(error) = written {
+        let _ = fs::remove_file(&draft);
+        return Err(error);
+    }
+    Ok((journal, rehearsal.entries().count() + SPARE_LINES))
 }
 
 fn line(entry: Entry) -> String {
@@ -189,6 +210,25 @@ mod tests {
         assert!(asked(&second, "c@mx.example"));
         assert_eq!(fs::read_to_string(&file).expect("read").lines().filter_map(parse).count(), 2);
         assert_eq!(fs::read_dir(folder.path().join("state")).expect("read").count(), 1, "nothing else is left there");
+    }
+
+    /// A sender that is known and goes on sending in plaintext: a line each second.
+    #[test]
+    fn the_journal_does_not_grow_for_ever() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("rehearsal");
+        let rehearsing = Rehearsing::open(&file, 2, Vec::new()).expect("opened");
+        assert!(asked(&rehearsing, "b@mx.example"));
+        let mut state = rehearsing.state.lock().expect("whole");
+        let entry = state.rehearsal.entry(PEER, "a@client.example", "b@mx.example").expect("known");
+        for _ in 0..SPARE_LINES + 10 {
+            state.store(entry).expect("stored");
+        }
+        assert!(state.room > SPARE_LINES - 20, "{}", state.room);
+        drop(state);
+        let text = fs::read_to_string(&file).expect("read");
+        assert_eq!(text.lines().filter_map(parse).collect::<Vec<_>>(), vec![entry; text.lines().count()]);
+        assert!(text.lines().count() < 20, "in the file that is there, too");
     }
 
     #[test]
