@@ -4,28 +4,14 @@ Run like interop.py. Postfix runs as root in a folder and on ports of its own; n
 
 import json
 import os
-import pathlib
-import shutil
-import socket
-import subprocess
-import tempfile
 
 from harness import PATIENCE, binary, main, run, succeed, test, wait_for
+from postfix import Postfix
 
-MAIN_CF = """
-compatibility_level = 3.6
-queue_directory = {folder}/queue
-data_directory = {folder}/data
-config_directory = {folder}/etc
-maillog_file = {folder}/mail.log
-maillog_file_prefixes = {folder}
+SETTINGS = """
 myhostname = mx.example.net
 mydestination = example.net
 mynetworks =
-inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
-alias_maps =
-alias_database =
 local_recipient_maps =
 local_transport = virtual:
 virtual_mailbox_domains = example.net
@@ -39,89 +25,23 @@ smtpd_sender_restrictions = check_sender_access inline:{{ {{spam.example = REJEC
 smtpd_tls_cert_file = {folder}/tls.pem
 smtpd_tls_key_file = {folder}/tls.pem
 smtpd_tls_security_level = may
-smtpd_tls_loglevel = {loglevel}
+smtpd_tls_loglevel = LOGLEVEL
 smtpd_tls_received_header = yes
 smtpd_tls_ask_ccert = yes
 smtpd_peername_lookup = no
 """
 
-MASTER_CF = """
-127.0.0.1:{port} inet n - n - - smtpd
-postlog   unix-dgram n - n - 1 postlogd
-pickup    unix n - n 60 1 pickup
-cleanup   unix n - n - 0 cleanup
-qmgr      unix n - n 300 1 qmgr
-rewrite   unix - - n - - trivial-rewrite
-bounce    unix - - n - 0 bounce
-defer     unix - - n - 0 bounce
-trace     unix - - n - 0 bounce
-verify    unix - - n - 1 verify
-flush     unix n - n 1000? 0 flush
-proxymap  unix - - n - - proxymap
-smtp      unix - - n - - smtp
-relay     unix - - n - - smtp
-error     unix - - n - - error
-retry     unix - - n - - error
-discard   unix - - n - - discard
-local     unix - n n - - local
-virtual   unix - n n - - virtual
-lmtp      unix - - n - - lmtp
-anvil     unix - - n - 1 anvil
-scache    unix - - n - 1 scache
-tlsmgr    unix - - n 1000? 1 tlsmgr
-"""
 
-
-class Postfix:
-    """A mail server that lives for one test."""
+class Receiver(Postfix):
+    """A mail server with TLS."""
 
     def __init__(self, loglevel=1):
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="audit-"))
-        os.chmod(self.folder, 0o755)
-        for name in ("etc", "queue", "data", "mail"):
-            (self.folder / name).mkdir()
-        import pwd
-        user = pwd.getpwnam("postfix")
-        nobody = pwd.getpwnam("nobody")
-        os.chown(self.folder / "data", user.pw_uid, user.pw_gid)
-        os.chown(self.folder / "mail", nobody.pw_uid, nobody.pw_gid)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        super().__init__(SETTINGS.replace("LOGLEVEL", str(loglevel)))
         succeed("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=mx.example.net",
                 "-keyout", str(self.folder / "key.pem"), "-out", str(self.folder / "cert.pem"))
         pem = (self.folder / "key.pem").read_bytes() + (self.folder / "cert.pem").read_bytes()
         (self.folder / "tls.pem").write_bytes(pem)
         os.chmod(self.folder / "tls.pem", 0o600)
-        values = dict(folder=self.folder, port=self.port, loglevel=loglevel, uid=nobody.pw_uid, gid=nobody.pw_gid)
-        (self.folder / "etc/main.cf").write_text(MAIN_CF.format(**values))
-        (self.folder / "etc/master.cf").write_text(MASTER_CF.format(**values))
-        self.log = self.folder / "mail.log"
-
-    def __enter__(self):
-        self.command("start")
-        wait_for("Postfix to listen", self._listens)
-        return self
-
-    def __exit__(self, failure, *_):
-        run("postfix", "-c", str(self.folder / "etc"), "stop", timeout=60)
-        if failure is not None and self.log.exists():
-            print("    Postfix's last words:", *self.log.read_text().splitlines()[-25:], sep="\n      ")
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def command(self, what):
-        # What it starts keeps its standard error: not a pipe, which would never end.
-        done = subprocess.run(["postfix", "-c", str(self.folder / "etc"), what], stdin=subprocess.DEVNULL,
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60)
-        log = self.log.read_text() if self.log.exists() else ""
-        assert done.returncode == 0, f"postfix {what} exited {done.returncode}\n{log}"
-
-    def _listens(self):
-        try:
-            socket.create_connection(("127.0.0.1", self.port), 1).close()
-        except OSError:
-            return False
-        return True
 
     def swaks(self, *options, code=0):
         done, printed = run("swaks", "--server", f"127.0.0.1:{self.port}", "--helo", "client.example", *options)
@@ -160,7 +80,7 @@ def send_in_every_mode(postfix):
 
 @test
 def the_log_and_the_maildir_of_a_postfix_say_what_was_sent():
-    with Postfix() as postfix:
+    with Receiver() as postfix:
         send_in_every_mode(postfix)
         postfix.delivered(11)
         log = postfix.audit(str(postfix.log))
@@ -178,7 +98,7 @@ def the_log_and_the_maildir_of_a_postfix_say_what_was_sent():
 
 @test
 def a_postfix_that_does_not_log_tls_is_understood_by_how_sessions_end():
-    with Postfix(loglevel=0) as postfix:
+    with Receiver(loglevel=0) as postfix:
         send_in_every_mode(postfix)
         postfix.delivered(11)
         log = postfix.audit(str(postfix.log))
@@ -187,7 +107,7 @@ def a_postfix_that_does_not_log_tls_is_understood_by_how_sessions_end():
 
 @test
 def a_handshake_that_fails_and_comes_back_in_plaintext_is_one_message():
-    with Postfix() as postfix:
+    with Receiver() as postfix:
         # A client that knows no cipher of the server's.
         run("openssl", "s_client", "-connect", f"127.0.0.1:{postfix.port}", "-starttls", "smtp", "-tls1_2", "-cipher",
             "PSK-AES128-CBC-SHA256", "-psk", "00", timeout=PATIENCE)

@@ -4,11 +4,53 @@ import collections
 import json
 import signal
 import smtplib
+import socket
+import tempfile
 
-from harness import PATIENCE, Server, succeed, test, tls_context, wait_for
+from harness import PATIENCE, Server, binary, run, succeed, test, tls_context, wait_for
+from postfix import Postfix
 
 TO = "bob@mx.example.net"
 TEXT = b"Subject: x\r\n\r\nhello\r\n"
+
+
+# Mail that is handed to it goes to the server under test. It tries again when it is told to.
+NULL_CLIENT = """
+myhostname = out.client.example
+mydestination =
+mynetworks = 127.0.0.0/8
+relayhost = [127.0.0.1]:PORT
+smtp_dns_support_level = disabled
+smtpd_relay_restrictions = permit_mynetworks, reject
+smtpd_peername_lookup = no
+smtp_tls_security_level = LEVEL
+smtp_tls_loglevel = 1
+"""
+
+
+class NullClient(Postfix):
+    def __init__(self, server, level):
+        super().__init__(NULL_CLIENT.replace("PORT", str(server.port)).replace("LEVEL", level))
+
+    def send(self, sender):
+        succeed("swaks", "--server", f"127.0.0.1:{self.port}", "--from", sender, "--to", TO)
+
+    def logged(self, words, count=1):
+        wait_for(f"{count} times {words} in Postfix's log", lambda: self.log.read_text().count(words) == count)
+
+    def flush_until_sent(self, count):
+        def sent():
+            self.command("flush")
+            return self.log.read_text().count("status=sent") == count
+        wait_for(f"{count} messages to be sent", sent)
+
+
+def audit(server):
+    """What `audit` makes of the ledger: of wanted mail under each policy how much would be lost, of how much."""
+    answer = json.loads(succeed(binary(), "audit", "--json", "--internal", str(server.ledger_file)))["inbound"]
+    wanted = {part["policy"]: part["wanted"] for part in answer["what_if"]}
+    answer["lost"] = {policy: (part["lost"]["messages"], part["of"]["messages"]) for policy, part in wanted.items()}
+    return answer
 
 
 def client(server, starttls=False, **tls):
@@ -181,23 +223,123 @@ def mail_of_every_program_in_each_tls_mode_is_counted_exactly():
         for protocol in ("tlsv1_2", "tlsv1_3"):
             succeed(*swaks, "--from", "a@swaks.example", "--tls", "--tls-protocol", protocol)
         succeed("smtp-source", "-m", "20", "-s", "4", "-f", "a@source.example", "-t", TO, server.address)
-        # A handshake that fails, then plaintext: one message.
-        failing = client(server)
-        failing.ehlo()
-        assert failing.docmd("STARTTLS")[0] == 220
-        failing.sock.sendall(b"\x15\x03\x01\x00\x02\x02\x28")  # a fatal alert, in TLS's own words
-        failing.close()
+        # A Postfix that never uses TLS, one that does where it is offered, and one that insists on it.
+        for level in ("none", "may", "encrypt"):
+            with NullClient(server, level) as postfix:
+                for _ in range(3):
+                    postfix.send(f"a@{level}.postfix.example")
+                postfix.send(f"a@{level}.example")
+                postfix.logged("status=sent", 4)
+        # A client that knows no cipher of the server's, and comes back in plaintext: one message.
+        run("openssl", "s_client", "-connect", server.address, "-starttls", "smtp", "-tls1_2", "-cipher",
+            "PSK-AES128-CBC-SHA256", "-psk", "00")
         wait_for("the line of it", lambda: "handshake-failed" in server.ledger_file.read_text())
-        send(server, "a@falls-back.example")
-        send(server, "a@tls.example", starttls=True)
-        server.mails(25)
+        succeed(*swaks, "--from", "a@falls-back.example")
+        succeed(*swaks, "--from", "a@tls.example", "--tls")
+        server.mails(37)
         last = last_report(server)
-        assert len(server.ledger()) == 26, "a line an attempt"
-        for line in ("of 25 wanted messages 22 (88.00 %", "from 3 of 4 senders", "requiring tls1.2: 22 of 25 lost",
-                     "requiring tls1.3: 23 of 25 lost", "requiring certificate: 25 of 25 lost",
+        assert len(server.ledger()) == 38, "a line an attempt"
+        for line in ("of 37 wanted messages 26 (70.27 %", "from 5 of 8 senders", "requiring tls1.2: 26 of 37 lost",
+                     "requiring tls1.3: 27 of 37 lost", "requiring certificate: 37 of 37 lost",
                      "  source.example: 20 of 20 without TLS", "  swaks.example: 1 of 3 without TLS",
+                     "  postfix.example: 3 of 9 without TLS", "  none.example: 1 of 1 without TLS",
                      "  falls-back.example: 1 of 1 without TLS"):
             assert line in last, last
+        # And the same from the ledger, afterwards.
+        told = audit(server)
+        assert told["lost"] == {"tls": (26, 37), "tls1.2": (26, 37), "tls1.3": (27, 37), "certificate": (37, 37),
+                                "verified-certificate": (37, 37)}, told
+        wanted = told["mail"][0]
+        assert (wanted["verdict"], wanted["tls"], wanted["plaintext"], wanted["after_failure"]) == ("wanted", 11, 26, 1), told
+        assert [mail["failed"] for mail in told["mail"]] == [0, 0, 0], told
+        lost = {sender["sender"]: (sender["lost"], sender["of"]) for sender in told["heaviest"]}
+        assert lost == {"source.example": (20, 20), "postfix.example": (3, 9), "none.example": (1, 1), "swaks.example": (1, 3),
+                        "falls-back.example": (1, 1)}, lost
+
+
+@test
+def the_queue_of_a_postfix_comes_through_a_rehearsal_however_it_comes_back():
+    with Server("--tls", "rehearse=4s") as server, NullClient(server, "none") as postfix:
+        # It comes back in plaintext, too soon at first.
+        postfix.send("a@plain.example")
+        postfix.logged("status=deferred")
+        [line] = [line for line in postfix.log.read_text().splitlines() if "status=deferred" in line]
+        assert "450 4.7.0" in line and "TLS" in line and "try again" in line, line
+        postfix.flush_until_sent(1)
+        # It has learnt TLS meanwhile.
+        postfix.send("a@adapts.example")
+        wait_for("it to be asked", lambda: any('"adapts.example"' in line and "asked" in line
+                                               for line in server.ledger_file.read_text().splitlines()))
+        succeed("postconf", "-c", str(postfix.folder / "etc"), "-e", "smtp_tls_security_level = may")
+        postfix.command("reload")
+        postfix.flush_until_sent(2)
+        assert {mail.sender for mail in server.mails(2)} == {"a@plain.example", "a@adapts.example"}
+        last = last_report(server)
+        assert "of 2 asked to come again, 1 came with TLS, 1 in plaintext, 0 not (yet)" in last, last
+        assert "of 2 wanted messages 1 (50.00 %" in last, last
+        told = audit(server)
+        assert told["lost"]["tls"] == (1, 2), told
+        assert told["rehearsal"] == {"with_tls": 1, "in_plaintext": 1, "not_again": 0}, told
+
+
+@test
+def sighup_opens_the_ledger_and_reads_the_certificate_anew_and_ends_nothing():
+    with Server(ledger=False) as server:
+        server.process.send_signal(signal.SIGHUP)
+        send(server, "a@still-there.example")
+        server.mails(1)
+
+    def shown(port):
+        with socket.create_connection(("127.0.0.1", port), PATIENCE) as plain:
+            plain.recv(1000)
+            plain.sendall(b"EHLO client.example\r\n")
+            plain.recv(10000)
+            plain.sendall(b"STARTTLS\r\n")
+            plain.recv(1000)
+            with tls_context().wrap_socket(plain) as encrypted:
+                return encrypted.getpeercert(binary_form=True)
+
+    with tempfile.TemporaryDirectory() as folder:
+        def renew():
+            succeed("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+                    "-subj", "/CN=mx.example.net", "-keyout", f"{folder}/key", "-out", f"{folder}/cert")
+        renew()
+        with Server("--cert", f"{folder}/cert", "--key", f"{folder}/key") as server:
+            first = shown(server.port)
+            renew()
+            assert shown(server.port) == first
+            server.process.send_signal(signal.SIGHUP)
+            wait_for("the new certificate", lambda: shown(server.port) != first)
+
+
+@test
+def a_full_disk_under_the_ledger_stops_no_mail_and_is_said_once():
+    with Server("--ledger", "/dev/full", ledger=False) as server:
+        for number in range(3):
+            assert send(server, f"a@s{number}.example") is None
+        server.mails(3)
+        last = last_report(server)
+        assert "of 3 wanted messages 3" in last, last
+        assert sum("the ledger cannot be written" in line for line in server.err) == 1, server.err
+
+
+@test
+def a_ledger_written_by_somebody_else_is_read_with_care():
+    with Server() as server:
+        assert send(server, "a@good.example") is None
+        server.stop()
+        [good] = server.ledger_file.read_text().splitlines()
+        hostile = [dict(json.loads(good), sender_domain=name) for name in
+                   ("\x1b[2Jx.example", "a\nOf 1 wanted messages", "\u202emoc.example", "a" * 100_000, "\0")]
+        with server.ledger_file.open("ab") as ledger:
+            for line in hostile:
+                ledger.write(json.dumps(line).encode() + b"\n")
+            ledger.write(b"[" * 100_000 + b"\n" + b"\xff\xfe\0\n" + b'{"outcome":' + b"9" * 1000 + b"}\n" + good.encode()[:50])
+        code, printed = run(binary(), "audit", "--internal", str(server.ledger_file))
+        assert code == 0 and "\x1b" not in printed and "\u202e" not in printed, printed
+        answer = json.loads(succeed(binary(), "audit", "--json", "--internal", str(server.ledger_file)))
+        assert answer["inbound"]["what_if"][0]["wanted"]["of"]["messages"] == 1, answer
+        assert answer["not_counted"]["broken"] == len(hostile) + 4, answer["not_counted"]
 
 
 @test
