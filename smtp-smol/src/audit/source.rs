@@ -76,6 +76,10 @@ impl Source {
         if kind == Some(Kind::Maildir) {
             return Err(wrong(&"is no folder", "name the Maildir itself"));
         }
+        if !metadata.is_file() {
+            // What was looked at would be gone.
+            return Err(wrong(&"is no file", "give a pipe to standard input, and name it -"));
+        }
         source.size = metadata.len();
         let mut blocks =
             open(path, &ProgressBar::hidden()).map_err(|error| wrong(&error, "name a file that can be read"))?;

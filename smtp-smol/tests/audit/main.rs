@@ -463,6 +463,55 @@ fn rubbish_does_no_harm() {
     }
 }
 
+/// Lines and heads without an end, folders without a bottom, NULs: named, skipped, and what is good beside them counts.
+#[test]
+fn what_has_no_end_is_skipped() {
+    let place = Place::new();
+    let endless = "x".repeat(3 << 20);
+    let log =
+        format!("{endless}\n{POSTFIX}Nov 24 08:20:00 mx postfix/smtpd[1]: connect from {endless}[192.0.2.1]\n\0\0\0\n");
+    let report = json(&["--as", "postfix"], &[&place.file("mail.log", log)]);
+    assert_eq!(counts(&report, "inbound")[0], [2, 2, 0, 0]);
+    let named = report["not_counted"]["first_broken"].as_array().expect("places");
+    let named: Vec<_> = named.iter().filter_map(Value::as_str).map(|place| place.rsplit('/').next()).collect();
+    let last = POSTFIX.lines().count() + 2;
+    let expected = [1, last].map(|line| format!("mail.log:{line}: a line too long for a log"));
+    assert_eq!(named, expected.iter().map(|place| Some(place.as_str())).collect::<Vec<_>>());
+
+    // A head of 3 MB is read as far as heads are; the next message is found.
+    let [first, second] =
+        [TLS, PLAIN].map(|hop| mail("a.example", &hop.replace("ID", &format!("4X{}", hop.len())), "", "x"));
+    let long = first.replace("Subject: x", &format!("Subject: {endless}"));
+    let mbox = place.file("mbox", mbox_of(&[long, second.clone()]));
+    let report = json(&["--by", "mx.example.net"], &[&mbox]);
+    assert_eq!(counts(&report, "inbound")[0], [1, 1, 0, 0], "{report:#}");
+
+    let deep = format!("mail/{}cur/1", "d/".repeat(500));
+    place.file(&deep, second);
+    std::os::unix::fs::symlink(place.0.path().join("mail"), place.0.path().join("mail/d/circle")).expect("a link");
+    std::os::unix::fs::symlink("nowhere", place.0.path().join("mail/d/cur")).expect("a link");
+    let report = json(&["--by", "mx.example.net"], &[&place.0.path().join("mail")]);
+    assert_eq!(counts(&report, "inbound")[0], [0, 1, 0, 0], "{report:#}");
+}
+
+/// Compressed a thousandfold, it is read as it comes.
+#[test]
+fn what_was_compressed_well_is_read_as_it_comes() {
+    let place = Place::new();
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    gz.write_all(POSTFIX.as_bytes()).expect("compressed");
+    for _ in 0..32 {
+        gz.write_all(&vec![b'x'; 1 << 20]).expect("compressed");
+    }
+    let mut bomb = gz.finish().expect("compressed");
+    assert!(bomb.len() < 100_000);
+    bomb.extend(b"no gzip");
+    let report = json(&[], &[&place.file("mail.log.gz", bomb)]);
+    assert_eq!(counts(&report, "inbound")[0], [2, 2, 0, 0]);
+    // The line without an end, and what follows the end.
+    assert_eq!(at(&report, "/not_counted/broken"), 2);
+}
+
 #[test]
 fn a_wrong_source_is_said_in_one_line() {
     let place = Place::new();
@@ -480,6 +529,9 @@ fn a_wrong_source_is_said_in_one_line() {
         assert!(error.contains("SOURCE") && error.contains(word) && error.lines().count() == 1, "{error}");
     }
     assert_eq!(run(&["--policy", "ssl"], &[&picture]).status.code(), Some(2));
+    let output = run(&["--as", "postfix"], &[Path::new("/dev/null")]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("standard input"));
 }
 
 #[test]
