@@ -93,12 +93,15 @@ impl<E: End> Link<E> {
                 return Ok(Read::End);
             }
             let held = tls.recall(wire);
-            let fresh = match read_socket(&mut self.socket, &mut wire[held..], &mut self.drained, self.ending)? {
-                Read::Octets(n) => n,
-                Read::Blocked if held == 0 && !tls.has_plaintext() => return Ok(Read::Blocked),
-                Read::Blocked => 0,
+            let fresh = match read_socket(&mut self.socket, &mut wire[held..], &mut self.drained, self.ending) {
+                Ok(Read::Octets(n)) => n,
+                Ok(Read::Blocked) if held == 0 && !tls.has_plaintext() => return Ok(Read::Blocked),
+                Ok(Read::Blocked) => 0,
                 // Without close_notify: whatever was held is no whole record.
-                Read::End => return Ok(Read::End),
+                end => {
+                    tls.keep(&wire[..held]);
+                    return end;
+                }
             };
             match tls.decrypt(&mut wire[..held + fresh], space) {
                 Ok(0) if fresh == 0 && !tls.has_ended() => return Ok(Read::Blocked),
@@ -163,13 +166,16 @@ impl<E: End> Link<E> {
             let Some(tls) = &mut self.tls else { return Err(TlsFailure::Closed) };
             let held = tls.recall(wire);
             let space = &mut wire[held..][..HANDSHAKE_READ];
-            let fresh = match read_socket(&mut self.socket, space, &mut self.drained, self.ending).map_err(closed)? {
-                Read::Octets(n) => n,
-                Read::Blocked => {
+            let fresh = match read_socket(&mut self.socket, space, &mut self.drained, self.ending) {
+                Ok(Read::Octets(n)) => n,
+                Ok(Read::Blocked) => {
                     tls.keep(&wire[..held]);
                     return Ok(None);
                 }
-                Read::End => return Err(TlsFailure::Closed),
+                Ok(Read::End) | Err(_) => {
+                    tls.give_up();
+                    return Err(TlsFailure::Closed);
+                }
             };
             match tls.handshake(&mut wire[..held + fresh], fresh) {
                 Ok(true) => {

@@ -197,6 +197,11 @@ impl<E: End> Tls<E> {
         self.put(None)
     }
 
+    /// The handshake has come to nothing: nothing more is said.
+    pub(crate) const fn give_up(&mut self) {
+        self.closed = true;
+    }
+
     /// What waits to be written.
     pub(crate) fn outgoing(&self) -> &[u8] {
         &self.outgoing

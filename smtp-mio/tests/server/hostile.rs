@@ -1,7 +1,8 @@
 //! What peers do to wear a server out: each is bounded, and does not disturb the others.
 
 use std::io::{self, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustls::ALL_VERSIONS;
@@ -183,4 +184,40 @@ fn tiny_records_are_one_line() {
     let line = "x".repeat(1000);
     while flood.0.get_mut().write_all(line.as_bytes()).and_then(|()| flood.0.get_mut().flush()).is_ok() {}
     running.stop();
+}
+
+/// RFC 8446 5.1: a record may hold the beginning of a message, and the connection end behind it. That is no fault of the
+/// library's: nothing panics.
+#[test]
+fn a_connection_that_ends_in_a_handshake_message_is_just_an_end() {
+    static PANICS: AtomicUsize = AtomicUsize::new(0);
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        // A handler's panic belongs to another test.
+        if !panic.to_string().contains("a handler's fault") {
+            PANICS.fetch_add(1, Ordering::Relaxed);
+        }
+        usual(panic);
+    }));
+    let running = Running::start(Policy::Offer);
+    let begun = b"\x16\x03\x01\x00\x06\x01\x00\x02\x00\x03\x03";
+    for round in 0..20 {
+        let mut socket = if round % 2 == 0 {
+            socket(running.tls_address)
+        } else {
+            let mut client = running.connect();
+            client.say("EHLO c.example\r\nSTARTTLS\r\n");
+            client.expect("250");
+            client.expect("220");
+            client.0.into_inner()
+        };
+        socket.write_all(begun).expect("written");
+        socket.shutdown(Shutdown::Write).expect("shut down");
+        let mut said = Vec::new();
+        socket.read_to_end(&mut said).expect("the end");
+        assert_eq!(said, b"");
+    }
+    assert_eq!(running.handle.stats().handshakes_failed, 20);
+    running.stop();
+    assert_eq!(PANICS.load(Ordering::Relaxed), 0);
 }
