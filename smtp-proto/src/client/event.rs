@@ -46,7 +46,7 @@ pub struct MessageTicket {
 #[non_exhaustive]
 pub enum NotNow {
     /// Not in this state, not even if all that is unanswered is accepted.
-    #[error("not possible in state {0:?}")]
+    #[error("not possible now: the session is {0}")]
     State(State),
     /// A reply must come first: the server does not offer PIPELINING, or the last command ends its group (RFC 2920 3.1).
     #[error("a reply must come first")]
@@ -54,8 +54,8 @@ pub enum NotNow {
     /// The server does not offer the extension that this needs.
     #[error("the server does not offer {}", .0.keyword())]
     NotOffered(Extension),
-    /// A parameter that no extension known here has, and that the server does not announce.
-    #[error("the server does not offer the extension of a parameter")]
+    /// A parameter that this command has by no extension known here, and that the server does not announce.
+    #[error("a parameter that this command does not have, or that the server does not offer")]
     UnknownParameter,
     /// It may only be done inside TLS (RFC 8689 4.2.1).
     #[error("not without TLS")]
@@ -114,7 +114,7 @@ pub enum FaultKind {
     #[error("a reply before its command")]
     OutOfStep,
     /// A code that is neither success nor failure of this command (RFC 5321 4.3.2).
-    #[error("reply code {code} to {to:?}")]
+    #[error("reply code {code} to {to}")]
     Unexpected {
         /// The command.
         to: Awaited,
@@ -122,7 +122,7 @@ pub enum FaultKind {
         code: u16,
     },
     /// Success of a command whose predecessors were refused.
-    #[error("{0:?} was accepted although what it needs was refused")]
+    #[error("{0} was accepted although what it needs was refused")]
     Inconsistent(Awaited),
     /// A reply to the text before its end was sent.
     #[error("a reply in the middle of the text")]
@@ -141,41 +141,62 @@ pub enum FaultKind {
     ForeignTicket,
 }
 
+impl FaultKind {
+    const fn whose(&self) -> &'static str {
+        if let Self::ForeignTicket = self { "the application is at fault" } else { "the server broke the protocol" }
+    }
+}
+
 /// How a session ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Reason {
     /// QUIT.
+    #[error("the session ended by QUIT")]
     Quit,
     /// The connection ended early. A reply that was cut is none.
+    #[error("the server closed the connection")]
     Eof,
     /// Nothing came in time.
+    #[error("the server said nothing in time")]
     TimedOut,
     /// 421 (RFC 5321 3.8).
+    #[error("the server is closing (421)")]
     ServerClosing,
     /// The server refused the connection or the client's name, with this code.
+    #[error("the server refuses to talk ({0})")]
     Refused(u16),
     /// TLS is required, and the server does not offer it.
+    #[error("TLS is required, and the server does not offer it")]
     TlsNotOffered,
     /// TLS is required, and the server refused STARTTLS with this code.
+    #[error("TLS is required, and the server refuses it ({0})")]
     TlsRefused(u16),
     /// TLS is up, and the server's certificate does not verify, as it must.
+    #[error("the server's certificate does not prove its name, as it must")]
     TlsNotVerified,
     /// The handshake failed.
+    #[error("the TLS handshake failed: {0}")]
     TlsFailed(TlsFailure),
     /// There is no mechanism to authenticate with.
+    #[error("cannot authenticate: {0}")]
     NoMechanism(NoMechanism),
     /// The server refused the credentials, with this code.
+    #[error("the server refuses the credentials ({0})")]
     AuthRefused(u16),
     /// The exchange was cancelled from here.
+    #[error("authentication was given up: {0}")]
     AuthCancelled(Cancel),
     /// The text had a flaw that was found after its beginning had been sent.
+    #[error("the text has {0}")]
     Text(TextFlaw),
     /// [`Session::abandon`](super::Session::abandon).
+    #[error("the session was abandoned from here")]
     Abandoned,
     /// In LMTP a chunk was refused when BDAT LAST had gone out behind it: how many replies come is not known.
     Uncounted,
     /// A fault.
+    #[error("{whose}: {0}", whose = .0.whose())]
     Fault(FaultKind),
 }
 

@@ -9,6 +9,7 @@ mod event;
 mod message;
 mod offers;
 mod opening;
+mod outcome;
 mod replies;
 mod send;
 mod state;
@@ -27,8 +28,9 @@ pub use config::{Config, ConfigError, Limits, Protocol, Timeouts, Tls};
 pub use envelope::{Body, Envelope};
 pub use event::{Event, Fault, FaultKind, MessageTicket, NotNow, Reason, TextError};
 pub use offers::Offers;
+pub use outcome::{Because, Outcome};
 pub use state::{Awaited, Move, State};
-pub use transaction::{Because, Outcome, Progress, Transaction};
+pub use transaction::{Progress, Transaction};
 
 use crate::syntax::ReplyReader;
 use crate::tls::{Channel, Outcome as TlsOutcome, TlsFailure, TlsInfo};

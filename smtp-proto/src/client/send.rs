@@ -3,7 +3,7 @@
 use super::Session;
 use super::event::NotNow;
 use super::state::{Awaited, State};
-use crate::syntax::{Command, Extension, Params};
+use crate::syntax::{Command, Extension, Keyword, Params, Verb};
 
 /// Octets of a command line, CRLF included: 512 (RFC 5321 4.5.3.1.4) and what extensions add to MAIL and RCPT (RFC 3461
 /// 4 alone adds more than 600 to RCPT).
@@ -25,7 +25,7 @@ impl Session {
             }
             Command::Rcpt(rcpt) => {
                 self.may(Awaited::Rcpt)?;
-                self.params(&rcpt.params)?;
+                self.params(Verb::Rcpt, &rcpt.params)?;
                 self.utf8(rcpt.path.as_str())?;
                 // RFC 9422 5.2.
                 if self.offers.rcpt_max().is_some_and(|most| self.named >= most) {
@@ -55,7 +55,7 @@ impl Session {
         params: &Params<'_>,
     ) -> Result<(), NotNow> {
         self.may(Awaited::Mail)?;
-        self.params(params)?;
+        self.params(Verb::Mail, params)?;
         // RFC 1870 6: what is too big is not tried.
         if let (Some(size), Some(most)) = (size.or(params.size()), self.offers.size())
             && size > most
@@ -112,9 +112,9 @@ impl Session {
     }
 
     /// Every parameter belongs to an extension that was announced (RFC 5321 4.1.1.11).
-    fn params(&self, params: &Params<'_>) -> Result<(), NotNow> {
+    fn params(&self, verb: Verb, params: &Params<'_>) -> Result<(), NotNow> {
         for param in params.iter() {
-            let needs = match extension_of(param.keyword, param.value) {
+            let needs = match extension_of(verb, param.keyword, param.value) {
                 Some(needs) => needs,
                 None if self.offers.has_unknown(param.keyword) => continue,
                 None => return Err(NotNow::UnknownParameter),
@@ -161,34 +161,16 @@ impl Session {
     }
 }
 
-/// Which extension a parameter of MAIL or RCPT belongs to.
-fn extension_of(keyword: &str, value: Option<&str>) -> Option<Extension> {
-    use Extension as E;
-    const PARAMS: [(&str, Extension); 20] = [
-        ("SIZE", E::Size),
-        ("BODY", E::EightBitMime),
-        ("SMTPUTF8", E::SmtpUtf8),
-        ("RET", E::Dsn),
-        ("ENVID", E::Dsn),
-        ("NOTIFY", E::Dsn),
-        ("ORCPT", E::Dsn),
-        ("AUTH", E::Auth),
-        ("BY", E::DeliverBy),
-        ("HOLDFOR", E::FutureRelease),
-        ("HOLDUNTIL", E::FutureRelease),
-        ("MT-PRIORITY", E::MtPriority),
-        ("RRVS", E::Rrvs),
-        ("REQUIRETLS", E::RequireTls),
-        ("MTRK", E::Mtrk),
-        ("SOLICIT", E::NoSoliciting),
-        ("CONPERM", E::ConPerm),
-        ("CONNEG", E::ConNeg),
-        ("TRANSID", E::Checkpoint),
-        ("SUBMITTER", E::Submitter),
-    ];
-    let (_, extension) = PARAMS.iter().find(|(known, _)| known.eq_ignore_ascii_case(keyword))?;
+/// Which extension a parameter belongs to, by the registry; `None` also where it is not one of this command.
+fn extension_of(verb: Verb, keyword: &str, value: Option<&str>) -> Option<Extension> {
+    let entry = Keyword::from_name(keyword)?.entry();
+    // RFC 3030 3: a value of BODY with an extension of its own.
     let binary = value.is_some_and(|value| value.eq_ignore_ascii_case("BINARYMIME"));
-    Some(if keyword.eq_ignore_ascii_case("BODY") && binary { E::BinaryMime } else { *extension })
+    match entry.keyword {
+        _ if entry.verb != verb => None,
+        Keyword::Body if binary => Some(Extension::BinaryMime),
+        _ => Extension::from_keyword(entry.announced_by.as_bytes()),
+    }
 }
 
 /// A number in digits.
@@ -203,4 +185,23 @@ pub(super) fn decimal(digits: &mut [u8; 20], mut number: u64) -> &str {
         }
     }
     str::from_utf8(digits.get(start..).unwrap_or_default()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::extension_of;
+    use crate::syntax::{Extension, Keyword, Verb};
+
+    /// RFC 5321 4.1.1.11: a row without an extension known here would be a parameter that is never sent.
+    #[test]
+    fn every_row_of_the_registry_has_its_extension_and_one_command() {
+        for entry in Keyword::all().map(Keyword::entry) {
+            let other = if entry.verb == Verb::Mail { Verb::Rcpt } else { Verb::Mail };
+            let extension = extension_of(entry.verb, &entry.name.to_ascii_lowercase(), None);
+            assert_eq!(extension.map(Extension::keyword), Some(entry.announced_by), "{}", entry.name);
+            assert_eq!(extension_of(other, entry.name, None), None, "{} is not one of {other:?}", entry.name);
+        }
+        assert_eq!(extension_of(Verb::Mail, "body", Some("binarymime")), Some(Extension::BinaryMime));
+        assert_eq!(extension_of(Verb::Mail, "X-COLOUR", None), None);
+    }
 }

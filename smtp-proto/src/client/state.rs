@@ -6,6 +6,7 @@
 //! fails when it is stale.
 
 use alloc::collections::VecDeque;
+use core::fmt;
 
 /// Where a client session stands, by the replies that have come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -153,6 +154,24 @@ impl State {
     }
 }
 
+/// As in "the session is ...".
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            S::Connected => "not greeted yet",
+            S::Greeted => "before EHLO",
+            S::Ready => "outside a transaction",
+            S::StartTls => "about to begin TLS",
+            S::Mail => "in a transaction without recipients",
+            S::Rcpt => "in a transaction",
+            S::Data => "in the text of a message",
+            S::Chunks => "between the chunks of a message",
+            S::Sent => "waiting for the answer to a message",
+            S::Closed => "over",
+        })
+    }
+}
+
 /// What a reply is the reply to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -209,6 +228,27 @@ impl Awaited {
     /// Whether nothing may be sent behind it before its reply has come (RFC 2920 3.1, RFC 3207 4, RFC 4954 4).
     pub(super) const fn ends_group(self) -> bool {
         !matches!(self, Self::Mail | Self::Rcpt | Self::Rset | Self::Chunk)
+    }
+}
+
+impl fmt::Display for Awaited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Greeting => "the connection",
+            Self::Ehlo => "EHLO",
+            Self::Helo => "HELO",
+            Self::StartTls => "STARTTLS",
+            Self::Auth => "AUTH",
+            Self::Mail => "MAIL",
+            Self::Rcpt => "RCPT",
+            Self::Data => "DATA",
+            Self::Chunk => "BDAT",
+            Self::Text => "the text",
+            Self::Rset => "RSET",
+            Self::Other => "a command",
+            Self::Quit => "QUIT",
+            Self::Nothing => "no command",
+        })
     }
 }
 

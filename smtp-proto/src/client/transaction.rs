@@ -5,10 +5,10 @@ use core::ops::Range;
 
 use super::envelope::{Body, Envelope};
 use super::event::{Event, MessageTicket, NotNow, Reason, TextError};
+use super::outcome::{Fate, Outcome, Slot};
 use super::state::{Awaited, State};
 use super::{Protocol, Session};
 use crate::syntax::{Command, Extension, ReplyLines};
-use crate::text::TextFlaw;
 use crate::tls::{Direction, End, Hop, Record};
 use crate::{Step, Want};
 
@@ -84,69 +84,6 @@ pub enum Progress {
     /// Each recipient has its outcome. The session can go on to another transaction if it
     /// [is idle](Session::is_idle).
     Done,
-}
-
-/// What became of a recipient.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Outcome<'t> {
-    /// The server has taken over the responsibility (RFC 5321 4.2.5).
-    Accepted(ReplyLines<'t>),
-    /// Not now: worth another try.
-    Later(Because<'t>),
-    /// Not at all.
-    Never(Because<'t>),
-    /// The whole text was sent, and no reply came: the server has the message, or has not. To be tried again, at the
-    /// risk of sending it twice (RFC 5321 4.5.4.1, RFC 1047).
-    Unknown(Because<'t>),
-}
-
-impl Outcome<'_> {
-    /// Whether it should be tried again.
-    #[must_use]
-    pub const fn is_temporary(&self) -> bool {
-        matches!(self, Self::Later(_) | Self::Unknown(_))
-    }
-
-    /// Whether the server has it.
-    #[must_use]
-    pub const fn is_accepted(&self) -> bool {
-        matches!(self, Self::Accepted(_))
-    }
-}
-
-/// Why a recipient was not accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Because<'t> {
-    /// The server said so, to RCPT or to another command of the transaction.
-    Reply(ReplyLines<'t>),
-    /// It was not sent, for this.
-    NotSent(NotNow),
-    /// The text must not be sent.
-    Text(TextFlaw),
-    /// The session ended.
-    Session(&'t Reason),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Slot {
-    /// RCPT is not answered.
-    Waiting,
-    /// RCPT was accepted; the text is not answered.
-    Named,
-    Reply(Fate, Range<usize>),
-    NotSent(NotNow),
-    Text(TextFlaw),
-    Session(Fate),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    Accepted,
-    Later,
-    Never,
-    Unknown,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -287,31 +224,7 @@ impl<'e> Transaction<'e> {
     /// What became of each recipient, in the order of the envelope; those that are still open are to be tried again.
     #[must_use]
     pub fn outcomes(&self) -> impl ExactSizeIterator<Item = Outcome<'_>> {
-        self.slots.iter().map(|slot| match slot {
-            Slot::Reply(fate, range) => {
-                let raw = self.replies.get(range.clone()).unwrap_or_default();
-                match (fate, ReplyLines::parse(raw).ok().flatten()) {
-                    (Fate::Accepted, Some(reply)) => Outcome::Accepted(reply),
-                    (Fate::Never, Some(reply)) => Outcome::Never(Because::Reply(reply)),
-                    (_, Some(reply)) => Outcome::Later(Because::Reply(reply)),
-                    (_, None) => Outcome::Later(Because::Session(&Reason::Eof)),
-                }
-            }
-            Slot::NotSent(NotNow::Limit | NotNow::State(_) | NotNow::Busy) | Slot::Waiting | Slot::Named => {
-                let why = if let Slot::NotSent(why) = slot { *why } else { NotNow::Busy };
-                Outcome::Later(Because::NotSent(why))
-            }
-            Slot::NotSent(why) => Outcome::Never(Because::NotSent(*why)),
-            Slot::Text(flaw) => Outcome::Never(Because::Text(*flaw)),
-            Slot::Session(fate) => {
-                let because = Because::Session(self.closed.as_ref().unwrap_or(&Reason::Eof));
-                match fate {
-                    Fate::Never => Outcome::Never(because),
-                    Fate::Unknown => Outcome::Unknown(because),
-                    Fate::Accepted | Fate::Later => Outcome::Later(because),
-                }
-            }
-        })
+        self.slots.iter().map(|slot| slot.outcome(&self.replies, self.closed.as_ref()))
     }
 
     /// Why the session ended, if it did so within this transaction.

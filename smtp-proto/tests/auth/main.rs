@@ -1,6 +1,7 @@
 //! The mechanisms (`smtp_proto::auth`): client against server in memory, each way that it can go wrong, and whatever
 //! octets a peer may send.
 
+mod choice;
 mod malformed;
 mod properties;
 

@@ -3,7 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use jiff::Timestamp;
-use smtp_proto::client::{Because, Outcome, Reason, Transaction};
+use smtp_proto::auth::client::NoMechanism;
+use smtp_proto::client::{Because, NotNow, Outcome, Reason, Transaction};
 use smtp_proto::tls::{Direction, Retries};
 use smtp_smol::ledger::{LedgerFile, Line, Tls};
 use smtp_smol::{Client, Connection, Target};
@@ -200,38 +201,35 @@ impl Office<'_> {
 }
 
 fn told(outcome: &Outcome<'_>) -> (End, String) {
-    let because = |because: &Because<'_>| match because {
-        Because::Reply(reply) => reply.to_string(),
-        Because::NotSent(why) => format!("not sent: {why}"),
-        Because::Text(flaw) => format!("not sent: the text has {flaw}"),
-        Because::Session(reason) => ended(reason),
-        _ => String::from("not sent"),
+    let because = |because: &Because<'_>| {
+        let mend = mend(because).map_or(String::new(), |mend| format!("; {mend}"));
+        format!("{because}{mend}")
     };
     match outcome {
         Outcome::Accepted(reply) => (End::Accepted, reply.to_string()),
         Outcome::Later(why) => (End::Later, because(why)),
         Outcome::Never(why) => (End::Never, because(why)),
         Outcome::Unknown(why) => (End::Unknown, because(why)),
-        _ => (End::Unknown, String::new()),
+        _ => (End::Unknown, outcome.to_string()),
     }
 }
 
-/// Why a session ended, in words.
-fn ended(reason: &Reason) -> String {
-    match reason {
-        Reason::Eof => "the server closed the connection".into(),
-        Reason::TimedOut => "the server said nothing in time".into(),
-        Reason::ServerClosing => "the server is closing (421)".into(),
-        Reason::Refused(code) => format!("the server refuses to talk ({code})"),
-        Reason::TlsNotOffered => "TLS is required, and the server does not offer it".into(),
-        Reason::TlsRefused(code) => format!("TLS is required, and the server refused it ({code})"),
-        Reason::TlsNotVerified => "the server's certificate does not verify".into(),
-        Reason::TlsFailed(failure) => format!("the TLS handshake failed: {failure}"),
-        Reason::NoMechanism(why) => format!("cannot authenticate: {why}"),
-        Reason::AuthRefused(code) => format!("the server refuses the credentials ({code})"),
-        Reason::AuthCancelled(why) => format!("authentication was cancelled: {why}"),
-        Reason::Text(flaw) => format!("the text has {flaw}"),
-        Reason::Fault(kind) => format!("the server broke the protocol: {kind}"),
-        other => format!("the session ended: {other:?}"),
-    }
+/// What the user can do about it.
+fn mend(because: &Because<'_>) -> Option<&'static str> {
+    Some(match because {
+        Because::Session(reason) => match reason {
+            Reason::TlsNotOffered | Reason::TlsRefused(_) => {
+                "--tls opportunistic sends in plaintext where there is no TLS; port 465 wants --implicit-tls"
+            }
+            Reason::TlsNotVerified => "name the authority with --ca FILE, or the name in the certificate with --tls-name",
+            Reason::NoMechanism(NoMechanism::NeedsTls) => {
+                "use --tls require or verify, or show the password to whoever listens with --plaintext-auth"
+            }
+            Reason::NoMechanism(_) => "many servers offer AUTH inside TLS alone, or on port 587; or send without --auth",
+            Reason::AuthRefused(500..) => "look at the name in --auth and the password in SMTP_PASSWORD",
+            _ => return None,
+        },
+        Because::NotSent(NotNow::NotOffered(_)) => "another server may offer it",
+        _ => return None,
+    })
 }
