@@ -1,8 +1,9 @@
 //! A socket, perhaps with TLS on it. Nothing of SMTP.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, IoSlice, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::task::{Context, Poll};
 
 use rustls::Connection;
 use rustls::pki_types::CertificateDer;
@@ -48,6 +49,24 @@ impl Link {
         }
     }
 
+    pub(crate) fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &self.socket {
+            Socket::Tcp(socket) => socket.poll_readable(context),
+            Socket::Unix(socket) => socket.poll_readable(context),
+        }
+    }
+
+    pub(crate) fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &self.socket {
+            Socket::Tcp(socket) => socket.poll_writable(context),
+            Socket::Unix(socket) => socket.poll_writable(context),
+        }
+    }
+
+    pub(crate) const fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// Reads plaintext (of the channel) into `space`: `None` when nothing is there, 0 at the end, which within TLS is
     /// also its own end (close_notify).
     pub(crate) fn read(&mut self, space: &mut [u8]) -> io::Result<Option<usize>> {
@@ -75,21 +94,33 @@ impl Link {
     pub(crate) fn write(&mut self, output: &[u8]) -> io::Result<usize> {
         let mut socket = &self.socket;
         match &mut self.tls {
-            None => {
-                let mut taken = 0;
-                while let Some(rest) = output.get(taken..).filter(|rest| !rest.is_empty()) {
-                    match unless_blocked(|| socket.write(rest))? {
-                        Some(0) => return Err(io::ErrorKind::WriteZero.into()),
-                        Some(n) => taken += n,
-                        None => break,
-                    }
-                }
-                Ok(taken)
-            }
+            _ if output.is_empty() => Ok(0),
+            // A socket that does not take all is full.
+            None => match unless_blocked(|| socket.write(output))? {
+                Some(0) => Err(io::ErrorKind::WriteZero.into()),
+                taken => Ok(taken.unwrap_or(0)),
+            },
             Some(tls) => {
                 let taken = tls.writer().write(output)?;
                 flush_tls(tls, socket)?;
                 Ok(taken)
+            }
+        }
+    }
+
+    /// Writes what it can of slices, none of which is empty; says how much was taken, and whether more can be written at
+    /// once.
+    pub(crate) fn write_slices(&mut self, slices: &[IoSlice<'_>]) -> io::Result<(usize, bool)> {
+        let mut socket = &self.socket;
+        match &mut self.tls {
+            _ if slices.is_empty() => Ok((0, false)),
+            None => match unless_blocked(|| socket.write_vectored(slices))? {
+                Some(0) => Err(io::ErrorKind::WriteZero.into()),
+                taken => Ok((taken.unwrap_or(0), false)),
+            },
+            Some(tls) => {
+                let taken = tls.writer().write_vectored(slices)?;
+                Ok((taken, flush_tls(tls, socket)?))
             }
         }
     }
@@ -201,7 +232,7 @@ impl io::Write for &Socket {
         }
     }
 
-    fn write_vectored(&mut self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             Socket::Tcp(socket) => socket.get_ref().write_vectored(slices),
             Socket::Unix(socket) => socket.get_ref().write_vectored(slices),

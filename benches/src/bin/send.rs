@@ -58,7 +58,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let sizes = if arguments.size.is_empty() { vec![4096, 1_000_000] } else { arguments.size.clone() };
     for size in sizes {
         let (_, text) = texts(size).swap_remove(1);
-        let messages = arguments.messages.unwrap_or(if size < 100_000 { 10_000_000 / size } else { 200_000_000 / size });
+        let messages =
+            arguments.messages.unwrap_or(if size < 100_000 { 10_000_000 / size } else { 200_000_000 / size });
         let wanted = |name: &&str| arguments.client.is_empty() || arguments.client.iter().any(|one| one == name);
         let clients: Vec<_> = CLIENTS.iter().filter(|(name, _)| wanted(name)).collect();
         let mut figures = vec![Vec::new(); clients.len()];
@@ -226,21 +227,39 @@ fn core(server: SocketAddr, text: &[u8], messages: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Slices of the text as they are, and the dots that are wanted between them.
+/// Slices of the text as they are, and the dots that are wanted between them, many in one write.
 fn put(
     transaction: &mut Transaction<'_>,
     session: &mut Session,
     socket: &mut TcpStream,
-    mut text: &[u8],
+    text: &[u8],
 ) -> io::Result<()> {
     if text.len() <= 64 << 10 {
         return transaction.finish_with(session, text).map_err(io::Error::other);
     }
     write_out(session, socket)?;
-    while let Some(piece) = transaction.piece(session, &mut text).map_err(io::Error::other)? {
-        socket.write_all(piece)?;
+    for mut cut in text.chunks(256 << 10) {
+        let mut slices = [io::IoSlice::new(&[]); 256];
+        let mut count = 0;
+        while let Some(piece) = transaction.piece(session, &mut cut).map_err(io::Error::other)? {
+            if count == slices.len() {
+                write_slices(socket, &mut slices)?;
+                count = 0;
+            }
+            slices[count] = io::IoSlice::new(piece);
+            count += 1;
+        }
+        write_slices(socket, &mut slices[..count])?;
     }
     transaction.finish(session).map_err(io::Error::other)
+}
+
+fn write_slices(socket: &mut TcpStream, mut slices: &mut [io::IoSlice<'_>]) -> io::Result<()> {
+    while !slices.is_empty() {
+        let written = socket.write_vectored(slices)?;
+        io::IoSlice::advance_slices(&mut slices, written);
+    }
+    Ok(())
 }
 
 fn write_out(session: &mut Session, socket: &mut TcpStream) -> io::Result<()> {
@@ -305,7 +324,15 @@ client.quit()
 /// Times itself, so that the start of Python does not count.
 fn smtplib(server: SocketAddr, text: &[u8], messages: usize) -> io::Result<(f64, f64)> {
     let mut command = Command::new("python3");
-    command.args(["-c", SMTPLIB, &server.ip().to_string(), &server.port().to_string(), FROM, TO, &messages.to_string()]);
+    command.args([
+        "-c",
+        SMTPLIB,
+        &server.ip().to_string(),
+        &server.port().to_string(),
+        FROM,
+        TO,
+        &messages.to_string(),
+    ]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?.write_all(text)?;
     let output = child.wait_with_output()?;

@@ -221,11 +221,15 @@ fn mend(because: &Because<'_>) -> Option<&'static str> {
             Reason::TlsNotOffered | Reason::TlsRefused(_) => {
                 "--tls opportunistic sends in plaintext where there is no TLS; port 465 wants --implicit-tls"
             }
-            Reason::TlsNotVerified => "name the authority with --ca FILE, or the name in the certificate with --tls-name",
+            Reason::TlsNotVerified => {
+                "name the authority with --ca FILE, or the name in the certificate with --tls-name"
+            }
             Reason::NoMechanism(NoMechanism::NeedsTls) => {
                 "use --tls require or verify, or show the password to whoever listens with --plaintext-auth"
             }
-            Reason::NoMechanism(_) => "many servers offer AUTH inside TLS alone, or on port 587; or send without --auth",
+            Reason::NoMechanism(_) => {
+                "many servers offer AUTH inside TLS alone, or on port 587; or send without --auth"
+            }
             Reason::AuthRefused(500..) => "look at the name in --auth and the password in SMTP_PASSWORD",
             _ => return None,
         },

@@ -1,0 +1,379 @@
+//! One connection to a server, and the session over it.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use rustls::ClientConnection;
+use smol::Timer;
+use smol::future::{Future as _, or};
+use smol::io::{AsyncBufRead, AsyncBufReadExt as _};
+use smtp_proto::client::{Envelope, Progress, Session, TextError, Tls, Transaction};
+use smtp_proto::tls::{TlsFailure, TlsInfo};
+use smtp_proto::{Buffer, Step, Want};
+
+use crate::client::{Client, Said};
+use crate::link::{Link, Socket};
+use crate::target::Target;
+
+/// Of a read buffer: whole replies fit in.
+const BUFFER: usize = 16 << 10;
+/// Small pieces of text are gathered up to here: a text that is not larger goes out in one write with its end, and by
+/// BDAT with its envelope.
+const STAGE: usize = 64 << 10;
+/// So much of a larger text is looked at, and then written while it is still in the processor's cache.
+const CUT: usize = 256 << 10;
+/// Slices of the text, and the dots between them, in one write.
+const SLICES: usize = 64;
+/// For the server to close after QUIT.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// A connection to a server.
+pub struct Connection {
+    link: Link,
+    pub(crate) session: Session,
+    client: Client,
+    target: Target,
+    peer: Option<SocketAddr>,
+    buffer: Buffer,
+    /// Small pieces of text are gathered here.
+    stage: Vec<u8>,
+    clock: Clock,
+}
+
+/// When the present wait is over: it begins anew when the session got on.
+struct Clock {
+    progress: u64,
+    deadline: Instant,
+    /// Goes off at the deadline or before: to set it anew is dear, and few waits last so long.
+    timer: Timer,
+    goes_off: Option<Instant>,
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("peer", &self.peer)
+            .field("state", &self.session.state())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    pub(crate) fn new(
+        socket: Socket,
+        session: Session,
+        client: Client,
+        target: Target,
+        peer: Option<SocketAddr>,
+    ) -> Self {
+        let clock = Clock { progress: u64::MAX, deadline: Instant::now(), timer: Timer::never(), goes_off: None };
+        let (link, buffer) = (Link::new(socket), Buffer::with_capacity(BUFFER));
+        Self { link, session, client, target, peer, buffer, stage: Vec::new(), clock }
+    }
+
+    /// Sends one message, and says what became of each recipient.
+    ///
+    /// `text` is best a slice, or buffered in large pieces: those of 64 KiB and more are written without a copy. When the
+    /// connection is lost that is an outcome, not an error.
+    ///
+    /// # Errors
+    /// Only those of reading `text`; the connection is of no use afterwards, and the message was not sent.
+    pub async fn send<'e>(
+        &mut self,
+        envelope: Envelope<'e>,
+        text: &mut (impl AsyncBufRead + Unpin),
+    ) -> io::Result<Transaction<'e>> {
+        let mut transaction = Transaction::new(envelope);
+        self.stage.clear();
+        loop {
+            let mut input = self.buffer.filled();
+            let progress = transaction.step(&mut self.session, &mut input);
+            let left = input.len();
+            self.buffer.keep_last(left);
+            let lost = match progress {
+                Progress::Done => {
+                    // Such as a RSET. What fails now concerns the next message.
+                    let _ = self.write_out().await;
+                    return Ok(transaction);
+                }
+                Progress::Want(want) => self.serve(want).await,
+                Progress::Text => match text.fill_buf().await {
+                    Ok(piece) => match self.put(&mut transaction, piece).await {
+                        Ok(taken) => {
+                            text.consume(taken);
+                            Ok(())
+                        }
+                        Err(error) => Err(error),
+                    },
+                    Err(error) => {
+                        self.session.abandon();
+                        return Err(error);
+                    }
+                },
+            };
+            // The server's last words, such as 421, may be there to be read.
+            if lost.is_err() && !matches!(self.read(), Ok(true)) {
+                self.session.eof();
+            }
+        }
+    }
+
+    /// Says QUIT, and closes in order.
+    pub async fn quit(mut self) {
+        self.session.quit();
+        let time = self.client.connect_time;
+        let _ = or(self.end(), async {
+            Timer::after(time).await;
+            Ok(())
+        })
+        .await;
+    }
+
+    /// Whether another message can be sent.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.session.is_idle() && self.buffer.is_empty()
+    }
+
+    /// The session: what the server offers, and what became of TLS.
+    #[must_use]
+    pub const fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// The server's address; none for a Unix socket.
+    #[must_use]
+    pub const fn peer(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
+    /// Whether the server has said or done something while nothing was awaited of it, such as closed the connection.
+    pub(crate) fn is_stale(&mut self) -> bool {
+        !self.is_idle() || !matches!(self.link.read(self.buffer.space()), Ok(None))
+    }
+
+    async fn end(&mut self) -> io::Result<()> {
+        loop {
+            let mut input = self.buffer.filled();
+            let want = match self.session.step(&mut input) {
+                Step::Event(_) => None,
+                Step::Want(want) => Some(want),
+            };
+            let left = input.len();
+            self.buffer.keep_last(left);
+            match want {
+                None => {}
+                Some(Want::Close) => {
+                    self.link.finish();
+                    or(self.link.drain(BUFFER), async {
+                        Timer::after(LINGER).await;
+                    })
+                    .await;
+                    return Ok(());
+                }
+                Some(want) => self.serve(want).await?,
+            }
+        }
+    }
+
+    /// Does what is wanted. First write out, whatever it is.
+    async fn serve(&mut self, want: Want) -> io::Result<()> {
+        // The answer to what has just been written is not there yet; but within TLS octets may wait in the library.
+        let mut ask = !self.write_out().await? || self.link.is_tls();
+        match want {
+            Want::Input => {
+                while !(ask && self.read()?) {
+                    self.wait(Link::poll_readable).await?;
+                    ask = true;
+                }
+            }
+            Want::Tls => match self.handshake(self.session.timeout()).await {
+                Ok(info) => self.session.tls_established(info),
+                Err(failure) => self.session.tls_failed(failure),
+            },
+            Want::Close => {
+                self.link.finish();
+            }
+            // A transaction never wants these.
+            Want::Decision | Want::Output => {}
+        }
+        Ok(())
+    }
+
+    /// The next piece of text, or if it is empty the end. Gives how much of it was taken.
+    async fn put(&mut self, transaction: &mut Transaction<'_>, piece: &[u8]) -> io::Result<usize> {
+        let piece = piece.get(..CUT).unwrap_or(piece);
+        if !piece.is_empty() && self.stage.len() + piece.len() <= STAGE {
+            self.stage.extend_from_slice(piece);
+            return Ok(piece.len());
+        }
+        if self.stage.is_empty() && !piece.is_empty() {
+            return self.put_slices(transaction, piece).await;
+        }
+        let mut stage = std::mem::take(&mut self.stage);
+        if !piece.is_empty() {
+            let taken = self.put_slices(transaction, &stage).await?;
+            stage.drain(..taken);
+        } else if transaction.finish_with(&mut self.session, &stage) != Err(TextError::Busy) {
+            // It is written out with what comes next. What else goes wrong here is an outcome.
+            stage.clear();
+        }
+        self.stage = stage;
+        Ok(0)
+    }
+
+    /// Writes text as it is, and the dots that it needs between, without a copy where the slices are large. Gives how much
+    /// of it was taken.
+    async fn put_slices(&mut self, transaction: &mut Transaction<'_>, text: &[u8]) -> io::Result<usize> {
+        let (mut rest, mut dense) = (text, Vec::new());
+        loop {
+            let (mut slices, mut count, mut octets): ([&[u8]; SLICES], _, _) = ([&[]; SLICES], 0, 0);
+            let more = loop {
+                let Some(slot) = slices.get_mut(count) else { break true };
+                match transaction.piece(&mut self.session, &mut rest) {
+                    Ok(Some(slice)) => *slot = slice,
+                    // A reply must come first.
+                    Ok(None) | Err(TextError::Busy) => break false,
+                    // An outcome; nothing is to be written any more.
+                    Err(_) => return Ok(text.len()),
+                }
+                octets += slot.len();
+                count += 1;
+            };
+            let slices = slices.get(..count).unwrap_or_default();
+            // What the session has to say comes before the text: the command of a chunk.
+            if !self.session.output().is_empty() {
+                dense.extend_from_slice(self.session.output());
+                self.session.sent(self.session.output().len());
+            }
+            if more && octets < STAGE / 2 && dense.len() < STAGE {
+                slices.iter().for_each(|slice| dense.extend_from_slice(slice));
+                continue;
+            }
+            let mut parts = [IoSlice::new(&[]); SLICES + 1];
+            for (part, slice) in parts.iter_mut().zip([&*dense].iter().chain(slices)) {
+                *part = IoSlice::new(slice);
+            }
+            self.write_all(parts.get_mut(..=count).unwrap_or_default()).await?;
+            dense.clear();
+            if !more {
+                return Ok(text.len() - rest.len());
+            }
+        }
+    }
+
+    /// Reads what is there; false when nothing is.
+    fn read(&mut self) -> io::Result<bool> {
+        let read = self.link.read(self.buffer.space())?;
+        match read {
+            None => return Ok(false),
+            Some(0) => self.session.eof(),
+            Some(n) => {
+                let before = self.buffer.filled().len();
+                self.buffer.add(n);
+                let all = self.buffer.filled();
+                self.client.tell(Said::Server(all.get(before..).unwrap_or_default()));
+            }
+        }
+        Ok(true)
+    }
+
+    /// Says whether there was anything to write.
+    async fn write_out(&mut self) -> io::Result<bool> {
+        let output = self.session.output();
+        if output.is_empty() && self.link.flush()? {
+            return Ok(false);
+        }
+        if !output.is_empty() {
+            let secret = self.session.is_secret();
+            self.client.tell(if secret { Said::Secret(output.len()) } else { Said::Client(output) });
+        }
+        loop {
+            let output = self.session.output();
+            if !output.is_empty() {
+                let taken = self.link.write(output)?;
+                self.session.sent(taken);
+            }
+            if self.session.output().is_empty() && self.link.flush()? {
+                return Ok(true);
+            }
+            self.wait(Link::poll_writable).await?;
+        }
+    }
+
+    /// Writes octets that the session has counted already.
+    async fn write_all(&mut self, mut parts: &mut [IoSlice<'_>]) -> io::Result<()> {
+        parts.iter().filter(|part| !part.is_empty()).for_each(|part| self.client.tell(Said::Client(part)));
+        // Those that are empty go.
+        IoSlice::advance_slices(&mut parts, 0);
+        loop {
+            let (taken, more) = self.link.write_slices(parts)?;
+            IoSlice::advance_slices(&mut parts, taken);
+            if parts.is_empty() && self.link.flush()? {
+                return Ok(());
+            }
+            if !more {
+                self.clock.progress = if taken > 0 { u64::MAX } else { self.clock.progress };
+                self.wait(Link::poll_writable).await?;
+            }
+        }
+    }
+
+    pub(crate) async fn handshake(&mut self, time: Duration) -> Result<TlsInfo, TlsFailure> {
+        let Some(tls) = &self.client.tls else { return Err(TlsFailure::Refused("nobody is trusted".into())) };
+        let refused = |error: rustls::Error| TlsFailure::Refused(error.to_string().into());
+        let name = self.target.server_name(self.peer).map_err(refused)?;
+        let config = tls.config(self.client.config.tls_policy() == Tls::Verify);
+        let begun = ClientConnection::new(config.clone(), name.clone());
+        let mut info = or(self.link.handshake(begun), async {
+            Timer::after(time).await;
+            Err(TlsFailure::TimedOut)
+        })
+        .await?;
+        info.server_verified = self.target.sure && tls.is_trusted(self.link.certificates(), &name);
+        self.client.tell(Said::Tls(&info));
+        Ok(info)
+    }
+
+    /// Waits for the socket, or for the session's time to be over, which the session is told.
+    async fn wait(&mut self, ready: fn(&Link, &mut Context<'_>) -> Poll<io::Result<()>>) -> io::Result<()> {
+        let (link, clock) = (&self.link, &mut self.clock);
+        if clock.progress != self.session.progress() {
+            clock.progress = self.session.progress();
+            clock.deadline = Instant::now() + self.session.timeout();
+        }
+        if clock.goes_off.is_none_or(|early| early > clock.deadline) {
+            clock.set();
+        }
+        let in_time = poll_fn(|context| {
+            if let Poll::Ready(result) = ready(link, context) {
+                return Poll::Ready(result.map(|()| true));
+            }
+            while Pin::new(&mut clock.timer).poll(context).is_ready() {
+                if Instant::now() >= clock.deadline {
+                    return Poll::Ready(Ok(false));
+                }
+                clock.set();
+            }
+            Poll::Pending
+        })
+        .await?;
+        if in_time {
+            return Ok(());
+        }
+        self.session.timed_out();
+        Err(io::ErrorKind::TimedOut.into())
+    }
+}
+
+impl Clock {
+    fn set(&mut self) {
+        self.timer.set_at(self.deadline);
+        self.goes_off = Some(self.deadline);
+    }
+}

@@ -1,0 +1,91 @@
+//! Where a server is, and the name that its certificate must bear.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use rustls::pki_types::ServerName;
+
+/// Where a server is, and the name that its certificate must bear.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Target {
+    pub(crate) place: Place,
+    name: Option<String>,
+    /// The name is a configured one, so that a certificate for it proves something.
+    pub(crate) sure: bool,
+    pub(crate) implicit_tls: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Place {
+    Host(String, u16),
+    Addresses(Vec<SocketAddr>),
+    Unix(PathBuf),
+}
+
+impl Target {
+    /// A host, by a name that the system's resolver knows, or an address. Its certificate must bear that name.
+    #[must_use]
+    pub fn host(host: &str, port: u16) -> Self {
+        Self { place: Place::Host(host.to_owned(), port), name: Some(host.to_owned()), sure: true, implicit_tls: false }
+    }
+
+    /// These addresses, the first that answers (RFC 8305).
+    #[must_use]
+    pub const fn addresses(addresses: Vec<SocketAddr>) -> Self {
+        Self { place: Place::Addresses(addresses), name: None, sure: false, implicit_tls: false }
+    }
+
+    /// A Unix socket, as LMTP servers have.
+    #[must_use]
+    pub const fn unix(path: PathBuf) -> Self {
+        Self { place: Place::Unix(path), name: None, sure: false, implicit_tls: false }
+    }
+
+    /// The name that the certificate must bear: a configured one, never one learnt from the server or from plain DNS.
+    #[must_use]
+    pub fn named(mut self, name: &str) -> Self {
+        self.name = Some(name.to_owned());
+        self.sure = true;
+        self
+    }
+
+    /// The name that it is asked for by (SNI), learnt from plain DNS: a certificate for it proves nothing.
+    #[must_use]
+    pub fn called(mut self, name: &str) -> Self {
+        self.name = Some(name.to_owned());
+        self.sure = false;
+        self
+    }
+
+    /// TLS comes first (RFC 8314 3), as on port 465.
+    #[must_use]
+    pub const fn implicit_tls(mut self, implicit: bool) -> Self {
+        self.implicit_tls = implicit;
+        self
+    }
+
+    /// For SNI and for the certificate. Without a name a certificate verifies for nothing.
+    pub(crate) fn server_name(&self, address: Option<SocketAddr>) -> Result<ServerName<'static>, rustls::Error> {
+        let name = match (&self.name, address) {
+            (Some(name), _) => ServerName::try_from(name.trim_matches(['[', ']']).to_owned())
+                .map_err(|_| rustls::Error::General(format!("{name:?} is no name for a certificate")))?,
+            (None, Some(address)) => ServerName::IpAddress(address.ip().to_canonical().into()),
+            (None, None) => ServerName::IpAddress(IpAddr::from([127, 0, 0, 1]).into()),
+        };
+        Ok(name)
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Place::Host(host, port) => write!(f, "{host}:{port}"),
+            Place::Unix(path) => write!(f, "unix:{}", path.display()),
+            Place::Addresses(addresses) => {
+                let name = self.name.as_deref().unwrap_or("addresses");
+                write!(f, "{name} {addresses:?}")
+            }
+        }
+    }
+}
