@@ -1,5 +1,6 @@
 //! Which server is tried, and which next.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use jiff::Timestamp;
@@ -136,7 +137,7 @@ impl Office<'_> {
         let mut connection = match client.connect(target).await {
             Ok(connection) => connection,
             Err(error) => {
-                let words = format!("{name}: {error}");
+                let words = unreachable(&error);
                 return Err((self.all(of, End::Later, &words, Some(name)), None));
             }
         };
@@ -146,7 +147,8 @@ impl Office<'_> {
             Ok(transaction) => transaction,
             Err(error) => return Err((self.all(of, End::Later, &error.to_string(), Some(name)), None)),
         };
-        let server = connection.peer().map_or_else(|| name.to_owned(), |peer| format!("{name} [{peer}]"));
+        let peer = connection.peer().map(|peer| peer.to_string()).filter(|peer| peer != name);
+        let server = peer.map_or_else(|| name.to_owned(), |peer| format!("{name} [{peer}]"));
         let mut tls = Tls::from(&connection.session().tls_outcome());
         if again {
             tls.outcome = "failed-then-plaintext".into();
@@ -212,6 +214,33 @@ fn told(outcome: &Outcome<'_>) -> (End, String) {
         Outcome::Unknown(why) => (End::Unknown, because(why)),
         _ => (End::Unknown, outcome.to_string()),
     }
+}
+
+/// Why there is no connection, and what the user can do about it.
+fn unreachable(error: &io::Error) -> String {
+    let mend = match error.kind() {
+        io::ErrorKind::ConnectionRefused => "; nothing listens there: look at host and port",
+        io::ErrorKind::TimedOut => {
+            "; the host is down, or a firewall keeps mail in: many networks let nothing out to port 25"
+        }
+        io::ErrorKind::NotFound => "; look at the path",
+        io::ErrorKind::PermissionDenied => "; look at the permissions of the socket",
+        io::ErrorKind::InvalidData => {
+            let failure = error.to_string();
+            return match certificate(&failure) {
+                Some(mend) => format!("{failure}; {mend}"),
+                None => format!("{failure}; --implicit-tls is for ports where TLS comes first, such as 465"),
+            };
+        }
+        _ => "",
+    };
+    format!("cannot connect: {error}{mend}")
+}
+
+/// A certificate that was refused, in the words of the TLS library.
+fn certificate(failure: &str) -> Option<&'static str> {
+    let mend = "--ca FILE names an authority to trust, --tls-name the name in the certificate; --tls require takes any";
+    failure.contains("certificate").then_some(mend)
 }
 
 /// What the user can do about it.
