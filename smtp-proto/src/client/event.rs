@@ -194,6 +194,7 @@ pub enum Reason {
     #[error("the session was abandoned from here")]
     Abandoned,
     /// In LMTP a chunk was refused when BDAT LAST had gone out behind it: how many replies come is not known.
+    #[error("the server refused a chunk: how many answers to the text come is not known")]
     Uncounted,
     /// A fault.
     #[error("{whose}: {0}", whose = .0.whose())]
