@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 /// SMTP over mio: swallow mail as fast as it comes and misbehave on request, or send it and measure.
 #[derive(Debug, Parser)]
@@ -45,4 +46,13 @@ fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no time; give one such as 200ms, 1.5s or 2m");
     let signed: jiff::SignedDuration = text.trim().parse().map_err(|_| wrong())?;
     Duration::try_from(signed).map_err(|_| wrong())
+}
+
+/// A connection is a descriptor: the soft limit of many systems is 1,024.
+fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit on open files stays as it is");
+    }
 }

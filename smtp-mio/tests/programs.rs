@@ -259,4 +259,6 @@ fn what_cannot_begin_is_told_in_a_line() {
     // Nobody listens: each message is accounted for, and there is an end to it.
     let (report, code) = blast("127.0.0.1:1", &["--messages", "20"]);
     assert_eq!((&report["failed"], code), (&20.into(), Some(1)), "{report}");
+    let (report, code) = blast("127.0.0.1:1", &["--duration", "1h"]);
+    assert_eq!((&report["failed"], code), (&1000.into(), Some(1)), "{report}");
 }

@@ -3,10 +3,13 @@
 use std::time::{Duration, Instant};
 
 use smtp_mio::{Closed, Key, Line, Next, Sender};
-use smtp_proto::client::{Awaited, Body, Envelope, Transaction};
+use smtp_proto::client::{Awaited, Body, Envelope, Reason, Transaction};
 use smtp_proto::syntax::{Extension, Rcpt, ReplyLines, ReversePath};
 
 use super::report::{Report, name};
+
+/// After so many connections in a row that came to nothing there is nobody to be measured.
+const IN_VAIN: u32 = 1000;
 
 /// What is the same for all messages.
 pub(crate) struct Message<'p> {
@@ -34,6 +37,8 @@ pub(crate) struct Load<'p> {
     pub(crate) until: Option<Duration>,
     pub(crate) per_connection: u64,
     pub(crate) bdat: bool,
+    /// Connections in a row that came to nothing.
+    in_vain: u32,
     /// No message is begun any more.
     pub(crate) stopped: bool,
     /// Connections that wait for a message; some may have closed since.
@@ -65,6 +70,7 @@ impl<'p> Load<'p> {
             until: None,
             per_connection: u64::MAX,
             bdat: false,
+            in_vain: 0,
             stopped: false,
             idle: Vec::new(),
             busy: 0,
@@ -96,10 +102,15 @@ impl<'p> Load<'p> {
         true
     }
 
-    /// A connection that comes to nothing costs a message: the blast is bounded.
+    /// A connection that comes to nothing costs a message: the blast is bounded. After many in a row it ends.
     pub(crate) fn count_as_failed(&mut self) {
         self.issued += 1;
         self.report.failed += 1;
+        self.in_vain += 1;
+        if self.in_vain == IN_VAIN && !self.stopped {
+            self.stopped = true;
+            self.report.error(format!("gave up: {IN_VAIN} connections in a row came to nothing"));
+        }
     }
 
     fn lane(&mut self, key: Key) -> &mut Lane {
@@ -131,6 +142,7 @@ impl<'p> Sender<'p> for Load<'p> {
 
     fn done(&mut self, line: &Line<'_>, transaction: &Transaction<'p>) {
         self.busy -= 1;
+        self.in_vain = 0;
         let lane = self.lane(line.key);
         lane.messages += 1;
         let due = lane.due.take();
@@ -165,7 +177,7 @@ impl<'p> Sender<'p> for Load<'p> {
 
     fn closed(&mut self, line: &Line<'_>, end: &Closed) {
         let unused = std::mem::take(self.lane(line.key)).messages == 0;
-        let in_order = matches!(end, Closed::Session(smtp_proto::client::Reason::Quit));
+        let in_order = matches!(end, Closed::Session(Reason::Quit | Reason::Abandoned));
         if !in_order {
             self.report.error(format!("connection: {end}"));
         }

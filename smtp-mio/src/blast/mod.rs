@@ -161,6 +161,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     let target = Target::addresses(&[address]).called(host).implicit_tls(options.tls == Tls::Implicit);
     let most = usize::try_from(options.connections).unwrap_or(usize::MAX);
     let mut blast = Blast { client, target, load, most, stop: stop_on_signal().map_err(Failure::running)? };
+    crate::raise_descriptor_limit();
     let bar = progress(blast.load.messages);
     blast.run(&bar).map_err(|error| Failure::running(format_args!("{}: {error}", options.server)))?;
     bar.finish_and_clear();

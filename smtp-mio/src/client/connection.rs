@@ -9,7 +9,7 @@ use mio::event::Event;
 use mio::{Registry, Token};
 use rustls::client::UnbufferedClientConnection;
 use smtp_proto::auth::Nonce;
-use smtp_proto::client::{Awaited, Envelope, Event as Told, Progress, Reason, Session, Tls, Transaction};
+use smtp_proto::client::{Awaited, Envelope, Event as Told, Progress, Reason, Session, State, Tls, Transaction};
 use smtp_proto::tls::TlsFailure;
 use smtp_proto::{Channel, Step, Want};
 
@@ -140,9 +140,11 @@ impl<'e> Connection<'e> {
         scratch: &mut Scratch,
         sender: &mut impl Sender<'e>,
     ) -> bool {
+        if self.quitting && self.is_before_ready() && self.end.is_none() {
+            self.end = Some(Closed::Session(Reason::Abandoned));
+        }
         if self.phase == Phase::Connect && self.end.is_none() {
             match self.attempts.connected(&self.target, registry, Token(self.key.slot)) {
-                Ok(None) if self.quitting => self.end = Some(Closed::Session(Reason::Abandoned)),
                 Ok(None) => return false,
                 Ok(Some((socket, address))) => self.connected(settings, Link::new(socket), address, sender),
                 Err(error) => self.end = Some(Closed::Io(error)),
@@ -455,6 +457,11 @@ impl<'e> Connection<'e> {
         } else {
             self.session.tls_failed(failure);
         }
+    }
+
+    /// The server has yet to say who it is: no QUIT is owed to it.
+    fn is_before_ready(&self) -> bool {
+        matches!(self.session.state(), State::Connected | State::Greeted | State::StartTls)
     }
 
     /// TLS comes first, and has not come.

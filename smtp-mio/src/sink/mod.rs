@@ -13,7 +13,6 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
-use rustix::process::{Resource, getrlimit, setrlimit};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::{CipherSuite, ServerConfig};
@@ -138,7 +137,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let kitchen = Arc::new(Kitchen { rules: rules(options)?, store: store(options)?, refused: AtomicU64::new(0) });
     let config = config(options)?;
     let hostname = config.hostname().to_owned();
-    raise_descriptor_limit();
+    crate::raise_descriptor_limit();
 
     let config = config.shared();
     let mut server = match options.threads {
@@ -321,15 +320,6 @@ fn provider() -> CryptoProvider {
     let mut provider = rustls::crypto::ring::default_provider();
     provider.cipher_suites.sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
     provider
-}
-
-/// A connection is a descriptor: the soft limit of many systems is 1,024.
-fn raise_descriptor_limit() {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::warn!(%error, "the limit on open files stays as it is");
-    }
 }
 
 /// The first SIGINT or SIGTERM ends the sink in order, the second at once.

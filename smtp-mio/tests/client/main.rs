@@ -353,6 +353,9 @@ fn shutting_down_completes_what_is_on_its_way() {
     let mut client = running.client(Tls::Never);
     let mut queue = Queue::of(envelope(&to), &text, 100);
     client.connect(&running.target()).expect("begun");
+    // One who says nothing is not waited for.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    client.connect(&Target::addresses(&[silent.local_addr().expect("an address")])).expect("begun");
     while queue.messages.len() == 100 {
         client.poll(None, &mut queue).expect("polled");
     }
@@ -360,7 +363,7 @@ fn shutting_down_completes_what_is_on_its_way() {
     client.run(&mut queue).expect("run");
     assert_eq!(
         (queue.codes, queue.closed, queue.messages.len()),
-        (vec![vec!["250".to_owned()]], vec!["Quit".into()], 99)
+        (vec![vec!["250".to_owned()]], vec!["Abandoned".into(), "Quit".to_owned()], 99)
     );
     assert!(running.seen().iter().all(|(seen, _)| *seen == text));
     assert_eq!(running.seen().len(), 1);
