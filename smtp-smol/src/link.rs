@@ -253,6 +253,7 @@ fn flush_tls(tls: &mut Connection, mut socket: &Socket) -> io::Result<bool> {
     Ok(true)
 }
 
+/// As in `smtp-mio`'s `tls.rs`, which describes another type of the library: neither adapter is the other's.
 fn describe(tls: &Connection) -> TlsInfo {
     let version = match tls.protocol_version() {
         Some(rustls::ProtocolVersion::TLSv1_2) => TlsVersion::Tls12,
