@@ -351,6 +351,16 @@ fn attempts_at_one_message_are_counted_once() {
         ]),
         [(2, Accepted, Hop::FailedThenPlaintext, None), (3, Accepted, plain, None), (5, Accepted, tls, None)]
     );
+    // The clock was set back between the two.
+    assert_eq!(
+        folded(&[
+            (100_000, 1, 7, Deferred, plain, None),
+            (100_001, 2, 0, Abandoned, Hop::Failed, None),
+            (10, 1, 7, Accepted, plain, None),
+            (11, 2, 8, Accepted, plain, None),
+        ]),
+        [(10, Accepted, plain, None), (11, Accepted, Hop::FailedThenPlaintext, None)]
+    );
     // Gave up.
     assert_eq!(folded(&[(0, 1, 0, Abandoned, Hop::Failed, None)]), [(0, Abandoned, Hop::Failed, None)]);
     // Too many wait: the oldest is counted, and none is forgotten.

@@ -109,7 +109,13 @@ impl Rehearsing {
         let now = Timestamp::now().as_second();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let before = state.rehearsal.entry(peer, sender, to);
+        let unasked = state.rehearsal.unasked();
         let answer = state.rehearsal.rcpt(now, peer, sender, to, encrypted);
+        if unasked == 0 && state.rehearsal.unasked() > 0 {
+            tracing::warn!(
+                "the rehearsal remembers as many senders as it can; other mail in plaintext is accepted unasked"
+            );
+        }
         let after = state.rehearsal.entry(peer, sender, to);
         if let Some(entry) = after.filter(|_| before != after) {
             // Before the reply: whoever has read 450 is remembered, also after kill -9.
