@@ -182,6 +182,13 @@ impl<H: Handler> Connection<H> {
         }
         let mut filled = self.held.len();
         plain[..filled].copy_from_slice(&self.held);
+        // Whoever talks before the greeting is found out only by looking there.
+        if self.session.state() == State::Connected && self.parked.is_none() {
+            self.link.look();
+            if let Read::Octets(n) = self.link.read(&mut plain[filled..], wire)? {
+                filled += n;
+            }
+        }
         let mut reads = 0;
         let more = loop {
             let mut input = &plain[..filled];

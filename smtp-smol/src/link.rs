@@ -207,7 +207,7 @@ fn unless_blocked(mut operation: impl FnMut() -> io::Result<usize>) -> io::Resul
 }
 
 impl Socket {
-    fn shutdown(&self) -> io::Result<()> {
+    pub(crate) fn shutdown(&self) -> io::Result<()> {
         match self {
             Self::Tcp(socket) => socket.get_ref().shutdown(Shutdown::Write),
             Self::Unix(socket) => socket.get_ref().shutdown(Shutdown::Write),

@@ -1,94 +1,31 @@
-//! The server: one task a connection.
+//! The server: listeners, and one task a connection.
 
-use std::future::Future;
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustls::pki_types::UnixTime;
-use rustls::{ServerConfig, ServerConnection};
+use rustls::ServerConfig;
 use smol::channel::{Receiver, Sender};
-use smol::future::{FutureExt as _, or, yield_now};
+use smol::future::{FutureExt as _, or};
 use smol::{Async, Executor, Timer};
-use smtp_proto::auth::server::{Answer, Question};
 use smtp_proto::proxy::Network;
-use smtp_proto::server::{Config, Event, Fault, MessageEnd, Reason, Session, State, Verdict};
-use smtp_proto::syntax::{Host, Mail, Rcpt, Reply};
-use smtp_proto::tls::{ClientCertificate, TlsFailure, TlsInfo};
-use smtp_proto::{Buffer, Channel, Step, Want};
+use smtp_proto::server::Config;
 
 use crate::client_certificates::ClientCertificates;
+use crate::driver::{Shared, converse};
+use crate::handler::Handler;
 use crate::link::{Link, Socket};
 use crate::places::{Limits, Places};
 use crate::proxy;
 
-/// Of a read buffer; a connection has one only while it has something to say.
-const BUFFER: usize = 64 << 10;
-/// To XCLIENT and XFORWARD.
-const NOT_TRUSTED: Reply<'static> = Reply::fixed(550, (5, 7, 0), "Not trusted to speak for others");
-
-/// Buffers kept for reuse.
-const SPARE_BUFFERS: usize = 64;
-/// Reads of one connection before others get their turn.
-const ROUNDS: u32 = 16;
-/// For a peer to close after the last reply.
-const LINGER: Duration = Duration::from_secs(2);
-const LINGER_OCTETS: usize = 256 << 10;
-
-/// What a server does with what it hears: the return value is the answer.
-///
-/// One handler a connection. A slow answer slows its own peer, and nobody else.
-pub trait Handler: Send + 'static {
-    /// The peer has connected.
-    fn connect(&mut self, _peer: &Peer<'_>) -> impl Future<Output = Verdict<'_>> + Send {
-        async { Verdict::Accept }
-    }
-    /// EHLO or HELO.
-    fn hello(&mut self, _peer: &Peer<'_>, _host: &Host<'_>) -> impl Future<Output = Verdict<'_>> + Send {
-        async { Verdict::Accept }
-    }
-    /// AUTH: what the mechanism asks. By default nobody is known here.
-    fn authenticate(&mut self, _peer: &Peer<'_>, _question: Question) -> impl Future<Output = Answer> + Send {
-        async { Answer::Reject }
-    }
-    /// MAIL.
-    fn mail(&mut self, _peer: &Peer<'_>, _mail: &Mail<'_>) -> impl Future<Output = Verdict<'_>> + Send {
-        async { Verdict::Accept }
-    }
-    /// RCPT.
-    fn rcpt(&mut self, _peer: &Peer<'_>, _rcpt: &Rcpt<'_>) -> impl Future<Output = Verdict<'_>> + Send {
-        async { Verdict::Accept }
-    }
-    /// DATA, or the first BDAT.
-    fn data(&mut self, _peer: &Peer<'_>) -> impl Future<Output = Verdict<'_>> + Send {
-        async { Verdict::Accept }
-    }
-    /// A piece of text. While it is being dealt with, nothing further is read from the peer.
-    fn chunk(&mut self, _text: &[u8]) -> impl Future<Output = ()> + Send {
-        async {}
-    }
-    /// The text is complete; accepting it takes over the responsibility (RFC 5321 6.1). In LMTP it is
-    /// asked for each recipient.
-    fn message(&mut self, peer: &Peer<'_>, end: MessageEnd) -> impl Future<Output = Verdict<'_>> + Send;
-    /// The transaction is gone: forget envelope and text.
-    fn reset(&mut self, _peer: &Peer<'_>) {}
-    /// The peer broke a rule, and has been answered.
-    fn fault(&mut self, _peer: &Peer<'_>, _fault: Fault) {}
-    /// The end.
-    fn closed(&mut self, _peer: &Peer<'_>, _reason: Reason) {}
-}
-
-/// Who is at the other end, and what is known of the session.
-#[derive(Clone, Copy, Debug)]
-pub struct Peer<'s> {
-    /// Its address; behind a load balancer, the one that this tells of.
-    pub address: SocketAddr,
-    /// The session: name, TLS, protocol type.
-    pub session: &'s Session,
-}
+/// Of who comes by a Unix socket.
+const NO_ADDRESS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
 
 /// A server, bound and not yet running.
 #[derive(Debug)]
@@ -103,8 +40,47 @@ pub struct Server {
 
 #[derive(Debug)]
 struct Listener {
-    socket: Async<TcpListener>,
+    door: Door,
     first: First,
+}
+
+/// Where connections come in.
+#[derive(Debug)]
+enum Door {
+    Tcp(Async<TcpListener>),
+    Unix { listener: Async<UnixListener>, _file: SocketFile },
+}
+
+/// The file of a Unix socket; removed at the end.
+#[derive(Debug)]
+struct SocketFile(PathBuf);
+
+impl Door {
+    fn unix(path: &Path) -> io::Result<Self> {
+        let is_socket = path.symlink_metadata().is_ok_and(|file| file.file_type().is_socket());
+        let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+        if is_socket && UnixStream::connect(path).is_err_and(refused) {
+            std::fs::remove_file(path)?;
+        }
+        Ok(Self::Unix { listener: Async::<UnixListener>::bind(path)?, _file: SocketFile(path.to_owned()) })
+    }
+
+    async fn accept(&self) -> io::Result<(Socket, SocketAddr)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (socket, address) = listener.accept().await?;
+                let _ = socket.get_ref().set_nodelay(true);
+                Ok((Socket::Tcp(socket), address))
+            }
+            Self::Unix { listener, .. } => Ok((Socket::Unix(listener.accept().await?.0), NO_ADDRESS)),
+        }
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 /// What comes before SMTP on the connections of a listener.
@@ -198,8 +174,19 @@ impl Server {
     fn bind(&mut self, address: SocketAddr, first: First) -> io::Result<SocketAddr> {
         let socket = Async::<TcpListener>::bind(address)?;
         let address = socket.get_ref().local_addr()?;
-        self.listeners.push(Listener { socket, first });
+        self.listeners.push(Listener { door: Door::Tcp(socket), first });
         Ok(address)
+    }
+
+    /// Listens on a Unix socket, as is usual for LMTP. Its file is made here and removed at the end; one that a server
+    /// has left there which was killed is replaced.
+    ///
+    /// # Errors
+    /// Those of the operating system: something else is there, or somebody listens on it; no such folder.
+    pub fn listen_unix(&mut self, path: &Path) -> io::Result<()> {
+        let door = Door::unix(path)?;
+        self.listeners.push(Listener { door, first: First { proxy: None, tls: false } });
+        Ok(())
     }
 
     /// What ends it.
@@ -261,48 +248,11 @@ impl Server {
                 alive: alive.clone(),
                 make: make.clone(),
             };
-            executor.spawn(connections.accept(listener.socket)).detach();
+            executor.spawn(connections.accept(listener.door)).detach();
         }
         drop(alive);
         let _ = ended.recv().await;
         Ok(())
-    }
-}
-
-/// What all connections of a server share.
-#[derive(Debug)]
-struct Shared {
-    config: Arc<Config>,
-    tls: Option<Arc<ServerConfig>>,
-    certificates: Option<Arc<ClientCertificates>>,
-    places: Arc<Places>,
-    stop: Receiver<()>,
-    spare: Mutex<Vec<Buffer>>,
-}
-
-impl Shared {
-    /// With the class of the client's certificate; unknown where it may not have been asked for one.
-    fn sorted(&self, mut info: TlsInfo, link: &Link) -> TlsInfo {
-        match &self.certificates {
-            Some(certificates) => {
-                info.client_certificate = certificates.class(link.certificates(), UnixTime::now());
-            }
-            None if link.certificates().is_empty() => info.client_certificate = ClientCertificate::Unknown,
-            None => {}
-        }
-        info
-    }
-
-    fn buffer(&self) -> Buffer {
-        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        spare.unwrap_or_else(|| Buffer::with_capacity(BUFFER))
-    }
-
-    fn put_back(&self, buffer: Buffer) {
-        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-        if spare.len() < SPARE_BUFFERS {
-            spare.push(buffer);
-        }
     }
 }
 
@@ -316,9 +266,9 @@ struct Connections<M> {
 }
 
 impl<H: Handler, M: Fn(SocketAddr) -> H + Clone + Send + Sync + 'static> Connections<M> {
-    async fn accept(self, listener: Async<TcpListener>) {
+    async fn accept(self, door: Door) {
         loop {
-            let accepted = or(async { Some(listener.accept().await) }, async {
+            let accepted = or(async { Some(door.accept().await) }, async {
                 let _ = self.shared.stop.recv().await;
                 None
             });
@@ -334,30 +284,28 @@ impl<H: Handler, M: Fn(SocketAddr) -> H + Clone + Send + Sync + 'static> Connect
         }
     }
 
-    fn welcome(&self, socket: Async<TcpStream>, address: SocketAddr) {
+    fn welcome(&self, socket: Socket, address: SocketAddr) {
         if self.first.proxy.as_ref().is_some_and(|from| !from.iter().any(|network| network.contains(address.ip()))) {
             tracing::warn!(peer = %address, "not one of the load balancers that may connect here");
             return;
         }
         let behind_proxy = self.first.proxy.is_some();
-        let place = self
-            .shared
-            .places
-            .place()
-            .and_then(|place| if behind_proxy { Some(place) } else { place.of(address.ip()) });
+        // Who it is will be told; or it comes by a Unix socket, and is on this machine.
+        let uncounted = behind_proxy || address == NO_ADDRESS;
+        let place = self.shared.places.place();
+        let place = place.and_then(|place| if uncounted { Some(place) } else { place.of(address.ip()) });
         let Some(place) = place else {
             tracing::debug!(peer = %address, "too many connections");
             turn_away(&socket, !self.first.tls);
             return;
         };
-        let _ = socket.get_ref().set_nodelay(true);
         let (shared, alive, make) = (self.shared.clone(), self.alive.clone(), self.make.clone());
         let implicit_tls = self.first.tls;
         let connection = async move {
             let _alive = alive;
             let (mut place, mut address) = (place, address);
-            if behind_proxy {
-                let Some(client) = client(&shared, &socket, address).await else { return };
+            if let (true, Socket::Tcp(balancer)) = (behind_proxy, &socket) {
+                let Some(client) = client(&shared, balancer, address).await else { return };
                 let Some(counted) = place.of(client.ip()) else {
                     tracing::debug!(peer = %client, "too many connections of one address");
                     turn_away(&socket, !implicit_tls);
@@ -366,8 +314,7 @@ impl<H: Handler, M: Fn(SocketAddr) -> H + Clone + Send + Sync + 'static> Connect
                 (place, address) = (counted, client);
             }
             let handler = make(address);
-            if let Err(error) = converse(&shared, Link::new(Socket::Tcp(socket)), handler, address, implicit_tls).await
-            {
+            if let Err(error) = converse(&shared, Link::new(socket), handler, address, implicit_tls).await {
                 tracing::debug!(%error, peer = %address, "connection lost");
             }
             drop(place);
@@ -384,12 +331,12 @@ impl<H: Handler, M: Fn(SocketAddr) -> H + Clone + Send + Sync + 'static> Connect
 }
 
 /// For a connection that has no place.
-fn turn_away(socket: &Async<TcpStream>, tell: bool) {
+fn turn_away(mut socket: &Socket, tell: bool) {
     if tell {
         // RFC 5321 3.8. The socket's buffer is empty: this does not block.
-        let _ = io::Write::write(&mut socket.get_ref(), b"421 4.7.0 Too many connections; try again later\r\n");
+        let _ = io::Write::write(&mut socket, b"421 4.7.0 Too many connections; try again later\r\n");
     }
-    let _ = socket.get_ref().shutdown(std::net::Shutdown::Write);
+    let _ = socket.shutdown();
 }
 
 /// Who the client is by the PROXY header: the balancer itself, where that says so or does not know. `None`: there was
@@ -409,230 +356,5 @@ async fn client(shared: &Shared, socket: &Async<TcpStream>, balancer: SocketAddr
             tracing::warn!(peer = %balancer, %error, "no PROXY header from a load balancer");
             None
         }
-    }
-}
-
-/// A whole connection.
-async fn converse<H: Handler>(
-    shared: &Shared,
-    mut link: Link,
-    handler: H,
-    address: SocketAddr,
-    implicit_tls: bool,
-) -> io::Result<()> {
-    let channel = match &shared.tls {
-        Some(tls) if implicit_tls => {
-            let time = shared.config.handshake_timeout();
-            match or(link.handshake(ServerConnection::new(tls.clone())), expired(time)).await {
-                Ok(info) => Channel::Tls(shared.sorted(info, &link)),
-                Err(failure) => {
-                    tracing::info!(peer = %address, %failure, "no handshake on a port where TLS comes first");
-                    link.finish();
-                    return Ok(());
-                }
-            }
-        }
-        _ => Channel::Plain,
-    };
-    let session = Session::new(shared.config.clone(), channel);
-    let clock = Clock { progress: u64::MAX, deadline: Instant::now() };
-    let mut connection = Connection { shared, link, session, handler, address, clock, stopping: false };
-    let result = connection.run().await;
-    if result.is_err() {
-        // The handler hears of the end all the same.
-        connection.session.eof();
-        let _ = connection.step(&mut &[][..]).await;
-    }
-    result
-}
-
-async fn expired<T>(time: Duration) -> Result<T, TlsFailure> {
-    Timer::after(time).await;
-    Err(TlsFailure::TimedOut)
-}
-
-struct Connection<'s, H> {
-    shared: &'s Shared,
-    link: Link,
-    session: Session,
-    handler: H,
-    address: SocketAddr,
-    clock: Clock,
-    /// The session has been told that the server is stopping.
-    stopping: bool,
-}
-
-/// When the present wait is over: it begins anew when the session got on.
-struct Clock {
-    progress: u64,
-    deadline: Instant,
-}
-
-/// What ended a wait.
-enum Woken {
-    Ready(io::Result<()>),
-    TimedOut,
-    Stopping,
-}
-
-impl<H: Handler> Connection<'_, H> {
-    /// The driver: see the front page of the core.
-    async fn run(&mut self) -> io::Result<()> {
-        let mut buffer = self.shared.buffer();
-        let mut rounds = 0;
-        loop {
-            let mut input = buffer.filled();
-            let want = self.step(&mut input).await;
-            let left = input.len();
-            buffer.keep_last(left);
-            // First write out; and while output waits, nothing is read.
-            self.write_out().await?;
-            match want {
-                Want::Input => {
-                    rounds += 1;
-                    if rounds % ROUNDS == 0 {
-                        yield_now().await;
-                    }
-                    match self.link.read(buffer.space())? {
-                        Some(0) => self.session.eof(),
-                        Some(n) => buffer.add(n),
-                        None => {
-                            // While it waits a connection has no buffer, unless half a line is in it.
-                            if buffer.is_empty() {
-                                self.shared.put_back(std::mem::take(&mut buffer));
-                                self.session.release();
-                            }
-                            match self.wait(Link::readable).await {
-                                Woken::Ready(result) => result?,
-                                Woken::TimedOut => self.session.timed_out(),
-                                Woken::Stopping => self.session.shut_down(),
-                            }
-                            if buffer.is_empty() {
-                                buffer = self.shared.buffer();
-                            }
-                        }
-                    }
-                }
-                Want::Output => {}
-                // Every event is answered in `step`.
-                Want::Decision => return Err(io::Error::other("an event without an answer")),
-                Want::Tls => match &self.shared.tls {
-                    None => self.session.tls_failed(TlsFailure::Refused("no certificate".into())),
-                    Some(tls) => match or(
-                        self.link.handshake(ServerConnection::new(tls.clone())),
-                        expired(self.session.timeout()),
-                    )
-                    .await
-                    {
-                        Ok(info) => self.session.tls_established(self.shared.sorted(info, &self.link)),
-                        Err(failure) => self.session.tls_failed(failure),
-                    },
-                },
-                Want::Close => {
-                    if buffer.is_empty() {
-                        self.shared.put_back(buffer);
-                    }
-                    self.link.finish();
-                    or(self.link.drain(LINGER_OCTETS), async {
-                        Timer::after(LINGER).await;
-                    })
-                    .await;
-                    return Ok(());
-                }
-            }
-        }
-    }
-
-    /// Steps until something is wanted; the handler's return values are the answers.
-    async fn step(&mut self, input: &mut &[u8]) -> Want {
-        loop {
-            let event = match self.session.step(input) {
-                Step::Want(want) => return want,
-                Step::Event(event) => event,
-            };
-            let peer = Peer { address: self.address, session: &self.session };
-            let (ticket, verdict) = match event {
-                Event::Chunk(text) => {
-                    self.handler.chunk(text).await;
-                    continue;
-                }
-                // Nobody is trusted to speak for others: they are not announced.
-                Event::Xclient(_, ticket) | Event::Xforward(_, ticket) => (ticket, Verdict::Refuse(NOT_TRUSTED)),
-                Event::Command(_, ticket) => (ticket, Verdict::Accept),
-                Event::Connect(ticket) => (ticket, self.handler.connect(&peer).await),
-                Event::Hello(host, ticket) => (ticket, self.handler.hello(&peer, &host).await),
-                Event::StartTls(ticket) => (ticket, Verdict::Accept),
-                Event::Auth(question, ticket) => {
-                    let answer = self.handler.authenticate(&peer, question).await;
-                    self.session.authenticate(ticket, answer);
-                    continue;
-                }
-                Event::Mail(mail, ticket) => (ticket, self.handler.mail(&peer, &mail).await),
-                Event::Rcpt(rcpt, ticket) => (ticket, self.handler.rcpt(&peer, &rcpt).await),
-                Event::Data(ticket) => (ticket, self.handler.data(&peer).await),
-                Event::Message(end, ticket) => (ticket, self.handler.message(&peer, end).await),
-                Event::Reset => {
-                    self.handler.reset(&peer);
-                    continue;
-                }
-                Event::Fault(fault) => {
-                    self.handler.fault(&peer, fault);
-                    continue;
-                }
-                Event::Closed(reason) => {
-                    self.handler.closed(&peer, reason);
-                    continue;
-                }
-                _ => continue,
-            };
-            self.session.answer(ticket, verdict);
-        }
-    }
-
-    async fn write_out(&mut self) -> io::Result<()> {
-        loop {
-            let output = self.session.output();
-            if output.is_empty() && self.link.flush()? {
-                return Ok(());
-            }
-            let taken = self.link.write(output)?;
-            self.session.sent(taken);
-            if self.session.output().is_empty() && self.link.flush()? {
-                return Ok(());
-            }
-            match self.wait(Link::writable).await {
-                Woken::Ready(result) => result?,
-                // It does not read: there is nothing more to say to it.
-                Woken::TimedOut => return Err(io::ErrorKind::TimedOut.into()),
-                Woken::Stopping => self.session.shut_down(),
-            }
-        }
-    }
-
-    /// Waits for the socket, the session's time, or the end of the server; the last is told once.
-    async fn wait(&mut self, ready: impl AsyncFn(&Link) -> io::Result<()>) -> Woken {
-        let (progress, time) = (self.session.progress(), self.session.timeout());
-        if self.clock.progress != progress {
-            self.clock = Clock { progress, deadline: Instant::now() + time };
-        }
-        // What is being closed has no time left for long farewells.
-        if self.session.state() == State::Closed {
-            self.clock.deadline = self.clock.deadline.min(Instant::now() + LINGER);
-        }
-        let deadline = self.clock.deadline;
-        let waited = or(async { Woken::Ready(ready(&self.link).await) }, async {
-            Timer::at(deadline).await;
-            Woken::TimedOut
-        });
-        if self.stopping {
-            return waited.await;
-        }
-        let woken = or(waited, async {
-            let _ = self.shared.stop.recv().await;
-            Woken::Stopping
-        })
-        .await;
-        self.stopping = matches!(woken, Woken::Stopping);
-        woken
     }
 }

@@ -50,18 +50,9 @@ impl Session {
 
     pub(super) fn auth<'i>(&mut self, name: &str, initial: Option<Base64<'_>>, start: u64) -> Option<Step<Event<'i>>> {
         let offered = self.mechanisms();
-        let known = Mechanism::from_name(name).filter(|mechanism| self.config.auth.contains(*mechanism));
-        let mechanism = match known {
-            // RFC 4954 6: not looked at, as it came in plaintext.
-            _ if offered.is_empty() => {
-                self.fault(FaultKind::EncryptionNeeded, start, Some(&replies::ENCRYPTION_NEEDED));
-                return None;
-            }
-            Some(mechanism) if offered.contains(mechanism) => mechanism,
-            _ => {
-                self.fault(FaultKind::MechanismNotOffered, start, Some(&replies::MECHANISM_NOT_OFFERED));
-                return None;
-            }
+        let Some(mechanism) = Mechanism::from_name(name).filter(|mechanism| offered.contains(*mechanism)) else {
+            self.fault(FaultKind::MechanismNotOffered, start, Some(&replies::MECHANISM_NOT_OFFERED));
+            return None;
         };
         let initial = initial.and_then(|text| base64::decode(text.as_str().as_bytes()));
         self.go(Move::Auth);

@@ -30,7 +30,7 @@ impl Session {
     }
 
     /// Whether a command may come now, and if not, what it is answered.
-    fn admit(&self, verb: Verb) -> Result<(), (&'static Fixed, FaultKind)> {
+    pub(super) fn admit(&self, verb: Verb) -> Result<(), (&'static Fixed, FaultKind)> {
         if self.tls_required(Some(verb)) {
             return Err((self.tls_refusal(), FaultKind::TlsRequired));
         }
@@ -71,6 +71,10 @@ impl Session {
         };
         match self.state.after(by) {
             Some(_) if by == Move::Data && self.flags.binary => order(&replies::BINARY_TAKES_CHUNKS),
+            // RFC 4954 4, 6: not looked at, as it came in plaintext.
+            Some(_) if by == Move::Auth && self.tls.is_none() && self.mechanisms().is_empty() => {
+                Err((&replies::ENCRYPTION_NEEDED, FaultKind::EncryptionNeeded))
+            }
             Some(_) => Ok(()),
             None => order(self.out_of_order(by)),
         }

@@ -94,6 +94,9 @@ impl Default for Limits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timeouts {
+    /// Before the greeting, to find out who does not wait for it (RFC 5321 4.3.1); such a client never gets it, unless
+    /// [early talkers are let pass](Config::allow_early_talkers). None: 0.
+    pub greet_pause: Duration,
     /// For the next command: 5 minutes.
     pub command: Duration,
     /// For the next [`Timeouts::text_octets`] octets of text: 3 minutes (RFC 5321 4.5.3.2.5).
@@ -107,6 +110,7 @@ pub struct Timeouts {
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
+            greet_pause: Duration::ZERO,
             command: Duration::from_mins(5),
             text: Duration::from_mins(3),
             text_octets: 1024,

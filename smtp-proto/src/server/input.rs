@@ -1,24 +1,47 @@
 //! What the octets of the peer mean, by state. `None` is: done, look again at what is due.
 
 use super::intake::Reader;
-use super::{End, Event, Fault, FaultKind, Limits, MessageEnd, Move, Pending, Role, Session, replies};
+use super::{End, Event, Fault, FaultKind, Limits, MessageEnd, Move, Pending, Role, Session, State, replies};
 use crate::framing::Framed;
 use crate::syntax::{Command, Options, SyntaxError, SyntaxErrorKind, Verb};
 use crate::text::Scan;
 use crate::{Step, Want};
 
 impl Session {
+    /// RFC 5321 3.1: the client waits for the greeting. Who does not gets none, unless that is let pass.
+    pub(super) fn step_connected<'i>(&mut self, input: &mut &'i [u8]) -> Option<Step<Event<'i>>> {
+        if !self.flags.greeted && !input.is_empty() {
+            return self.early_talker(input);
+        }
+        if self.in_greet_pause() && !self.flags.greeted && !self.flags.shutting_down {
+            return Some(Step::Want(Want::Input));
+        }
+        Some(Step::Event(Event::Connect(self.ticket(Pending::Connect))))
+    }
+
+    /// Whether the greeting is held back, to see who does not wait for it.
+    pub(super) fn in_greet_pause(&self) -> bool {
+        let pause = self.config.timeouts.greet_pause;
+        self.state == State::Connected && self.pending.is_none() && !self.flags.paused && !pause.is_zero()
+    }
+
+    fn early_talker<'i>(&mut self, input: &mut &'i [u8]) -> Option<Step<Event<'i>>> {
+        self.flags.greeted = true;
+        if self.config.early_talkers {
+            self.fault(FaultKind::EarlyTalker, self.offset, None);
+            return None;
+        }
+        if self.written == 0 {
+            // A greeting that waits to be written is not.
+            self.output.clear();
+        }
+        self.fatal(input, FaultKind::EarlyTalker, self.offset, &replies::EARLY_TALKER)
+    }
+
     pub(super) fn step_command<'i>(&mut self, input: &mut &'i [u8]) -> Option<Step<Event<'i>>> {
-        if !self.flags.greeted {
-            self.flags.greeted = true;
-            // RFC 5321 3.1: the client waits for the greeting.
-            if !input.is_empty() {
-                if !self.config.early_talkers {
-                    return self.fatal(input, FaultKind::EarlyTalker, self.offset, &replies::EARLY_TALKER);
-                }
-                self.fault(FaultKind::EarlyTalker, self.offset, None);
-                return None;
-            }
+        // What lies there while the greeting still waits to be written came before it.
+        if !core::mem::replace(&mut self.flags.greeted, true) && !input.is_empty() && !self.output().is_empty() {
+            return self.early_talker(input);
         }
         if core::mem::take(&mut self.flags.must_wait) && self.did_not_wait(input) {
             if self.config.wait_your_turn {
@@ -203,6 +226,13 @@ impl Session {
         }
         if self.tls_required(error.verb()) {
             self.fault(FaultKind::TlsRequired, start, Some(self.tls_refusal()));
+            return None;
+        }
+        // RFC 4954 4: what an AUTH that may not come says is not looked at.
+        if error.verb() == Some(Verb::Auth)
+            && let Err((refusal, kind)) = self.admit(Verb::Auth)
+        {
+            self.fault(kind, start, Some(refusal));
             return None;
         }
         self.syntax_fault(error, kind, at);

@@ -116,8 +116,10 @@ struct Flags {
     must_wait: bool,
     /// That it did not wait has been reported.
     pipelining_reported: bool,
-    /// The greeting has gone out.
+    /// It is known whether the client waited for the greeting.
     greeted: bool,
+    /// The time to wait before the greeting is over.
+    paused: bool,
     shutting_down: bool,
     /// The adapter trusts the peer.
     trusted: bool,
@@ -170,7 +172,8 @@ impl Session {
     /// rest, appends to it what it reads next, and never reorders it. It must be able to hold as many octets as
     /// [`Limits::line`] and, where AUTH is offered, [`Limits::auth_line`].
     ///
-    /// A driver that reads once before it answers [`Event::Connect`] finds out those who do not wait for the greeting.
+    /// A driver that looks at the socket once before the first step finds out those who do not wait for the greeting:
+    /// what is in `input` then, or comes while [`Timeouts::greet_pause`] lasts, is an early talker's.
     pub fn step<'i>(&mut self, input: &mut &'i [u8]) -> Step<Event<'i>> {
         loop {
             if let Some(event) = self.due.next(self.rare.as_ref().and_then(|rare| rare.tls_failure.as_ref())) {
@@ -185,7 +188,7 @@ impl Session {
                     return Step::Want(Want::Close);
                 }
                 _ if self.flags.discarding => self.step_discard(input),
-                State::Connected => Some(Step::Event(Event::Connect(self.ticket(Pending::Connect)))),
+                State::Connected => self.step_connected(input),
                 State::Data => self.step_text(input),
                 State::Chunk => self.step_chunk(input),
                 State::StartTls => self.step_start_tls(input),
@@ -272,6 +275,7 @@ impl Session {
         match self.state {
             State::Data | State::Chunk => self.config.timeouts.text,
             State::StartTls => self.config.timeouts.handshake,
+            State::Connected if !self.flags.paused && self.pending.is_none() => self.config.timeouts.greet_pause,
             _ if self.flags.discarding => self.config.timeouts.text,
             _ => self.config.timeouts.command,
         }
@@ -283,10 +287,13 @@ impl Session {
         self.progress
     }
 
-    /// Nothing came in [`timeout`](Self::timeout).
+    /// Nothing came in [`timeout`](Self::timeout): the end, but for [`Timeouts::greet_pause`], when all is well.
     pub fn timed_out(&mut self) {
         if self.state == State::StartTls {
             self.tls_failed(TlsFailure::TimedOut);
+        } else if self.in_greet_pause() {
+            self.flags.paused = true;
+            self.progress += 1;
         } else if self.state != State::Closed {
             self.last_words(&replies::TIMED_OUT);
             self.close(End::TimedOut);

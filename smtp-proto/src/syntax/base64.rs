@@ -3,10 +3,10 @@
 use alloc::vec::Vec;
 use core::fmt;
 
+use base64ct::Encoding as _;
+
 use super::class::{BASE64, span};
 use super::{SyntaxError, SyntaxErrorKind};
-
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// Base64 that has been checked: padded (RFC 4648 3.2), nothing foreign in it (3.3), the bits behind the last octet
 /// zero (3.5), so that a secret has one spelling only.
@@ -53,12 +53,9 @@ impl<'a> Base64<'a> {
             3 => 1,
             _ => return error(digits.len()),
         };
-        let spare = match expected {
-            0 => 0,
-            1 => 0b11,
-            _ => 0b1111,
-        };
-        if padding != expected || digits.last().is_some_and(|&last| value(last) & spare != 0) {
+        // The bits that are left over are in the last group.
+        let group = octets.get(octets.len().saturating_sub(4)..).unwrap_or_default();
+        if padding != expected || base64ct::Base64::decode(group, &mut [0; 3]).is_err() {
             return error(digits.len());
         }
         Ok(Self(text))
@@ -82,47 +79,21 @@ impl<'a> Base64<'a> {
     /// [`decoded_len`](Self::decoded_len).
     #[must_use]
     pub fn decode<'o>(&self, out: &'o mut [u8]) -> Option<&'o [u8]> {
-        let out = out.get_mut(..self.decoded_len())?;
-        for (group, target) in self.0.as_bytes().chunks(4).zip(out.chunks_mut(3)) {
-            let bits = group.iter().fold(0, |bits, &octet| bits << 6 | u32::from(value(octet)));
-            let [_, octets @ ..] = bits.to_be_bytes();
-            for (to, from) in target.iter_mut().zip(octets) {
-                *to = from;
-            }
-        }
-        Some(out)
+        base64ct::Base64::decode(self.0, out.get_mut(..self.decoded_len())?).ok()
     }
 
     /// Encodes `octets` to the end of `out`.
     pub fn encode(octets: &[u8], out: &mut Vec<u8>) {
-        for group in octets.chunks(3) {
-            let mut bits = 0;
-            for at in 0..3 {
-                bits = bits << 8 | u32::from(group.get(at).copied().unwrap_or(0));
-            }
-            for at in 0..4 {
-                let digit = ALPHABET.get((bits >> (18 - 6 * at) & 63) as usize).copied().unwrap_or(b'=');
-                out.push(if at > group.len() { b'=' } else { digit });
-            }
-        }
+        let start = out.len();
+        out.resize(start + base64ct::Base64::encoded_len(octets), b'=');
+        let encoded = base64ct::Base64::encode(octets, out.get_mut(start..).unwrap_or_default());
+        debug_assert!(encoded.is_ok(), "there is room for it");
     }
 }
 
 impl fmt::Debug for Base64<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Base64(<{} octets>)", self.decoded_len())
-    }
-}
-
-/// The six bits of a digit; those of padding are 0.
-const fn value(digit: u8) -> u8 {
-    match digit {
-        b'A'..=b'Z' => digit - b'A',
-        b'a'..=b'z' => digit - b'a' + 26,
-        b'0'..=b'9' => digit - b'0' + 52,
-        b'+' => 62,
-        b'/' => 63,
-        _ => 0,
     }
 }
 

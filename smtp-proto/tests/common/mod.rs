@@ -7,6 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use smtp_proto::auth::server::{Answer, Question};
 use smtp_proto::auth::{Mechanism, MechanismSet, Nonce, ScramRecord};
@@ -263,6 +264,7 @@ impl Transcript {
                 "auth-line" => limits.auth_line = size(),
                 "text-line" => limits.text_line = size(),
                 "output" => limits.output = size(),
+                "greet-pause" => times.greet_pause = Duration::from_secs(number()),
                 "text-octets" => times.text_octets = number(),
                 "bare-lf" => text.bare_lf = yes,
                 "bare-cr" => text.bare_cr = yes,
@@ -419,6 +421,10 @@ impl Driver {
         self.buffer = buffer;
         self.buffer.keep_last(left);
         assert!(!self.closed || self.session.state() == State::Closed);
+        if matches!(self.session.state(), State::Connected | State::Greeted) {
+            let learnt = (self.session.hello(), self.session.identity(), self.session.in_transaction());
+            assert_eq!(learnt, (None, None, false), "RFC 3207 4.2: what was learnt is forgotten");
+        }
     }
 
     fn flush(&mut self) {

@@ -71,6 +71,9 @@ fn symbols(setting: &Setting) -> Vec<Symbol> {
             "*",
         ]);
     }
+    if setting.trusted {
+        lines.extend(["XCLIENT ADDR=192.0.2.7", "XCLIENT ADDR", "XFORWARD ADDR=192.0.2.7"]);
+    }
     let mut symbols: Vec<Symbol> = lines.iter().map(|line| Some([line.as_bytes(), b"\r\n"].concat())).collect();
     symbols.push(Some([&b"x".repeat(2100)[..], b"\r\n"].concat()));
     // Chunks that do not end in CRLF: what follows must not be glued to them.
@@ -287,7 +290,11 @@ fn depth(variable: &str, usual: usize) -> usize {
 }
 
 fn search(name: &str, setting: Setting) {
-    let (deep, wide) = (depth("EXHAUSTIVE_DEPTH", 7), depth("EXHAUSTIVE_UNFOLDED", 3));
+    search_to(depth("EXHAUSTIVE_DEPTH", 7), name, setting);
+}
+
+fn search_to(deep: usize, name: &str, setting: Setting) {
+    let wide = depth("EXHAUSTIVE_UNFOLDED", 3);
     let mut search = Search::new(setting);
     let folded = search.folded(&[], deep);
     let folded_runs = std::mem::take(&mut search.runs);
@@ -306,6 +313,7 @@ const MX: Setting = Setting {
     offers_auth: false,
     plaintext_auth: false,
     implicit_tls: false,
+    trusted: false,
 };
 
 #[test]
@@ -338,6 +346,13 @@ fn a_submission_server_inside_tls() {
 #[test]
 fn an_lmtp_server() {
     search("LMTP", Setting { lmtp: true, ..MX });
+}
+
+#[test]
+fn an_mx_whose_peer_speaks_for_others() {
+    // XCLIENT and STARTTLS each begin anew: what one more turn would add is the states of an MX once more.
+    let deep = depth("EXHAUSTIVE_DEPTH", 7).saturating_sub(2);
+    search_to(deep, "trusted", Setting { offers_tls: true, trusted: true, ..MX });
 }
 
 const TRANSACTION: [&str; 3] =

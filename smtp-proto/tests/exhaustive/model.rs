@@ -11,6 +11,8 @@ pub(crate) enum Ask {
     Rcpt,
     Data,
     Message,
+    Xclient,
+    Xforward,
 }
 
 /// How it answers, all through one turn.
@@ -71,6 +73,8 @@ pub(crate) struct Setting {
     pub(crate) plaintext_auth: bool,
     /// TLS is up from the first octet.
     pub(crate) implicit_tls: bool,
+    /// The peer may speak for others.
+    pub(crate) trusted: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -100,6 +104,7 @@ pub(crate) struct Model {
     /// EHLO or LHLO rather than HELO.
     hello: Option<bool>,
     authenticated: bool,
+    trusted: bool,
     mail: bool,
     recipients: usize,
     /// A chunk was accepted, and LAST has not come.
@@ -119,6 +124,7 @@ impl Model {
     pub(crate) fn new(setting: Setting) -> Self {
         Self {
             tls: setting.implicit_tls,
+            trusted: setting.trusted,
             setting,
             doing: Doing::Commands,
             hello: None,
@@ -161,7 +167,7 @@ impl Model {
     /// RFC 3207 4.2: as after the greeting, and nothing is left of what was said before.
     pub(crate) fn tls_established(&mut self) {
         assert!(self.wants_tls());
-        *self = Self { tls: true, ..Self::new(self.setting.clone()) };
+        *self = Self { tls: true, trusted: false, ..Self::new(self.setting.clone()) };
     }
 
     pub(crate) fn feed(&mut self, octets: &[u8], say: Say) -> Outcome {
@@ -223,6 +229,7 @@ impl Model {
             "NOOP" | "VRFY" | "BDAT" => true,
             // RFC 4954 4: an initial response is base64.
             "AUTH" => !argument.ends_with('*'),
+            "XCLIENT" | "XFORWARD" => argument == "ADDR=192.0.2.7",
             _ => return (false, false),
         };
         (!text.contains('\n'), well_formed && !text.contains('\n'))
@@ -327,9 +334,13 @@ impl Model {
     // ---- RFC 4954: AUTH
 
     fn auth(&mut self, argument: &str, say: Say, out: &mut Outcome) {
-        let offered = self.setting.offers_auth && (self.tls || self.setting.plaintext_auth);
-        if !offered || self.hello != Some(true) || self.mail || self.authenticated {
+        if !self.setting.offers_auth || self.hello != Some(true) || self.mail || self.authenticated {
             out.replies.push(Code::Refusal);
+            return;
+        }
+        if !self.tls && !self.setting.plaintext_auth {
+            // Whatever it says: it is not looked at.
+            out.replies.push(Code::Is(538));
             return;
         }
         match argument.split_once(' ').map_or((argument, None), |(name, initial)| (name, Some(initial))) {
@@ -405,6 +416,15 @@ impl Model {
                     self.doing = Doing::Handshake;
                 }
             }
+            // Nothing is left of who it was, what it said, and that it is trusted; but the channel is the same.
+            ("XCLIENT", "ADDR=192.0.2.7") if self.may_speak_for_others() => {
+                if self.ask(Ask::Xclient, 220, say, out) {
+                    *self = Self { tls: self.tls, trusted: false, ..Self::new(self.setting.clone()) };
+                }
+            }
+            ("XFORWARD", "ADDR=192.0.2.7") if self.may_speak_for_others() => {
+                self.ask(Ask::Xforward, 250, say, out);
+            }
             ("AUTH", argument) => self.auth(argument, say, out),
             ("BDAT", argument) => self.bdat(argument, say, out),
             ("MAIL", "FROM:<sender@client.example>") if self.may_go_on() && self.hello.is_some() && !self.mail => {
@@ -425,6 +445,10 @@ impl Model {
             }
             _ => out.replies.push(Code::Refusal),
         }
+    }
+
+    fn may_speak_for_others(&self) -> bool {
+        self.trusted && self.may_encrypt_later() && self.hello.is_some() && !self.mail
     }
 
     /// VRFY waits for TLS where TLS is required (RFC 3207 4).

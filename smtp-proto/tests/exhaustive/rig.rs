@@ -46,7 +46,11 @@ pub(crate) struct Rig {
 impl Rig {
     pub(crate) fn new(config: &Arc<Config>, setting: &Setting) -> Self {
         let channel = if setting.implicit_tls { Channel::Tls(tls()) } else { Channel::Plain };
-        let mut rig = Self { session: Session::new(config.clone(), channel), held: Vec::new(), text: Vec::new() };
+        let mut session = Session::new(config.clone(), channel);
+        if setting.trusted {
+            session.trust();
+        }
+        let mut rig = Self { session, held: Vec::new(), text: Vec::new() };
         assert_eq!(rig.feed(b"", Say::Yes).codes, [220]);
         rig
     }
@@ -111,6 +115,8 @@ impl Rig {
                     },
                 );
             }
+            Event::Xclient(_, ticket) => self.answer(Ask::Xclient, ticket, say(), seen),
+            Event::Xforward(_, ticket) => self.answer(Ask::Xforward, ticket, say(), seen),
             Event::Chunk(octets) => self.text.extend_from_slice(octets),
             Event::Reset => self.text.clear(),
             Event::Fault(_) | Event::Closed(_) => {}

@@ -1,0 +1,300 @@
+//! One connection: the driver of the core, as the core's front page has it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustls::pki_types::UnixTime;
+use rustls::{ServerConfig, ServerConnection};
+use smol::Timer;
+use smol::channel::Receiver;
+use smol::future::{or, yield_now};
+use smtp_proto::server::{Config, Event, Session, State, Verdict};
+use smtp_proto::syntax::Reply;
+use smtp_proto::tls::{ClientCertificate, TlsFailure, TlsInfo};
+use smtp_proto::{Buffer, Channel, Step, Want};
+
+use crate::client_certificates::ClientCertificates;
+use crate::handler::{Handler, Peer};
+use crate::link::Link;
+use crate::places::Places;
+
+/// Of a read buffer; a connection has one only while it has something to say.
+const BUFFER: usize = 64 << 10;
+/// To XCLIENT and XFORWARD.
+const NOT_TRUSTED: Reply<'static> = Reply::fixed(550, (5, 7, 0), "Not trusted to speak for others");
+
+/// Buffers kept for reuse.
+const SPARE_BUFFERS: usize = 64;
+/// Reads of one connection before others get their turn.
+const ROUNDS: u32 = 16;
+/// For a peer to close after the last reply.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_OCTETS: usize = 256 << 10;
+
+/// What all connections of a server share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) config: Arc<Config>,
+    pub(crate) tls: Option<Arc<ServerConfig>>,
+    pub(crate) certificates: Option<Arc<ClientCertificates>>,
+    pub(crate) places: Arc<Places>,
+    pub(crate) stop: Receiver<()>,
+    pub(crate) spare: Mutex<Vec<Buffer>>,
+}
+
+impl Shared {
+    /// With the class of the client's certificate; unknown where it may not have been asked for one.
+    fn sorted(&self, mut info: TlsInfo, link: &Link) -> TlsInfo {
+        match &self.certificates {
+            Some(certificates) => {
+                info.client_certificate = certificates.class(link.certificates(), UnixTime::now());
+            }
+            None if link.certificates().is_empty() => info.client_certificate = ClientCertificate::Unknown,
+            None => {}
+        }
+        info
+    }
+
+    fn buffer(&self) -> Buffer {
+        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        spare.unwrap_or_else(|| Buffer::with_capacity(BUFFER))
+    }
+
+    fn put_back(&self, buffer: Buffer) {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.len() < SPARE_BUFFERS {
+            spare.push(buffer);
+        }
+    }
+}
+
+/// A whole connection.
+pub(crate) async fn converse<H: Handler>(
+    shared: &Shared,
+    mut link: Link,
+    handler: H,
+    address: SocketAddr,
+    implicit_tls: bool,
+) -> io::Result<()> {
+    let channel = match &shared.tls {
+        Some(tls) if implicit_tls => {
+            let time = shared.config.handshake_timeout();
+            match or(link.handshake(ServerConnection::new(tls.clone())), expired(time)).await {
+                Ok(info) => Channel::Tls(shared.sorted(info, &link)),
+                Err(failure) => {
+                    tracing::info!(peer = %address, %failure, "no handshake on a port where TLS comes first");
+                    link.finish();
+                    return Ok(());
+                }
+            }
+        }
+        _ => Channel::Plain,
+    };
+    let session = Session::new(shared.config.clone(), channel);
+    let clock = Clock { progress: u64::MAX, deadline: Instant::now() };
+    let mut connection = Connection { shared, link, session, handler, address, clock, stopping: false };
+    let result = connection.run().await;
+    if result.is_err() {
+        // The handler hears of the end all the same.
+        connection.session.eof();
+        let _ = connection.step(&mut &[][..]).await;
+    }
+    result
+}
+
+async fn expired<T>(time: Duration) -> Result<T, TlsFailure> {
+    Timer::after(time).await;
+    Err(TlsFailure::TimedOut)
+}
+
+struct Connection<'s, H> {
+    shared: &'s Shared,
+    link: Link,
+    session: Session,
+    handler: H,
+    address: SocketAddr,
+    clock: Clock,
+    /// The session has been told that the server is stopping.
+    stopping: bool,
+}
+
+/// When the present wait is over: it begins anew when the session got on.
+struct Clock {
+    progress: u64,
+    deadline: Instant,
+}
+
+/// What ended a wait.
+enum Woken {
+    Ready(io::Result<()>),
+    TimedOut,
+    Stopping,
+}
+
+impl<H: Handler> Connection<'_, H> {
+    /// The driver: see the front page of the core.
+    async fn run(&mut self) -> io::Result<()> {
+        let mut buffer = self.shared.buffer();
+        // Whoever talks before the greeting is found out only by looking there.
+        if let Some(n) = self.link.read(buffer.space())? {
+            buffer.add(n);
+        }
+        let mut rounds = 0;
+        loop {
+            let mut input = buffer.filled();
+            let want = self.step(&mut input).await;
+            let left = input.len();
+            buffer.keep_last(left);
+            // First write out; and while output waits, nothing is read.
+            self.write_out().await?;
+            match want {
+                Want::Input => {
+                    rounds += 1;
+                    if rounds % ROUNDS == 0 {
+                        yield_now().await;
+                    }
+                    match self.link.read(buffer.space())? {
+                        Some(0) => self.session.eof(),
+                        Some(n) => buffer.add(n),
+                        None => {
+                            // While it waits a connection has no buffer, unless half a line is in it.
+                            if buffer.is_empty() {
+                                self.shared.put_back(std::mem::take(&mut buffer));
+                                self.session.release();
+                            }
+                            match self.wait(Link::readable).await {
+                                Woken::Ready(result) => result?,
+                                Woken::TimedOut => self.session.timed_out(),
+                                Woken::Stopping => self.session.shut_down(),
+                            }
+                            if buffer.is_empty() {
+                                buffer = self.shared.buffer();
+                            }
+                        }
+                    }
+                }
+                Want::Output => {}
+                // Every event is answered in `step`.
+                Want::Decision => return Err(io::Error::other("an event without an answer")),
+                Want::Tls => match &self.shared.tls {
+                    None => self.session.tls_failed(TlsFailure::Refused("no certificate".into())),
+                    Some(tls) => match or(
+                        self.link.handshake(ServerConnection::new(tls.clone())),
+                        expired(self.session.timeout()),
+                    )
+                    .await
+                    {
+                        Ok(info) => self.session.tls_established(self.shared.sorted(info, &self.link)),
+                        Err(failure) => self.session.tls_failed(failure),
+                    },
+                },
+                Want::Close => {
+                    if buffer.is_empty() {
+                        self.shared.put_back(buffer);
+                    }
+                    self.link.finish();
+                    or(self.link.drain(LINGER_OCTETS), async {
+                        Timer::after(LINGER).await;
+                    })
+                    .await;
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Steps until something is wanted; the handler's return values are the answers.
+    async fn step(&mut self, input: &mut &[u8]) -> Want {
+        loop {
+            let event = match self.session.step(input) {
+                Step::Want(want) => return want,
+                Step::Event(event) => event,
+            };
+            let peer = Peer { address: self.address, session: &self.session };
+            let (ticket, verdict) = match event {
+                Event::Chunk(text) => {
+                    self.handler.chunk(text).await;
+                    continue;
+                }
+                // Nobody is trusted to speak for others: they are not announced.
+                Event::Xclient(_, ticket) | Event::Xforward(_, ticket) => (ticket, Verdict::Refuse(NOT_TRUSTED)),
+                Event::Command(_, ticket) => (ticket, Verdict::Accept),
+                Event::Connect(ticket) => (ticket, self.handler.connect(&peer).await),
+                Event::Hello(host, ticket) => (ticket, self.handler.hello(&peer, &host).await),
+                Event::StartTls(ticket) => (ticket, Verdict::Accept),
+                Event::Auth(question, ticket) => {
+                    let answer = self.handler.authenticate(&peer, question).await;
+                    self.session.authenticate(ticket, answer);
+                    continue;
+                }
+                Event::Mail(mail, ticket) => (ticket, self.handler.mail(&peer, &mail).await),
+                Event::Rcpt(rcpt, ticket) => (ticket, self.handler.rcpt(&peer, &rcpt).await),
+                Event::Data(ticket) => (ticket, self.handler.data(&peer).await),
+                Event::Message(end, ticket) => (ticket, self.handler.message(&peer, end).await),
+                Event::Reset => {
+                    self.handler.reset(&peer);
+                    continue;
+                }
+                Event::Fault(fault) => {
+                    self.handler.fault(&peer, fault);
+                    continue;
+                }
+                Event::Closed(reason) => {
+                    self.handler.closed(&peer, reason);
+                    continue;
+                }
+                _ => continue,
+            };
+            self.session.answer(ticket, verdict);
+        }
+    }
+
+    async fn write_out(&mut self) -> io::Result<()> {
+        loop {
+            let output = self.session.output();
+            if output.is_empty() && self.link.flush()? {
+                return Ok(());
+            }
+            let taken = self.link.write(output)?;
+            self.session.sent(taken);
+            if self.session.output().is_empty() && self.link.flush()? {
+                return Ok(());
+            }
+            match self.wait(Link::writable).await {
+                Woken::Ready(result) => result?,
+                // It does not read: there is nothing more to say to it.
+                Woken::TimedOut => return Err(io::ErrorKind::TimedOut.into()),
+                Woken::Stopping => self.session.shut_down(),
+            }
+        }
+    }
+
+    /// Waits for the socket, the session's time, or the end of the server; the last is told once.
+    async fn wait(&mut self, ready: impl AsyncFn(&Link) -> io::Result<()>) -> Woken {
+        let (progress, time) = (self.session.progress(), self.session.timeout());
+        if self.clock.progress != progress {
+            self.clock = Clock { progress, deadline: Instant::now() + time };
+        }
+        // What is being closed has no time left for long farewells.
+        if self.session.state() == State::Closed {
+            self.clock.deadline = self.clock.deadline.min(Instant::now() + LINGER);
+        }
+        let deadline = self.clock.deadline;
+        let waited = or(async { Woken::Ready(ready(&self.link).await) }, async {
+            Timer::at(deadline).await;
+            Woken::TimedOut
+        });
+        if self.stopping {
+            return waited.await;
+        }
+        let woken = or(waited, async {
+            let _ = self.shared.stop.recv().await;
+            Woken::Stopping
+        })
+        .await;
+        self.stopping = matches!(woken, Woken::Stopping);
+        woken
+    }
+}

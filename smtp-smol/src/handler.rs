@@ -1,0 +1,60 @@
+//! What an application writes: a handler, whose return values are the answers.
+
+use std::future::Future;
+use std::net::SocketAddr;
+
+use smtp_proto::auth::server::{Answer, Question};
+use smtp_proto::server::{Fault, MessageEnd, Reason, Session, Verdict};
+use smtp_proto::syntax::{Host, Mail, Rcpt};
+
+/// What a server does with what it hears: the return value is the answer.
+///
+/// One handler a connection. A slow answer slows its own peer, and nobody else.
+pub trait Handler: Send + 'static {
+    /// The peer has connected.
+    fn connect(&mut self, _peer: &Peer<'_>) -> impl Future<Output = Verdict<'_>> + Send {
+        async { Verdict::Accept }
+    }
+    /// EHLO or HELO.
+    fn hello(&mut self, _peer: &Peer<'_>, _host: &Host<'_>) -> impl Future<Output = Verdict<'_>> + Send {
+        async { Verdict::Accept }
+    }
+    /// AUTH: what the mechanism asks. By default nobody is known here.
+    fn authenticate(&mut self, _peer: &Peer<'_>, _question: Question) -> impl Future<Output = Answer> + Send {
+        async { Answer::Reject }
+    }
+    /// MAIL.
+    fn mail(&mut self, _peer: &Peer<'_>, _mail: &Mail<'_>) -> impl Future<Output = Verdict<'_>> + Send {
+        async { Verdict::Accept }
+    }
+    /// RCPT.
+    fn rcpt(&mut self, _peer: &Peer<'_>, _rcpt: &Rcpt<'_>) -> impl Future<Output = Verdict<'_>> + Send {
+        async { Verdict::Accept }
+    }
+    /// DATA, or the first BDAT.
+    fn data(&mut self, _peer: &Peer<'_>) -> impl Future<Output = Verdict<'_>> + Send {
+        async { Verdict::Accept }
+    }
+    /// A piece of text. While it is being dealt with, nothing further is read from the peer.
+    fn chunk(&mut self, _text: &[u8]) -> impl Future<Output = ()> + Send {
+        async {}
+    }
+    /// The text is complete; accepting it takes over the responsibility (RFC 5321 6.1). In LMTP it is
+    /// asked for each recipient.
+    fn message(&mut self, peer: &Peer<'_>, end: MessageEnd) -> impl Future<Output = Verdict<'_>> + Send;
+    /// The transaction is gone: forget envelope and text.
+    fn reset(&mut self, _peer: &Peer<'_>) {}
+    /// The peer broke a rule, and has been answered.
+    fn fault(&mut self, _peer: &Peer<'_>, _fault: Fault) {}
+    /// The end.
+    fn closed(&mut self, _peer: &Peer<'_>, _reason: Reason) {}
+}
+
+/// Who is at the other end, and what is known of the session.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer<'s> {
+    /// Its address; behind a load balancer, the one that this tells of. Who comes by a Unix socket has none: 0.0.0.0:0.
+    pub address: SocketAddr,
+    /// The session: name, TLS, protocol type.
+    pub session: &'s Session,
+}
