@@ -20,6 +20,7 @@ import threading
 import time
 
 import loss  # noqa: F401 - its tests run with these
+import roles  # noqa: F401 - likewise
 from harness import PATIENCE, Raw, Server, main, run, succeed, test, tls_context, wait_for
 from texts import DOTS, TEXTS
 

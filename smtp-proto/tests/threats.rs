@@ -167,6 +167,29 @@ fn a_late_decision_on_the_connection_leaves_nobody_early_or_late() {
     }
 }
 
+/// RFC 5321 4.5.3.1.10: a list longer than the limit, sent in one group, does not cost the recipients that were taken;
+/// one without an end does.
+#[test]
+fn recipients_beyond_the_limit_are_refused_and_the_others_get_their_mail() {
+    let mut limits = Limits::default();
+    (limits.recipients, limits.idle_commands) = (200, 100);
+    let list = |count: usize| {
+        [EHLO, b"MAIL FROM:<a@client.example>\r\n"]
+            .concat()
+            .into_iter()
+            .chain(b"RCPT TO:<b@example.net>\r\n".repeat(count))
+    };
+    let mut rig = Rig::new(config().limits(limits).expect("limits"));
+    let codes = rig.codes(&list(400).chain(*b"DATA\r\nhi\r\n.\r\n").collect::<Vec<_>>());
+    let of = |codes: &[u16], code| codes.iter().filter(|seen| **seen == code).count();
+    assert_eq!((of(&codes, 250), of(&codes, 452)), (2 + 200 + 1, 200));
+    assert_eq!((rig.messages.len(), rig.is_closed()), (1, false));
+
+    let mut rig = Rig::new(config().limits(limits).expect("limits"));
+    let codes = rig.codes(&list(10_000).collect::<Vec<_>>());
+    assert_eq!((of(&codes, 452), codes.last(), rig.is_closed()), (200 + 100, Some(&421), true));
+}
+
 /// RFC 3207 4.2: refused in a transaction; in text it is text, in a chunk the chunk, in an exchange a response.
 #[test]
 fn starttls_counts_only_between_transactions() {

@@ -22,6 +22,7 @@ struct Arguments {
 enum Command {
     Serve(serve::Options),
     Send(send::Options),
+    User(serve::users::Options),
     Audit(audit::Options),
 }
 
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Serve(options) => serve::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Send(options) => send::run(&options),
+        Command::User(options) => serve::users::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Audit(options) => audit::run(&options).map(|()| ExitCode::SUCCESS),
     };
     match done {

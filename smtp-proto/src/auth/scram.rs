@@ -96,6 +96,12 @@ impl ScramRecord {
         self.is_key(&client_key) && possible
     }
 
+    /// How often the password was hashed; what a [`ScramRecord::decoy`] must have, too.
+    #[must_use]
+    pub const fn iterations(&self) -> u32 {
+        self.iterations
+    }
+
     /// Whether `client_key` is the key whose hash is stored.
     pub(super) fn is_key(&self, client_key: &Key) -> bool {
         hash(client_key).ct_eq(&*self.stored_key).into()

@@ -113,6 +113,7 @@ impl Session {
     /// The envelope is gone.
     pub(super) fn forget_transaction(&mut self) {
         self.recipients = 0;
+        self.surplus = 0;
         self.flags.utf8 = false;
         self.flags.binary = false;
     }

@@ -120,12 +120,19 @@ impl Session {
                 self.reply(&replies::OK);
             }
             // RFC 5321 3.5.3, 7.3: 252 tells nothing about who exists.
-            Verb::Vrfy => self.reply(&replies::CANNOT_VRFY),
+            Verb::Vrfy => {
+                self.go(Move::Noop);
+                self.reply(&replies::CANNOT_VRFY);
+            }
             Verb::Help => {
+                self.go(Move::Noop);
                 let lmtp = self.config.role == Role::Lmtp;
                 self.reply(if lmtp { &replies::HELP_LMTP } else { &replies::HELP });
             }
-            _ => self.reply(&replies::OK),
+            _ => {
+                self.go(Move::Noop);
+                self.reply(&replies::OK);
+            }
         }
     }
 
@@ -197,8 +204,13 @@ impl Session {
             self.refuse_rule(FaultKind::TlsRequired, start, self.tls_refusal());
             return None;
         }
-        // RFC 5321 4.5.3.1.10.
+        // RFC 5321 4.5.3.1.10. A long list that came in one group must not cost the recipients that were taken: as many
+        // again are not counted as idle.
         if self.recipients >= self.config.limits.recipients {
+            self.surplus = self.surplus.saturating_add(1);
+            if self.surplus <= self.config.limits.recipients {
+                self.idle_commands = self.idle_commands.saturating_sub(1);
+            }
             self.refuse_rule(FaultKind::TooManyRecipients, start, &replies::TOO_MANY_RECIPIENTS);
             return None;
         }

@@ -75,6 +75,8 @@ pub struct Session {
     idle_commands: u32,
     transactions: u32,
     recipients: u32,
+    /// Those that were refused as too many.
+    surplus: u32,
     /// In LMTP, how many of them have had their answer to the text.
     answered: u32,
     state: State,
@@ -161,6 +163,7 @@ impl Session {
             idle_commands: 0,
             transactions: 0,
             recipients: 0,
+            surplus: 0,
             answered: 0,
             state: State::Connected,
             pending: None,

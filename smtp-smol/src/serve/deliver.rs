@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use smtp_proto::auth::server::{Answer, Identity, Question};
 use smtp_proto::server::{Fault, FaultKind, MessageEnd, Reason, Verdict};
 use smtp_proto::syntax::{Mail, Rcpt, Reply};
 use smtp_proto::tls::{Direction, Rehearsed, Retries};
@@ -18,6 +19,7 @@ use super::head;
 use super::maildir::{Draft, Maildir, unique};
 use super::record::{Taken, print};
 use super::rehearse::Rehearsing;
+use super::users::Users;
 use crate::marks::UnwantedIf;
 
 /// Text is held in memory up to here, then goes to the file piece by piece.
@@ -34,6 +36,8 @@ pub(crate) struct Office {
     pub(crate) books: Arc<Books>,
     pub(crate) unwanted_if: Vec<UnwantedIf>,
     pub(crate) rehearsing: Option<Rehearsing>,
+    /// Who may submit mail.
+    pub(crate) users: Option<Arc<Users>>,
     pub(crate) json: bool,
 }
 
@@ -47,7 +51,8 @@ pub(crate) struct Clerk {
     counted: bool,
     /// Whether mail was refused because it came in plaintext.
     plaintext_refused: bool,
-    words: String,
+    /// What is said of the last message, if it was taken.
+    taken: Option<String>,
 }
 
 #[derive(Debug)]
@@ -75,12 +80,18 @@ struct Letter {
 
 impl Clerk {
     pub(crate) fn new(office: Arc<Office>, peer: SocketAddr) -> Self {
-        Self { office, peer, envelope: None, counted: false, plaintext_refused: false, words: String::new() }
+        Self { office, peer, envelope: None, counted: false, plaintext_refused: false, taken: None }
+    }
+
+    /// Who comes by a Unix socket has no address.
+    fn peer_name(&self) -> String {
+        let address = self.peer.ip();
+        if address.is_unspecified() { "unix".into() } else { address.to_canonical().to_string() }
     }
 
     fn line(&self, peer: &Peer<'_>, outcome: &'static str) -> Line<'static> {
         let mut line = Line::new(now(), Direction::Inbound);
-        line.peer = self.peer.ip().to_canonical().to_string().into();
+        line.peer = self.peer_name().into();
         line.helo = peer.session.hello().map(|name| name.to_owned().into());
         line.outcome = outcome.into();
         line.tls = Tls::from(&peer.session.tls_outcome());
@@ -98,6 +109,35 @@ impl Clerk {
             }
         }
         line
+    }
+
+    /// Stores the message, and keeps account of it; says what its sender is told.
+    async fn take(&mut self, peer: &Peer<'_>) -> Option<String> {
+        let mut envelope = self.envelope.take()?;
+        let stored = store(&self.office, &mut envelope).await;
+        let envelope = self.envelope.insert(envelope);
+        let words = format!("Ok: taken as {}", envelope.id);
+        if let Err(error) = stored {
+            tracing::error!(%error, "a message could not be stored; its sender has been told to try again");
+            self.count(peer, "deferred");
+            self.envelope = None;
+            return None;
+        }
+        self.count(peer, "accepted");
+        let envelope = self.envelope.take()?;
+        let taken = Taken {
+            time: &now(),
+            peer: &self.peer_name(),
+            helo: peer.session.hello(),
+            user: peer.session.identity().map(Identity::name),
+            tls: &Tls::from(&peer.session.tls_outcome()),
+            from: &envelope.from,
+            to: &envelope.to,
+            size: envelope.size,
+            id: &envelope.id,
+        };
+        print(&taken.line(self.office.json));
+        Some(words)
     }
 
     /// Writes a line into the ledger.
@@ -122,6 +162,13 @@ impl Clerk {
 }
 
 impl Handler for Clerk {
+    async fn authenticate(&mut self, _: &Peer<'_>, question: Question) -> Answer {
+        match &self.office.users {
+            Some(users) => users.answer(question).await,
+            None => Answer::Reject,
+        }
+    }
+
     async fn mail(&mut self, _: &Peer<'_>, mail: &Mail<'_>) -> Verdict<'_> {
         self.envelope = Some(Envelope {
             from: mail.path.as_str().into(),
@@ -173,32 +220,12 @@ impl Handler for Clerk {
         }
     }
 
-    async fn message(&mut self, peer: &Peer<'_>, _: MessageEnd) -> Verdict<'_> {
-        if let Some(mut envelope) = self.envelope.take() {
-            let stored = store(&self.office, &mut envelope).await;
-            self.envelope = Some(envelope);
-            if let Err(error) = stored {
-                tracing::error!(%error, "a message could not be stored; its sender has been told to try again");
-                self.count(peer, "deferred");
-                self.envelope = None;
-                return Verdict::Refuse(TRY_LATER);
-            }
+    async fn message(&mut self, peer: &Peer<'_>, end: MessageEnd) -> Verdict<'_> {
+        // RFC 2033 4.2: in LMTP each recipient is asked about. The message is stored once, for all of them.
+        if end.recipient.is_none_or(|index| index == 0) {
+            self.taken = self.take(peer).await;
         }
-        self.count(peer, "accepted");
-        let Some(envelope) = self.envelope.take() else { return Verdict::Refuse(TRY_LATER) };
-        let taken = Taken {
-            time: &now(),
-            peer: &self.peer.ip().to_string(),
-            helo: peer.session.hello(),
-            tls: &Tls::from(&peer.session.tls_outcome()),
-            from: &envelope.from,
-            to: &envelope.to,
-            size: envelope.size,
-            id: &envelope.id,
-        };
-        print(&taken.line(self.office.json));
-        self.words = format!("Ok: taken as {}", envelope.id);
-        Verdict::AcceptWith(&self.words)
+        self.taken.as_deref().map_or(Verdict::Refuse(TRY_LATER), Verdict::AcceptWith)
     }
 
     fn reset(&mut self, peer: &Peer<'_>) {
@@ -237,7 +264,7 @@ fn head(envelope: &Envelope, peer: &Peer<'_>, by: &str) -> Vec<u8> {
     trace::return_path(&envelope.from, &mut head);
     Received {
         hello: peer.session.hello(),
-        peer: Some(peer.address.ip().to_canonical()),
+        peer: Some(peer.address.ip().to_canonical()).filter(|address| !address.is_unspecified()),
         by,
         protocol: peer.session.protocol(),
         tls: peer.session.tls(),

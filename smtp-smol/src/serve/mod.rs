@@ -1,4 +1,4 @@
-//! `smtp-smol serve`: a server that takes mail for anyone, offers STARTTLS, and counts.
+//! `smtp-smol serve`: a server that takes mail for anyone, offers STARTTLS, and counts. Or one for users, or for LMTP.
 
 mod books;
 mod certificate;
@@ -8,8 +8,10 @@ mod listen;
 mod maildir;
 mod record;
 mod rehearse;
+mod role;
+pub(crate) mod users;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,7 +20,7 @@ use clap::Args;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use smtp_proto::proxy::Network;
-use smtp_proto::server::{Config, Limits};
+use smtp_proto::server::{Config, Limits, Timeouts};
 use smtp_proto::tls::{Policy, Rehearsal};
 use smtp_smol::Server;
 use smtp_smol::ledger::LedgerFile;
@@ -28,9 +30,11 @@ use crate::marks::UnwantedIf;
 use books::Books;
 use certificate::Renewable;
 use deliver::{Clerk, Office};
-use listen::{address, listen, network};
+use listen::{Place, address, listen, network, place, tell};
 use maildir::Maildir;
 use rehearse::{Except, Rehearsing};
+use role::Role;
+use users::Users;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -44,6 +48,11 @@ Examples:
       Ask plaintext senders once to come again, refuse nobody, and report who came with TLS
   smtp-smol serve --tls require --json
       Refuse mail in plaintext; print a JSON line for each message
+  printf 'secret\\n' | smtp-smol user alice >users
+  smtp-smol serve --role submission --users users --listen 0.0.0.0:587 --implicit-tls 0.0.0.0:465
+      Take mail from alice alone, with STARTTLS or with TLS from the first octet
+  smtp-smol serve --role lmtp --listen unix:/run/smtp-smol/lmtp
+      Take mail from a mail server on this machine
 
 Signals:
   SIGTERM, SIGINT  End in order: messages in flight complete. The report is printed on stderr
@@ -59,9 +68,23 @@ const IMPATIENCE: Duration = Duration::from_secs(1);
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
-    /// Listen here; may be given several times. Port 0 means any free one [default: 127.0.0.1:2525, unless --proxy]
+    /// What the server is for
+    #[arg(long, value_enum, default_value = "mx")]
+    role: Role,
+
+    /// Who may submit mail, with --role submission: a file with a line NAME:SECRET for each user, as `smtp-smol user NAME`
+    /// prints it
+    #[arg(long, value_name = "FILE")]
+    users: Option<PathBuf>,
+
+    /// Listen here, or on unix:PATH; may be given several times. Port 0 means any free one [default: 127.0.0.1:2525,
+    /// unless --implicit-tls or --proxy]
+    #[arg(long, value_name = "ADDRESS", value_parser = place)]
+    listen: Vec<Place>,
+
+    /// Listen here, where TLS comes first, as on port 465 (RFC 8314); may be given several times
     #[arg(long, value_name = "ADDRESS", value_parser = address)]
-    listen: Vec<SocketAddr>,
+    implicit_tls: Vec<SocketAddr>,
 
     /// Listen here for load balancers, which must begin with a PROXY header (v1 or v2); may be given several times
     #[arg(long, value_name = "ADDRESS", value_parser = address, requires = "proxy_from")]
@@ -112,6 +135,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "HEADER=VALUE")]
     unwanted_if: Vec<UnwantedIf>,
 
+    /// Hold the greeting back for so long, and send away who talks before it: seconds, or with s or m behind
+    #[arg(long, value_name = "TIME", value_parser = pause)]
+    greet_pause: Option<Duration>,
+
     /// Largest message: octets, or with k, M or G behind
     #[arg(long, value_name = "SIZE", default_value = "50M", value_parser = size)]
     max_size: u64,
@@ -156,6 +183,8 @@ enum Tls {
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     log(&options.log);
     // Everything that can be wrong is found out before anything listens.
+    options.role.check(options)?;
+    let users = options.users.as_deref().map(Users::open).transpose()?.map(Arc::new);
     let config = config(options)?;
     let hostname = config.hostname().to_owned();
     let maildir = match &options.deliver {
@@ -204,18 +233,19 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     if let Some(tls) = tls {
         server = server.tls(tls).client_certificates(clients);
     }
-    let addresses = listen(options, &mut server)?;
+    let listening = listen(options, &mut server)?;
     let office = Arc::new(Office {
         hostname: hostname.clone(),
         maildir,
         books: books.clone(),
         unwanted_if: options.unwanted_if.clone(),
         rehearsing,
+        users,
         json: options.json,
     });
     heed_signals(&server, books.clone(), renewable)
         .map_err(|error| Failure::running(format!("signals cannot be handled: {error}")))?;
-    tell(options, &hostname, &addresses, certificate.as_deref());
+    tell(options, &hostname, &listening, certificate.as_deref());
     server
         .run(move |peer| Clerk::new(office.clone(), peer))
         .map_err(|error| Failure::running(format!("the server ended: {error}")))?;
@@ -253,6 +283,9 @@ fn config(options: &Options) -> Result<Config, Failure> {
     let config = config.limits(limits).map_err(|_| {
         Failure::option("--max-size", options.max_size, "too small", "RFC 5321 section 4.5.3.1.7 asks for at least 64k")
     })?;
+    let mut times = Timeouts::default();
+    times.greet_pause = options.greet_pause.unwrap_or_default();
+    let config = options.role.configure(config).timeouts(times);
     Ok(config.tls(match options.tls {
         Tls::Offer | Tls::Rehearse(_) => Policy::Offer,
         Tls::Require => Policy::Require,
@@ -328,34 +361,6 @@ fn say(words: &str) {
     let _ = std::io::stderr().write_all(words.as_bytes());
 }
 
-/// Tells on stderr what was started, and how to try it; stdout is for the line a message.
-fn tell(options: &Options, hostname: &str, addresses: &[SocketAddr], certificate: Option<&std::path::Path>) {
-    for address in addresses {
-        eprintln!("listening on {address} as {hostname}");
-    }
-    match certificate {
-        Some(file) => eprintln!("TLS: self-signed certificate in {}", file.display()),
-        None if matches!(options.tls, Tls::Off) => eprintln!("TLS: off"),
-        None => eprintln!("TLS: certificate in {}", options.cert.clone().unwrap_or_default().display()),
-    }
-    match &options.deliver {
-        Delivery::Maildir(folder) => eprintln!("mail goes to the Maildir {}", folder.display()),
-        Delivery::Discard => eprintln!("mail is thrown away"),
-    }
-    let Some(mut address) = addresses.first().copied() else { return };
-    if address.ip().is_unspecified() {
-        address.set_ip(if address.is_ipv4() {
-            IpAddr::from([127, 0, 0, 1])
-        } else {
-            IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])
-        });
-    }
-    let tls = if matches!(options.tls, Tls::Off) { "" } else { "--ssl-reqd --insecure " };
-    eprintln!(
-        "try: printf 'Subject: hello\\n\\nIt works.\\n' | curl --crlf {tls}smtp://{address} --mail-from me@example.org --mail-rcpt you@example.net --upload-file -"
-    );
-}
-
 fn tls(text: &str) -> Result<Tls, String> {
     match text.split_once('=') {
         None if text == "offer" => Ok(Tls::Offer),
@@ -367,6 +372,13 @@ fn tls(text: &str) -> Result<Tls, String> {
             .ok_or_else(|| "give a time from 1 s to 90 days, such as 12h or 5d".into()),
         _ => Err("give offer, require, off, or rehearse, perhaps with a time as in rehearse=12h".into()),
     }
+}
+
+/// Less than the five minutes that a client waits for a greeting (RFC 5321 4.5.3.2.1).
+fn pause(text: &str) -> Result<Duration, String> {
+    let seconds = rehearse::window(text).and_then(|seconds| u64::try_from(seconds).ok());
+    let pause = seconds.filter(|seconds| *seconds <= 240).map(Duration::from_secs);
+    pause.ok_or_else(|| "give a time from 1 s to 4 m, such as 5s".into())
 }
 
 fn delivery(text: &str) -> Result<Delivery, String> {
@@ -392,6 +404,15 @@ fn size(text: &str) -> Result<u64, String> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn pauses() {
+        assert_eq!(super::pause("6"), Ok(std::time::Duration::from_secs(6)));
+        assert_eq!(super::pause("4m"), Ok(std::time::Duration::from_secs(240)));
+        for wrong in ["", "0", "241", "5m", "1h", "-1", "x"] {
+            assert!(super::pause(wrong).is_err(), "{wrong}");
+        }
+    }
+
     #[test]
     fn sizes() {
         assert_eq!(super::size("65536"), Ok(65536));

@@ -13,6 +13,9 @@ pub(crate) struct Taken<'a> {
     pub(crate) time: &'a str,
     pub(crate) peer: &'a str,
     pub(crate) helo: Option<&'a str>,
+    /// Who has authenticated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) user: Option<&'a str>,
     pub(crate) tls: &'a Tls<'a>,
     pub(crate) from: &'a str,
     pub(crate) to: &'a [String],
@@ -29,6 +32,9 @@ impl Taken<'_> {
         match (&self.tls.version, &self.tls.cipher) {
             (Some(version), Some(cipher)) => drop(write!(line, "{version} {cipher}")),
             _ => line.push_str("plaintext"),
+        }
+        if let Some(user) = self.user {
+            let _ = write!(line, " user={user}");
         }
         let _ = write!(line, " from=<{}>", self.from);
         for (index, recipient) in self.to.iter().enumerate() {
