@@ -94,7 +94,7 @@ const CONNECTIONS: usize = 10;
 const ALL: &[&str] = &["floor", "smtp-mio", "mailin-embedded", "smtp-sink", "go-smtp", "aiosmtpd"];
 const WITH_TLS: &[&str] = &["floor", "smtp-mio", "mailin-embedded", "go-smtp", "aiosmtpd"];
 
-const ROWS: [Row; 7] = [
+const ROWS: [Row; 8] = [
     Row {
         name: "4 KiB messages, connection reused",
         unit: "ms per 1,000",
@@ -125,10 +125,17 @@ const ROWS: [Row; 7] = [
         peers: ALL,
     },
     Row {
+        name: "a connection with EHLO and QUIT",
+        unit: "ms a connection",
+        per: 1.0,
+        kind: Kind::Messages { load: |peer, n| greetings(peer, n, false), count: 10_000, slow: 2_000 },
+        peers: ALL,
+    },
+    Row {
         name: "STARTTLS, full handshake",
         unit: "ms a connection",
         per: 1.0,
-        kind: Kind::Messages { load: handshakes, count: 3_000, slow: 500 },
+        kind: Kind::Messages { load: |peer, n| greetings(peer, n, true), count: 3_000, slow: 500 },
         peers: &["floor", "smtp-mio", "mailin-embedded", "go-smtp", "aiosmtpd", "postfix"],
     },
     Row {
@@ -278,9 +285,9 @@ fn load_of(peer: &Peer, size: usize, messages: usize, per_connection: usize, tls
     Load { address: peer.address, script, connections: CONNECTIONS, messages, per_connection }
 }
 
-/// A connection with a full handshake, and nothing else.
-fn handshakes(peer: &Peer, connections: usize) -> Load {
-    let script = Script { once: opening(true), each: Vec::new(), last: vec![say("QUIT\r\n", 1)] };
+/// A connection without a message; with or without a full handshake.
+fn greetings(peer: &Peer, connections: usize, tls: bool) -> Load {
+    let script = Script { once: opening(tls), each: Vec::new(), last: vec![say("QUIT\r\n", 1)] };
     Load { address: peer.address, script, connections: CONNECTIONS, messages: connections, per_connection: 1 }
 }
 
