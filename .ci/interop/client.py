@@ -322,6 +322,7 @@ def nothing_is_sent_in_plaintext_where_tls_is_required():
             for more in (("--ca", str(other.ca)), ("--ca", str(folder.ca), "--tls-name", "other.example")):
                 [record] = send("--server", server.address, "--tls", "verify", *more, code=75)
                 assert record["outcome"] == "later" and "certificate" in record["reply"], record
+                assert "--ca" in record["reply"], record
             assert not server.store.envelopes
 
 
@@ -332,7 +333,7 @@ def a_password_is_never_sent_in_plaintext():
         options = {"auth_require_tls": False, "auth_required": True}
         with Aiosmtpd(**options) as server:
             [record] = send("--server", server.address, "--auth", USER, code=69, env=env)
-            assert "not shown without TLS" in record["reply"] and not server.store.logins, record
+            assert "not shown without TLS" in record["reply"] and "--plaintext-auth" in record["reply"] and not server.store.logins, record
             # Unless it is asked for, by name.
             send("--server", server.address, "--auth", USER, "--plaintext-auth", env=env)
             assert len(server.store.logins) == 1, server.store.logins

@@ -250,9 +250,8 @@ fn mend(because: &Because<'_>) -> Option<&'static str> {
             Reason::TlsNotOffered | Reason::TlsRefused(_) => {
                 "--tls opportunistic sends in plaintext where there is no TLS; port 465 wants --implicit-tls"
             }
-            Reason::TlsNotVerified => {
-                "name the authority with --ca FILE, or the name in the certificate with --tls-name"
-            }
+            Reason::TlsNotVerified => "--ca FILE names an authority to trust, --tls-name the name in the certificate",
+            Reason::TlsFailed(failure) => return certificate(&failure.to_string()),
             Reason::NoMechanism(NoMechanism::NeedsTls) => {
                 "use --tls require or verify, or show the password to whoever listens with --plaintext-auth"
             }
@@ -265,4 +264,35 @@ fn mend(because: &Because<'_>) -> Option<&'static str> {
         Because::NotSent(NotNow::NotOffered(_)) => "another server may offer it",
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use smtp_proto::tls::TlsFailure;
+
+    use super::*;
+
+    /// What a new user meets first: each has a mend that names an option.
+    #[test]
+    fn a_failure_that_an_option_mends_names_it() {
+        let refused = TlsFailure::Refused("invalid peer certificate: UnknownIssuer".into());
+        for (reason, option) in [
+            (Reason::TlsFailed(refused.clone()), "--ca"),
+            (Reason::TlsNotVerified, "--tls-name"),
+            (Reason::TlsNotOffered, "--tls opportunistic"),
+            (Reason::TlsRefused(454), "--tls opportunistic"),
+            (Reason::NoMechanism(NoMechanism::NeedsTls), "--plaintext-auth"),
+            (Reason::NoMechanism(NoMechanism::NoneOffered), "--auth"),
+            (Reason::AuthRefused(535), "SMTP_PASSWORD"),
+        ] {
+            let (end, words) = told(&Outcome::Later(Because::Session(&reason)));
+            let (cause, mend) = words.split_once("; ").expect("a cause and a mend");
+            assert_eq!((end, cause), (End::Later, reason.to_string().as_str()));
+            assert!(mend.contains(option), "{words}");
+        }
+        assert!(told(&Outcome::Later(Because::Session(&Reason::Eof))).1.ends_with("closed the connection"));
+        let handshake = io::Error::new(io::ErrorKind::InvalidData, refused.to_string());
+        assert!(unreachable(&handshake).contains("--ca"));
+        assert!(unreachable(&io::ErrorKind::ConnectionRefused.into()).contains("host and port"));
+    }
 }
