@@ -20,7 +20,8 @@ pub(super) struct Line<'a> {
     pub(super) instance: &'a [u8],
     /// What comes after the last slash: `smtpd`.
     pub(super) program: &'a [u8],
-    pub(super) process: u32,
+    /// Its number, in digits; empty where there is none.
+    pub(super) process: &'a [u8],
     pub(super) text: &'a [u8],
 }
 
@@ -85,7 +86,6 @@ impl<'a> Line<'a> {
             }
         }
         let slash = tag.iter().rposition(|octet| *octet == b'/')?;
-        let process = scan::number(process).map_or(0, |(process, _)| u32::try_from(process).unwrap_or_default());
         let rest = rest.strip_suffix(b"\r").unwrap_or(rest);
         Some(Self { stamp, host, instance: &tag[..slash], program: &tag[slash + 1..], process, text: rest })
     }
@@ -149,7 +149,10 @@ mod tests {
             let line = Line::parse(form.as_bytes()).expect(form);
             assert_eq!(Calendar::new(1_795_600_000).time(line.stamp), Some(1_795_507_200), "{form}");
             let parts = (line.host, line.instance, line.program, line.process, line.text);
-            assert_eq!(parts, (&b"mx"[..], &b"postfix/submission"[..], &b"smtpd"[..], 4711, &b"connect from x"[..]));
+            assert_eq!(
+                parts,
+                (&b"mx"[..], &b"postfix/submission"[..], &b"smtpd"[..], &b"4711"[..], &b"connect from x"[..])
+            );
         }
         for other in ["", "Nov", "Nov 24 08:00:00 mx dovecot: imap-login", "Nov 24 08:00:00 mx", "-- Boot 1 --", "<22>"]
         {

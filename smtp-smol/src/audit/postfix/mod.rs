@@ -159,7 +159,7 @@ fn key(host: &[u8], queue: &[u8]) -> u64 {
 fn place(line: &Line<'_>) -> u64 {
     let mut hasher = FxHasher::default();
     hasher.write(line.host);
-    hasher.write_u32(line.process);
+    hasher.write(line.process);
     hasher.finish()
 }
 
