@@ -1,11 +1,17 @@
 """The founding question over sockets: ledgers, rehearsals and classes of client certificates, counted exactly."""
 
 import collections
+import fcntl
 import json
+import os
+import pty
+import re
 import signal
 import smtplib
 import socket
+import subprocess
 import tempfile
+import termios
 
 from harness import PATIENCE, Server, binary, run, succeed, test, tls_context, wait_for
 from postfix import Postfix
@@ -310,6 +316,35 @@ def sighup_opens_the_ledger_and_reads_the_certificate_anew_and_ends_nothing():
             assert shown(server.port) == first
             server.process.send_signal(signal.SIGHUP)
             wait_for("the new certificate", lambda: shown(server.port) != first)
+
+
+@test
+def a_terminal_that_is_closed_takes_no_mail_with_it():
+    """The server leads a session of its own on a terminal, which goes: SIGHUP, and neither stdout nor stderr any more."""
+    ours, its = pty.openpty()
+    with tempfile.TemporaryDirectory() as folder:
+        process = subprocess.Popen(
+            [binary(), "serve", "--listen", "127.0.0.1:0", "--hostname", "mx.example.net", "--deliver", f"maildir:{folder}/mail",
+             "--state", folder, "--log", "info"],
+            stdin=its, stdout=its, stderr=its, start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(its, termios.TIOCSCTTY, 0))
+        try:
+            os.close(its)
+            printed = b""
+            while not (found := re.search(rb"listening on 127\.0\.0\.1:(\d+)", printed)):
+                printed += os.read(ours, 4096)
+            os.close(ours)
+            for number in range(1, 4):
+                with smtplib.SMTP("127.0.0.1", int(found[1]), "mail.client.example", PATIENCE) as connection:
+                    assert connection.docmd("XNONSENSE")[0] == 500
+                    connection.sendmail("a@client.example", TO, TEXT)
+                process.send_signal(signal.SIGUSR1)
+                assert len(os.listdir(f"{folder}/mail/new")) == number
+            process.terminate()
+            assert process.wait(PATIENCE) == 0
+        finally:
+            process.kill()
+            process.wait()
 
 
 @test
