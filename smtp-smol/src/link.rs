@@ -265,11 +265,11 @@ fn describe(tls: &Connection) -> TlsInfo {
         TlsInfo::new(version, cipher.strip_prefix("TLS13_").map_or(cipher.into(), |c| format!("TLS_{c}").into()));
     if let Connection::Server(server) = tls {
         info.server_name = server.server_name().map(Into::into);
+        info.client_certificate = match tls.peer_certificates() {
+            None | Some([]) => ClientCertificate::None,
+            Some(_) => ClientCertificate::Untrusted,
+        };
     }
-    info.client_certificate = match tls.peer_certificates() {
-        None | Some([]) => ClientCertificate::None,
-        Some(_) => ClientCertificate::Untrusted,
-    };
     // RFC 9266 4.1: not in TLS 1.2, where the exporter binds nothing without the extended master secret.
     if version == TlsVersion::Tls13 {
         info.channel_binding = tls.export_keying_material(vec![0; 32], b"EXPORTER-Channel-Binding", None).ok();
