@@ -362,6 +362,8 @@ impl Pair {
                     assert_eq!(reply.code(), 250);
                     let text = acknowledged.unwrap_or_else(|| panic!("{name} was not acknowledged: {case:?}"));
                     assert!(expected.contains(text), "{} instead of {case:?}", text.escape_ascii());
+                    let given = transaction.record(&self.client, 0).bytes;
+                    assert_eq!(given, case.text.len() as u64, "what the ledger says: {case:?}");
                     tally.outcomes[0] += 1;
                 }
                 Outcome::Later(why) => {

@@ -185,7 +185,9 @@ impl<'e> Transaction<'e> {
     pub fn write(&mut self, session: &mut Session, text: &[u8]) -> Result<(), TextError> {
         let ticket = self.ticket.as_ref().ok_or(TextError::Gone)?;
         let written = session.write(ticket, text);
-        self.octets += text.len() as u64;
+        if written.is_ok() {
+            self.octets += text.len() as u64;
+        }
         self.checked(written)
     }
 
@@ -215,9 +217,13 @@ impl<'e> Transaction<'e> {
     /// [`TextError`]; step on, all the same.
     pub fn finish_with(&mut self, session: &mut Session, text: &[u8]) -> Result<(), TextError> {
         let ticket = self.ticket.take().ok_or(TextError::Gone)?;
-        self.octets += text.len() as u64;
         let finished = session.finish_with(ticket, text);
-        self.text_end = finished.is_ok().then(|| session.end());
+        if finished.is_ok() {
+            self.octets += text.len() as u64;
+            self.text_end = Some(session.end());
+        } else {
+            self.text_end = None;
+        }
         self.checked(finished)
     }
 
