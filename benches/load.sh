@@ -22,7 +22,7 @@ if [ -n "$missing" ]; then
     apt-get install -q -y --no-install-recommends $missing
 fi
 
-cargo build -q --locked --release -p smtp-mio
+cargo build -q --locked --release -p smtp-mio-cli
 cd benches
 cargo build -q --locked --release --bin load --bin floor --bin mailin
 target/release/load table "$@"

@@ -30,8 +30,6 @@ mod connect;
 mod connection;
 mod driver;
 mod handler;
-pub mod ledger;
-mod ledger_file;
 mod link;
 mod places;
 mod pool;

@@ -1,0 +1,348 @@
+//! The handler: takes any mail, puts it where it was told to, and keeps account of it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use smtp_audit::ledger::{Line, Tls};
+use smtp_proto::auth::server::{Answer, Identity, Question};
+use smtp_proto::server::{Fault, FaultKind, MessageEnd, Reason, Verdict};
+use smtp_proto::syntax::{Mail, Rcpt, Reply};
+use smtp_proto::tls::{Direction, Rehearsed, Retries};
+use smtp_proto::trace::{self, Received};
+use smtp_smol::{Handler, Peer};
+
+use super::books::Books;
+use super::head;
+use super::maildir::{Draft, Maildir, unique};
+use super::record::{Taken, print};
+use super::rehearse::Rehearsing;
+use super::users::Users;
+use smtp_audit::UnwantedIf;
+
+/// Text is held in memory up to here, then goes to the file piece by piece.
+const PIECE: usize = 256 << 10;
+
+const TRY_LATER: Reply<'static> = Reply::fixed(451, (4, 3, 0), "The message could not be stored; try again later");
+
+/// What all connections share.
+#[derive(Debug)]
+pub(crate) struct Office {
+    pub(crate) hostname: String,
+    /// Where mail goes; without one it is thrown away.
+    pub(crate) maildir: Option<Maildir>,
+    pub(crate) books: Arc<Books>,
+    pub(crate) unwanted_if: Vec<UnwantedIf>,
+    pub(crate) rehearsing: Option<Rehearsing>,
+    /// Who may submit mail.
+    pub(crate) users: Option<Arc<Users>>,
+    pub(crate) json: bool,
+}
+
+/// The handler of a connection.
+#[derive(Debug)]
+pub(crate) struct Clerk {
+    office: Arc<Office>,
+    peer: SocketAddr,
+    envelope: Option<Envelope>,
+    /// Whether the session came to a transaction, of which the ledger has its line.
+    counted: bool,
+    /// Whether mail was refused because it came in plaintext.
+    plaintext_refused: bool,
+    /// What is said of the last message, if it was taken.
+    taken: Option<String>,
+}
+
+#[derive(Debug)]
+struct Envelope {
+    from: String,
+    to: Vec<String>,
+    /// Recipients that were asked to come again.
+    asked: Vec<String>,
+    rehearsed: Option<Rehearsed>,
+    id: String,
+    size: u64,
+    /// The first octets of the text.
+    head: Vec<u8>,
+    refused: bool,
+    letter: Letter,
+}
+
+/// The message itself, on its way to the file.
+#[derive(Debug, Default)]
+struct Letter {
+    held: Vec<u8>,
+    draft: Option<Draft>,
+    failed: Option<io::Error>,
+}
+
+impl Clerk {
+    pub(crate) fn new(office: Arc<Office>, peer: SocketAddr) -> Self {
+        Self { office, peer, envelope: None, counted: false, plaintext_refused: false, taken: None }
+    }
+
+    /// Who comes by a Unix socket has no address.
+    fn peer_name(&self) -> String {
+        let address = self.peer.ip();
+        if address.is_unspecified() { "unix".into() } else { address.to_canonical().to_string() }
+    }
+
+    fn line(&self, peer: &Peer<'_>, outcome: &'static str) -> Line<'static> {
+        let mut line = Line::new(now(), Direction::Inbound);
+        line.peer = self.peer_name().into();
+        line.helo = peer.session.hello().map(|name| name.to_owned().into());
+        line.outcome = outcome.into();
+        line.tls = Tls::from(&peer.session.tls_outcome());
+        if let Some(envelope) = &self.envelope {
+            line.sender_domain = Some(domain(&envelope.from).into());
+            line.bytes = envelope.size;
+            line.id = Some(envelope.id.clone().into());
+            line.rehearsal = envelope.rehearsed.map(|found| found.as_str().into());
+            address(&mut line, &envelope.from, &envelope.to);
+            if envelope.size > 0 {
+                let seen = head::look(&envelope.head, &self.office.unwanted_if);
+                line.end_to_end = Some(seen.end_to_end.as_str().into());
+                let told = !self.office.unwanted_if.is_empty() && !envelope.refused;
+                line.verdict = told.then(|| if seen.unwanted { "unwanted" } else { "wanted" }.into());
+            }
+        }
+        line
+    }
+
+    /// Stores the message, and keeps account of it; says what its sender is told.
+    async fn take(&mut self, peer: &Peer<'_>) -> Option<String> {
+        let mut envelope = self.envelope.take()?;
+        let stored = store(&self.office, &mut envelope).await;
+        let envelope = self.envelope.insert(envelope);
+        let words = format!("Ok: taken as {}", envelope.id);
+        if let Err(error) = stored {
+            tracing::error!(%error, "a message could not be stored; its sender has been told to try again");
+            self.count(peer, "deferred");
+            self.envelope = None;
+            return None;
+        }
+        self.count(peer, "accepted");
+        let envelope = self.envelope.take()?;
+        let taken = Taken {
+            time: &now(),
+            peer: &self.peer_name(),
+            helo: peer.session.hello(),
+            user: peer.session.identity().map(Identity::name),
+            tls: &Tls::from(&peer.session.tls_outcome()),
+            from: &envelope.from,
+            to: &envelope.to,
+            size: envelope.size,
+            id: &envelope.id,
+        };
+        print(&taken.line(self.office.json));
+        Some(words)
+    }
+
+    /// Writes a line into the ledger.
+    fn count(&mut self, peer: &Peer<'_>, outcome: &'static str) {
+        self.counted = true;
+        let mut line = self.line(peer, outcome);
+        let Some(envelope) = self.envelope.as_mut().filter(|envelope| !envelope.asked.is_empty()) else {
+            self.office.books.add(&line);
+            return;
+        };
+        // Those that were asked to come again will, as a message of their own.
+        let asked = std::mem::take(&mut envelope.asked);
+        if !envelope.to.is_empty() {
+            self.office.books.add(&line);
+        }
+        line.outcome = "deferred".into();
+        line.rehearsal = Some(Rehearsed::Asked.as_str().into());
+        (line.verdict, line.end_to_end, line.id, line.bytes) = (None, None, None, 0);
+        address(&mut line, &envelope.from, &asked);
+        self.office.books.add(&line);
+    }
+}
+
+impl Handler for Clerk {
+    async fn authenticate(&mut self, _: &Peer<'_>, question: Question) -> Answer {
+        match &self.office.users {
+            Some(users) => users.answer(question).await,
+            None => Answer::Reject,
+        }
+    }
+
+    async fn mail(&mut self, _: &Peer<'_>, mail: &Mail<'_>) -> Verdict<'_> {
+        self.envelope = Some(Envelope {
+            from: mail.path.as_str().into(),
+            to: Vec::new(),
+            asked: Vec::new(),
+            rehearsed: None,
+            id: unique(),
+            size: 0,
+            head: Vec::new(),
+            refused: false,
+            letter: Letter::default(),
+        });
+        Verdict::Accept
+    }
+
+    async fn rcpt(&mut self, peer: &Peer<'_>, rcpt: &Rcpt<'_>) -> Verdict<'_> {
+        let Some(envelope) = &mut self.envelope else { return Verdict::Accept };
+        let to = rcpt.path.as_str();
+        if let Some(rehearsing) = &self.office.rehearsing {
+            match rehearsing.rcpt(self.peer.ip(), &envelope.from, to, peer.session.tls().is_some()) {
+                Ok(found) => envelope.rehearsed = envelope.rehearsed.or(found),
+                Err(verdict) => {
+                    envelope.asked.push(to.into());
+                    return verdict;
+                }
+            }
+        }
+        envelope.to.push(to.into());
+        Verdict::Accept
+    }
+
+    async fn data(&mut self, peer: &Peer<'_>) -> Verdict<'_> {
+        if let (Some(envelope), true) = (&mut self.envelope, self.office.maildir.is_some()) {
+            envelope.letter.held = head(envelope, peer, &self.office.hostname);
+        }
+        Verdict::Accept
+    }
+
+    async fn chunk(&mut self, text: &[u8]) {
+        let Some(envelope) = &mut self.envelope else { return };
+        envelope.size += text.len() as u64;
+        let room = head::LOOKED_AT.saturating_sub(envelope.head.len());
+        envelope.head.extend_from_slice(text.get(..room.min(text.len())).unwrap_or_default());
+        if self.office.maildir.is_some() {
+            envelope.letter.held.extend_from_slice(text);
+            if envelope.letter.held.len() >= PIECE {
+                spill(&self.office, envelope).await;
+            }
+        }
+    }
+
+    async fn message(&mut self, peer: &Peer<'_>, end: MessageEnd) -> Verdict<'_> {
+        // RFC 2033 4.2: in LMTP each recipient is asked about. The message is stored once, for all of them.
+        if end.recipient.is_none_or(|index| index == 0) {
+            self.taken = self.take(peer).await;
+        }
+        self.taken.as_deref().map_or(Verdict::Refuse(TRY_LATER), Verdict::AcceptWith)
+    }
+
+    fn reset(&mut self, peer: &Peer<'_>) {
+        if let Some(envelope) = &self.envelope {
+            let outcome = if envelope.refused { "refused" } else { "abandoned" };
+            self.count(peer, outcome);
+            self.envelope = None;
+        }
+    }
+
+    fn fault(&mut self, peer: &Peer<'_>, fault: Fault) {
+        tracing::info!(peer = %self.peer, helo = peer.session.hello(), kind = ?fault.kind, offset = fault.offset, code = fault.code, "fault");
+        if matches!(fault.kind, FaultKind::Text(_) | FaultKind::MessageTooBig)
+            && let Some(envelope) = &mut self.envelope
+        {
+            envelope.refused = true;
+        }
+        self.plaintext_refused |= fault.kind == FaultKind::TlsRequired;
+    }
+
+    fn closed(&mut self, peer: &Peer<'_>, reason: Reason) {
+        tracing::debug!(peer = %self.peer, ?reason, "closed");
+        self.reset(peer);
+        // What the founding question is about, and what would leave no trace otherwise.
+        match reason {
+            Reason::TlsFailed(_) => self.count(peer, "handshake-failed"),
+            _ if self.plaintext_refused && !self.counted => self.count(peer, "tls-required"),
+            _ => {}
+        }
+    }
+}
+
+/// Return-Path and Received (RFC 5321 4.4).
+fn head(envelope: &Envelope, peer: &Peer<'_>, by: &str) -> Vec<u8> {
+    let mut head = Vec::with_capacity(1024);
+    trace::return_path(&envelope.from, &mut head);
+    Received {
+        hello: peer.session.hello(),
+        peer: Some(peer.address.ip().to_canonical()).filter(|address| !address.is_unspecified()),
+        by,
+        protocol: peer.session.protocol(),
+        tls: peer.session.tls(),
+        id: &envelope.id,
+        // RFC 5321 7.2: more than one would tell them of each other.
+        recipient: if let [only] = envelope.to.as_slice() { Some(only) } else { None },
+        date: &date(),
+    }
+    .write(&mut head);
+    head
+}
+
+/// What is held goes to the file. An error is kept for the end, when it can be answered.
+async fn spill(office: &Arc<Office>, envelope: &mut Envelope) {
+    let mut letter = std::mem::take(&mut envelope.letter);
+    if letter.failed.is_some() {
+        letter.held.clear();
+        envelope.letter = letter;
+        return;
+    }
+    let (office, id) = (office.clone(), envelope.id.clone());
+    envelope.letter = smol::unblock(move || {
+        letter.failed = office.maildir.as_ref().and_then(|maildir| letter.write(maildir, &id).err());
+        letter
+    })
+    .await;
+}
+
+/// The whole message is on disk when this returns, synced.
+async fn store(office: &Arc<Office>, envelope: &mut Envelope) -> io::Result<()> {
+    let mut letter = std::mem::take(&mut envelope.letter);
+    let (office, id) = (office.clone(), envelope.id.clone());
+    let Some(_) = office.maildir else { return Ok(()) };
+    smol::unblock(move || {
+        if let Some(error) = letter.failed.take() {
+            return Err(error);
+        }
+        let Some(maildir) = &office.maildir else { return Ok(()) };
+        letter.write(maildir, &id)?;
+        letter.draft.take().map_or(Ok(()), |draft| maildir.commit(draft))
+    })
+    .await
+}
+
+impl Letter {
+    fn write(&mut self, maildir: &Maildir, id: &str) -> io::Result<()> {
+        let draft = match &mut self.draft {
+            Some(draft) => draft,
+            none => none.insert(maildir.draft(id)?),
+        };
+        draft.write(&self.held)?;
+        self.held.clear();
+        Ok(())
+    }
+}
+
+/// The envelope, as far as the ledger keeps it.
+fn address(line: &mut Line<'static>, from: &str, to: &[String]) {
+    let mut domains: Vec<String> = to.iter().map(|recipient| domain(recipient)).collect();
+    domains.sort();
+    domains.dedup();
+    line.recipient_domains = domains.into_iter().map(Into::into).collect();
+    line.recipients = u32::try_from(to.len()).unwrap_or(u32::MAX);
+    let hash = Retries::envelope(from, to.iter().map(String::as_str));
+    line.envelope = Some(format!("{hash:016x}").into());
+}
+
+/// In lower case; empty for the null reverse-path.
+fn domain(path: &str) -> String {
+    path.rsplit_once('@').map_or_else(String::new, |(_, domain)| domain.to_ascii_lowercase())
+}
+
+/// RFC 3339, for logs.
+fn now() -> String {
+    format!("{:.3}", Timestamp::now())
+}
+
+/// RFC 5322 3.3, for fields.
+fn date() -> String {
+    jiff::fmt::rfc2822::to_string(&Timestamp::now().to_zoned_datetime(TimeZone::UTC)).unwrap_or_default()
+}
