@@ -12,7 +12,7 @@ use smtp_proto::syntax::Reply;
 use smtp_proto::tls::TlsFailure;
 use smtp_proto::{Channel, Step, Want};
 
-use crate::handler::{Answer, AuthAnswer, Given, Handler, Mailroom, Peer, Question};
+use crate::handler::{Answer, AuthAnswer, Given, Handler, Mailroom, Name, Peer, Question};
 use crate::limits::Counters;
 use crate::link::{Link, Read};
 use crate::wheel::ticks;
@@ -35,7 +35,7 @@ pub(crate) type ServerLink = Link<UnbufferedServerConnection>;
 pub(crate) struct Connection<H> {
     pub(crate) link: ServerLink,
     pub(crate) session: Session,
-    pub(crate) address: SocketAddr,
+    pub(crate) address: Option<SocketAddr>,
     /// Names the event that is being answered.
     pub(crate) question: Question,
     /// A decision that was put off.
@@ -110,7 +110,7 @@ pub(crate) struct Office {
 impl<H: Handler> Connection<H> {
     pub(crate) fn new(
         link: ServerLink,
-        address: SocketAddr,
+        address: Option<SocketAddr>,
         question: Question,
         handler: H,
         config: &Arc<Config>,
@@ -142,7 +142,7 @@ impl<H: Handler> Connection<H> {
     /// Does all that can be done without waiting; true when there may be more to read at once.
     pub(crate) fn turn(&mut self, common: &mut Common) -> bool {
         self.try_turn(common).unwrap_or_else(|error| {
-            tracing::debug!(%error, peer = %self.address, "connection lost");
+            tracing::debug!(%error, peer = %Name(self.address), "connection lost");
             self.abandon(&common.office);
             false
         })
@@ -260,7 +260,7 @@ impl<H: Handler> Connection<H> {
             Ok(info) if implicit => self.session = Session::new(office.config.clone(), Channel::Tls(info)),
             Ok(info) => self.session.tls_established(info),
             Err(failure) if implicit => {
-                tracing::info!(peer = %self.address, %failure, "no handshake on a port where TLS comes first");
+                tracing::info!(peer = %Name(self.address), %failure, "no handshake on a port where TLS comes first");
                 self.part(wire);
                 return false;
             }
@@ -278,7 +278,7 @@ impl<H: Handler> Connection<H> {
         match self.link.finish(self.session.output()) {
             Ok(taken) => self.session.sent(taken),
             // After a failed handshake: the alert has been its last word.
-            Err(error) => tracing::debug!(%error, peer = %self.address, "no last words"),
+            Err(error) => tracing::debug!(%error, peer = %Name(self.address), "no last words"),
         }
         if self.link.is_full() {
             return;

@@ -16,7 +16,7 @@ use smtp_proto::proxy::Network;
 use smtp_proto::server::{Config, State};
 
 use crate::connection::{Common, Connection, Office, Phase};
-use crate::handler::{Given, Handler, Mailroom, Question};
+use crate::handler::{Given, Handler, Mailroom, Name, Question};
 use crate::limits::{Counters, Counts, Limits};
 use crate::link::Link;
 use crate::proxy::Antechamber;
@@ -72,7 +72,7 @@ pub(crate) struct Loop<H, F> {
     accept_again: bool,
 }
 
-impl<H: Handler, F: Fn(SocketAddr) -> H> Loop<H, F> {
+impl<H: Handler, F: Fn(Option<SocketAddr>) -> H> Loop<H, F> {
     pub(crate) fn new(
         mut listeners: Vec<Listener>,
         config: Arc<Config>,
@@ -281,7 +281,7 @@ impl<H: Handler, F: Fn(SocketAddr) -> H> Loop<H, F> {
         self.generation += 1;
         let question = Question { key, generation: self.generation, serial: 0 };
         let mut connection =
-            Connection::new(Link::new(socket), address, question, (self.make)(address), &office.config);
+            Connection::new(Link::new(socket), Some(address), question, (self.make)(Some(address)), &office.config);
         if implicit_tls {
             connection.start_with_tls(office);
         }
@@ -295,7 +295,7 @@ impl<H: Handler, F: Fn(SocketAddr) -> H> Loop<H, F> {
         let was_full = connection.link.is_full();
         let Ok(more) = catch_unwind(AssertUnwindSafe(|| connection.turn(&mut self.common))) else {
             // A handler that panics ends its own connection and no other.
-            tracing::error!(peer = %connection.address, "a handler panicked; its connection is closed");
+            tracing::error!(peer = %Name(connection.address), "a handler panicked; its connection is closed");
             self.leave(key);
             return;
         };
@@ -334,7 +334,7 @@ impl<H: Handler, F: Fn(SocketAddr) -> H> Loop<H, F> {
     fn leave(&mut self, key: usize) {
         let connection = self.connections.remove(key);
         // Closing the socket takes it out of the poll.
-        self.counts.leave(Some(connection.address.ip()));
+        self.counts.leave(connection.address.map(|address| address.ip()));
         self.common.office.counters.closed();
     }
 

@@ -1,5 +1,6 @@
 //! What an application writes: a handler, whose return values are the answers, now or later.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -64,8 +65,8 @@ pub trait Handler: Send + 'static {
 /// Who is at the other end, and what is known of the session.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer<'s> {
-    /// Its address.
-    pub address: SocketAddr,
+    /// The peer's address; behind a load balancer, the one that the PROXY header gives. A Unix socket has none.
+    pub address: Option<SocketAddr>,
     /// The session: name, TLS, protocol type.
     pub session: &'s Session,
     pub(crate) question: Question,
@@ -86,6 +87,19 @@ impl Peer<'_> {
 
     fn owed(&self) -> Owed {
         Owed { question: Some(self.question), to: self.mailroom.clone() }
+    }
+}
+
+/// The peer as logs name it: its address, or `unix`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Name(pub(crate) Option<SocketAddr>);
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(address) => address.fmt(f),
+            None => f.write_str("unix"),
+        }
     }
 }
 

@@ -53,7 +53,7 @@
 //!     fn message(&mut self, peer: &Peer<'_>, _: MessageEnd) -> Answer<'_> {
 //!         let now = UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
 //!         let mut record = Record::new(now.cast_signed(), Direction::Inbound);
-//!         record.peer = Some(peer.address.ip());
+//!         record.peer = peer.address.map(|address| address.ip());
 //!         record.sender = Some(&self.sender).map(String::as_str).filter(|domain| !domain.is_empty());
 //!         record.hop = Hop::from(&peer.session.tls_outcome());
 //!         record.wanted = if self.spam { Wanted::No } else { Wanted::Yes };

@@ -154,12 +154,13 @@ impl Server {
         self.handle.clone()
     }
 
-    /// Serves until [`Handle::shut_down`]. `make` gives each connection its handler.
+    /// Serves until [`Handle::shut_down`]. `make` gives each connection its handler; it is
+    /// told the peer's address, which a Unix socket has not.
     ///
     /// # Errors
     /// Those of the operating system's polling; and [`io::ErrorKind::InvalidInput`] when TLS is offered or implied and
     /// there is no certificate.
-    pub fn run<H: Handler>(self, make: impl Fn(SocketAddr) -> H + Clone + Send + 'static) -> io::Result<()> {
+    pub fn run<H: Handler>(self, make: impl Fn(Option<SocketAddr>) -> H + Clone + Send + 'static) -> io::Result<()> {
         let implied = self.listeners.iter().flatten().any(|listener| listener.first.tls);
         if self.tls.is_none() && (implied || self.config.tls_policy().offers()) {
             return Err(io::Error::new(

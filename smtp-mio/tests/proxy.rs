@@ -19,7 +19,7 @@ struct Mirror(String);
 
 impl Handler for Mirror {
     fn connect(&mut self, peer: &Peer<'_>) -> Answer<'_> {
-        self.0 = peer.address.to_string();
+        self.0 = peer.address.expect("TCP").to_string();
         Verdict::AcceptWith(&self.0).into()
     }
     fn message(&mut self, _: &Peer<'_>, _: MessageEnd) -> Answer<'_> {

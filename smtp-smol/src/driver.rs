@@ -16,7 +16,7 @@ use smtp_proto::tls::{ClientCertificate, TlsFailure, TlsInfo};
 use smtp_proto::{Buffer, Channel, Step, Want};
 
 use crate::client_certificates::ClientCertificates;
-use crate::handler::{Handler, Peer};
+use crate::handler::{Handler, Name, Peer};
 use crate::link::Link;
 use crate::places::Places;
 
@@ -75,7 +75,7 @@ pub(crate) async fn converse<H: Handler>(
     shared: &Shared,
     mut link: Link,
     handler: H,
-    address: SocketAddr,
+    address: Option<SocketAddr>,
     implicit_tls: bool,
 ) -> io::Result<()> {
     let channel = match &shared.tls {
@@ -84,7 +84,7 @@ pub(crate) async fn converse<H: Handler>(
             match or(link.handshake(ServerConnection::new(tls.clone())), expired(time)).await {
                 Ok(info) => Channel::Tls(shared.sorted(info, &link)),
                 Err(failure) => {
-                    tracing::info!(peer = %address, %failure, "no handshake on a port where TLS comes first");
+                    tracing::info!(peer = %Name(address), %failure, "no handshake on a port where TLS comes first");
                     link.finish();
                     return Ok(());
                 }
@@ -114,7 +114,7 @@ struct Connection<'s, H> {
     link: Link,
     session: Session,
     handler: H,
-    address: SocketAddr,
+    address: Option<SocketAddr>,
     clock: Clock,
     /// The session has been told that the server is stopping.
     stopping: bool,

@@ -1,5 +1,6 @@
 //! What an application writes: a handler, whose return values are the answers.
 
+use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
 
@@ -53,8 +54,21 @@ pub trait Handler: Send + 'static {
 /// Who is at the other end, and what is known of the session.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer<'s> {
-    /// Its address; behind a load balancer, the one that this tells of. Who comes by a Unix socket has none: 0.0.0.0:0.
-    pub address: SocketAddr,
+    /// The peer's address; behind a load balancer, the one that the PROXY header gives. A Unix socket has none.
+    pub address: Option<SocketAddr>,
     /// The session: name, TLS, protocol type.
     pub session: &'s Session,
+}
+
+/// The peer as logs name it: its address, or `unix`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Name(pub(crate) Option<SocketAddr>);
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(address) => address.fmt(f),
+            None => f.write_str("unix"),
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! The server: listeners, and one task a connection.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::FileTypeExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::panic::AssertUnwindSafe;
@@ -19,13 +19,10 @@ use smtp_proto::server::Config;
 
 use crate::client_certificates::ClientCertificates;
 use crate::driver::{Shared, converse};
-use crate::handler::Handler;
+use crate::handler::{Handler, Name};
 use crate::link::{Link, Socket};
 use crate::places::{Limits, Places};
 use crate::proxy;
-
-/// Of who comes by a Unix socket.
-const NO_ADDRESS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
 
 /// A server, bound and not yet running.
 #[derive(Debug)]
@@ -65,14 +62,14 @@ impl Door {
         Ok(Self::Unix { listener: Async::<UnixListener>::bind(path)?, _file: SocketFile(path.to_owned()) })
     }
 
-    async fn accept(&self) -> io::Result<(Socket, SocketAddr)> {
+    async fn accept(&self) -> io::Result<(Socket, Option<SocketAddr>)> {
         match self {
             Self::Tcp(listener) => {
                 let (socket, address) = listener.accept().await?;
                 let _ = socket.get_ref().set_nodelay(true);
-                Ok((Socket::Tcp(socket), address))
+                Ok((Socket::Tcp(socket), Some(address)))
             }
-            Self::Unix { listener, .. } => Ok((Socket::Unix(listener.accept().await?.0), NO_ADDRESS)),
+            Self::Unix { listener, .. } => Ok((Socket::Unix(listener.accept().await?.0), None)),
         }
     }
 }
@@ -196,11 +193,11 @@ impl Server {
     }
 
     /// Serves on as many threads as there are cores, until [`Handle::shut_down`]. `make` gives each connection its
-    /// handler.
+    /// handler; it is told the peer's address, which a Unix socket has not.
     ///
     /// # Errors
     /// As [`Server::serve`].
-    pub fn run<H: Handler>(self, make: impl Fn(SocketAddr) -> H + Clone + Send + Sync + 'static) -> io::Result<()> {
+    pub fn run<H: Handler>(self, make: impl Fn(Option<SocketAddr>) -> H + Clone + Send + Sync + 'static) -> io::Result<()> {
         let executor = Arc::new(Executor::new());
         let (finished, finish) = smol::channel::bounded::<()>(1);
         thread::scope(|scope| {
@@ -221,7 +218,7 @@ impl Server {
     pub async fn serve<H: Handler>(
         self,
         executor: Arc<Executor<'static>>,
-        make: impl Fn(SocketAddr) -> H + Clone + Send + Sync + 'static,
+        make: impl Fn(Option<SocketAddr>) -> H + Clone + Send + Sync + 'static,
     ) -> io::Result<()> {
         let implied = self.listeners.iter().any(|listener| listener.first.tls);
         if self.tls.is_none() && (implied || self.config.tls_policy().offers()) {
@@ -265,7 +262,7 @@ struct Connections<M> {
     make: M,
 }
 
-impl<H: Handler, M: Fn(SocketAddr) -> H + Clone + Send + Sync + 'static> Connections<M> {
+impl<H: Handler, M: Fn(Option<SocketAddr>) -> H + Clone + Send + Sync + 'static> Connections<M> {
     async fn accept(self, door: Door) {
         loop {
             let accepted = or(async { Some(door.accept().await) }, async {
@@ -284,18 +281,22 @@ impl<H: Handler, M: Fn(SocketAddr) -> H + Clone + Send + Sync + 'static> Connect
         }
     }
 
-    fn welcome(&self, socket: Socket, address: SocketAddr) {
-        if self.first.proxy.as_ref().is_some_and(|from| !from.iter().any(|network| network.contains(address.ip()))) {
-            tracing::warn!(peer = %address, "not one of the load balancers that may connect here");
+    fn welcome(&self, socket: Socket, address: Option<SocketAddr>) {
+        let may = |from: &[Network]| address.is_some_and(|a| from.iter().any(|network| network.contains(a.ip())));
+        if self.first.proxy.as_ref().is_some_and(|from| !may(from)) {
+            tracing::warn!(peer = %Name(address), "not one of the load balancers that may connect here");
             return;
         }
         let behind_proxy = self.first.proxy.is_some();
         // Who it is will be told; or it comes by a Unix socket, and is on this machine.
-        let uncounted = behind_proxy || address == NO_ADDRESS;
+        let counted = address.filter(|_| !behind_proxy);
         let place = self.shared.places.place();
-        let place = place.and_then(|place| if uncounted { Some(place) } else { place.of(address.ip()) });
+        let place = place.and_then(|place| match counted {
+            Some(address) => place.of(address.ip()),
+            None => Some(place),
+        });
         let Some(place) = place else {
-            tracing::debug!(peer = %address, "too many connections");
+            tracing::debug!(peer = %Name(address), "too many connections");
             turn_away(&socket, !self.first.tls);
             return;
         };
@@ -304,18 +305,18 @@ impl<H: Handler, M: Fn(SocketAddr) -> H + Clone + Send + Sync + 'static> Connect
         let connection = async move {
             let _alive = alive;
             let (mut place, mut address) = (place, address);
-            if let (true, Socket::Tcp(balancer)) = (behind_proxy, &socket) {
-                let Some(client) = client(&shared, balancer, address).await else { return };
+            if let (true, Socket::Tcp(balancer), Some(from)) = (behind_proxy, &socket, address) {
+                let Some(client) = client(&shared, balancer, from).await else { return };
                 let Some(counted) = place.of(client.ip()) else {
                     tracing::debug!(peer = %client, "too many connections of one address");
                     turn_away(&socket, !implicit_tls);
                     return;
                 };
-                (place, address) = (counted, client);
+                (place, address) = (counted, Some(client));
             }
             let handler = make(address);
             if let Err(error) = converse(&shared, Link::new(socket), handler, address, implicit_tls).await {
-                tracing::debug!(%error, peer = %address, "connection lost");
+                tracing::debug!(%error, peer = %Name(address), "connection lost");
             }
             drop(place);
         };
@@ -323,7 +324,7 @@ impl<H: Handler, M: Fn(SocketAddr) -> H + Clone + Send + Sync + 'static> Connect
             .spawn(async move {
                 // A handler that panics ends its own connection and no other.
                 if AssertUnwindSafe(connection).catch_unwind().await.is_err() {
-                    tracing::error!(peer = %address, "a handler panicked; its connection is closed");
+                    tracing::error!(peer = %Name(address), "a handler panicked; its connection is closed");
                 }
             })
             .detach();

@@ -19,7 +19,7 @@ struct Mirror(String);
 
 impl Handler for Mirror {
     async fn connect(&mut self, peer: &Peer<'_>) -> Verdict<'_> {
-        self.0 = peer.address.to_string();
+        self.0 = peer.address.expect("TCP").to_string();
         Verdict::AcceptWith(&self.0)
     }
     async fn message(&mut self, _: &Peer<'_>, _: MessageEnd) -> Verdict<'_> {

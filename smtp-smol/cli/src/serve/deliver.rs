@@ -45,7 +45,7 @@ pub(crate) struct Office {
 #[derive(Debug)]
 pub(crate) struct Clerk {
     office: Arc<Office>,
-    peer: SocketAddr,
+    peer: Option<SocketAddr>,
     envelope: Option<Envelope>,
     /// Whether the session came to a transaction, of which the ledger has its line.
     counted: bool,
@@ -79,14 +79,13 @@ struct Letter {
 }
 
 impl Clerk {
-    pub(crate) fn new(office: Arc<Office>, peer: SocketAddr) -> Self {
+    pub(crate) fn new(office: Arc<Office>, peer: Option<SocketAddr>) -> Self {
         Self { office, peer, envelope: None, counted: false, plaintext_refused: false, taken: None }
     }
 
     /// Who comes by a Unix socket has no address.
     fn peer_name(&self) -> String {
-        let address = self.peer.ip();
-        if address.is_unspecified() { "unix".into() } else { address.to_canonical().to_string() }
+        self.peer.map_or_else(|| "unix".into(), |address| address.ip().to_canonical().to_string())
     }
 
     fn line(&self, peer: &Peer<'_>, outcome: &'static str) -> Line<'static> {
@@ -187,8 +186,9 @@ impl Handler for Clerk {
     async fn rcpt(&mut self, peer: &Peer<'_>, rcpt: &Rcpt<'_>) -> Verdict<'_> {
         let Some(envelope) = &mut self.envelope else { return Verdict::Accept };
         let to = rcpt.path.as_str();
-        if let Some(rehearsing) = &self.office.rehearsing {
-            match rehearsing.rcpt(self.peer.ip(), &envelope.from, to, peer.session.tls().is_some()) {
+        // Whoever comes by a Unix socket has no TLS to come back with.
+        if let (Some(rehearsing), Some(from)) = (&self.office.rehearsing, self.peer) {
+            match rehearsing.rcpt(from.ip(), &envelope.from, to, peer.session.tls().is_some()) {
                 Ok(found) => envelope.rehearsed = envelope.rehearsed.or(found),
                 Err(verdict) => {
                     envelope.asked.push(to.into());
@@ -237,7 +237,7 @@ impl Handler for Clerk {
     }
 
     fn fault(&mut self, peer: &Peer<'_>, fault: Fault) {
-        tracing::info!(peer = %self.peer, helo = peer.session.hello(), kind = ?fault.kind, offset = fault.offset, code = fault.code, "fault");
+        tracing::info!(peer = self.peer_name(), helo = peer.session.hello(), kind = ?fault.kind, offset = fault.offset, code = fault.code, "fault");
         if matches!(fault.kind, FaultKind::Text(_) | FaultKind::MessageTooBig)
             && let Some(envelope) = &mut self.envelope
         {
@@ -247,7 +247,7 @@ impl Handler for Clerk {
     }
 
     fn closed(&mut self, peer: &Peer<'_>, reason: Reason) {
-        tracing::debug!(peer = %self.peer, ?reason, "closed");
+        tracing::debug!(peer = self.peer_name(), ?reason, "closed");
         self.reset(peer);
         // What the founding question is about, and what would leave no trace otherwise.
         match reason {
@@ -264,7 +264,7 @@ fn head(envelope: &Envelope, peer: &Peer<'_>, by: &str) -> Vec<u8> {
     trace::return_path(&envelope.from, &mut head);
     Received {
         hello: peer.session.hello(),
-        peer: Some(peer.address.ip().to_canonical()).filter(|address| !address.is_unspecified()),
+        peer: peer.address.map(|address| address.ip().to_canonical()),
         by,
         protocol: peer.session.protocol(),
         tls: peer.session.tls(),
