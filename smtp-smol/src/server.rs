@@ -197,7 +197,10 @@ impl Server {
     ///
     /// # Errors
     /// As [`Server::serve`].
-    pub fn run<H: Handler>(self, make: impl Fn(Option<SocketAddr>) -> H + Clone + Send + Sync + 'static) -> io::Result<()> {
+    pub fn run<H: Handler>(
+        self,
+        make: impl Fn(Option<SocketAddr>) -> H + Clone + Send + Sync + 'static,
+    ) -> io::Result<()> {
         let executor = Arc::new(Executor::new());
         let (finished, finish) = smol::channel::bounded::<()>(1);
         thread::scope(|scope| {

@@ -60,7 +60,9 @@ impl Swallow {
 
 impl Handler for Swallow {
     fn connect(&mut self, peer: &Peer<'_>) -> Answer<'_> {
-        self.kitchen.rules.decide(Verb::Connect, || peer.address.map_or_else(|| "unix".into(), |address| address.to_string()))
+        self.kitchen
+            .rules
+            .decide(Verb::Connect, || peer.address.map_or_else(|| "unix".into(), |address| address.to_string()))
     }
 
     fn hello(&mut self, _: &Peer<'_>, host: &Host<'_>) -> Answer<'_> {
