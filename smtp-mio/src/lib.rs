@@ -65,12 +65,8 @@
 
 mod certificates;
 mod client;
-mod connection;
-mod event_loop;
 mod handler;
-mod limits;
 mod link;
-mod proxy;
 mod server;
 mod tls;
 mod wheel;
@@ -79,5 +75,4 @@ mod witness;
 pub use certificates::ClientTls;
 pub use client::{Client, Closed, Key, Line, Next, Sender, Target, Text};
 pub use handler::{Answer, AuthAnswer, Deferred, DeferredAuth, Handler, Later, LaterAuth, OwnedVerdict, Peer};
-pub use limits::{Limits, Stats};
-pub use server::{Handle, Server};
+pub use server::{Handle, Limits, Server, Stats};

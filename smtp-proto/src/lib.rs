@@ -58,6 +58,7 @@ pub mod auth;
 mod buffer;
 pub mod client;
 mod framing;
+pub mod net;
 pub mod proxy;
 pub mod server;
 pub mod syntax;

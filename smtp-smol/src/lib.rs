@@ -26,23 +26,12 @@
 mod certificates;
 mod client;
 mod client_certificates;
-mod connect;
-mod connection;
-mod driver;
 mod handler;
 mod link;
-mod places;
-mod pool;
-mod proxy;
 mod server;
-mod target;
 
 pub use certificates::ClientTls;
-pub use client::{Client, Observer, Said};
+pub use client::{Client, Connection, Observer, Pool, PoolLimits, Said, Target};
 pub use client_certificates::ClientCertificates;
-pub use connection::Connection;
 pub use handler::{Handler, Peer};
-pub use places::Limits;
-pub use pool::{Pool, PoolLimits};
-pub use server::{Handle, Server};
-pub use target::Target;
+pub use server::{Handle, Limits, Server};

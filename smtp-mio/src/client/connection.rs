@@ -13,8 +13,10 @@ use smtp_proto::client::{Awaited, Envelope, Event as Told, Progress, Reason, Ses
 use smtp_proto::tls::TlsFailure;
 use smtp_proto::{Channel, Step, Want};
 
-use super::target::{Attempts, Target};
-use super::{Closed, Key, Line, Next, Scratch, Sender, Settings, Text};
+use super::attempts::Attempts;
+use super::sender::{Closed, Key, Line, Next, Sender, Text};
+use super::settings::{Scratch, Settings};
+use super::target::Target;
 use crate::link::{Link, Read};
 use crate::wheel::ticks;
 

@@ -16,9 +16,9 @@ use smtp_proto::client::{Envelope, Progress, Session, TextError, Tls, Transactio
 use smtp_proto::tls::{TlsFailure, TlsInfo};
 use smtp_proto::{Buffer, Step, Want};
 
-use crate::client::{Client, Said};
+use super::settings::{Said, Settings};
+use super::target::Target;
 use crate::link::{Link, Socket};
-use crate::target::Target;
 
 /// Of a read buffer: whole replies fit in.
 const BUFFER: usize = 16 << 10;
@@ -36,7 +36,7 @@ const LINGER: Duration = Duration::from_secs(2);
 pub struct Connection {
     link: Link,
     pub(crate) session: Session,
-    client: Client,
+    settings: Settings,
     target: Target,
     peer: Option<SocketAddr>,
     buffer: Buffer,
@@ -67,13 +67,13 @@ impl Connection {
     pub(crate) fn new(
         socket: Socket,
         session: Session,
-        client: Client,
+        settings: Settings,
         target: Target,
         peer: Option<SocketAddr>,
     ) -> Self {
         let clock = Clock { progress: u64::MAX, deadline: Instant::now(), timer: Timer::never(), goes_off: None };
         let (link, buffer) = (Link::new(socket), Buffer::with_capacity(BUFFER));
-        Self { link, session, client, target, peer, buffer, stage: Vec::new(), clock }
+        Self { link, session, settings, target, peer, buffer, stage: Vec::new(), clock }
     }
 
     /// Sends one message, and says what became of each recipient.
@@ -126,7 +126,7 @@ impl Connection {
     /// Says QUIT, and closes in order.
     pub async fn quit(mut self) {
         self.session.quit();
-        let time = self.client.connect_time;
+        let time = self.settings.connect_time;
         let _ = or(self.end(), async {
             Timer::after(time).await;
             Ok(())
@@ -277,7 +277,7 @@ impl Connection {
                 let before = self.buffer.filled().len();
                 self.buffer.add(n);
                 let all = self.buffer.filled();
-                self.client.tell(Said::Server(all.get(before..).unwrap_or_default()));
+                self.settings.tell(Said::Server(all.get(before..).unwrap_or_default()));
             }
         }
         Ok(true)
@@ -291,7 +291,7 @@ impl Connection {
         }
         if !output.is_empty() {
             let secret = self.session.is_secret();
-            self.client.tell(if secret { Said::Secret(output.len()) } else { Said::Client(output) });
+            self.settings.tell(if secret { Said::Secret(output.len()) } else { Said::Client(output) });
         }
         loop {
             let output = self.session.output();
@@ -308,7 +308,7 @@ impl Connection {
 
     /// Writes octets that the session has counted already.
     async fn write_all(&mut self, mut parts: &mut [IoSlice<'_>]) -> io::Result<()> {
-        parts.iter().filter(|part| !part.is_empty()).for_each(|part| self.client.tell(Said::Client(part)));
+        parts.iter().filter(|part| !part.is_empty()).for_each(|part| self.settings.tell(Said::Client(part)));
         // Those that are empty go.
         IoSlice::advance_slices(&mut parts, 0);
         loop {
@@ -325,10 +325,10 @@ impl Connection {
     }
 
     pub(crate) async fn handshake(&mut self, time: Duration) -> Result<TlsInfo, TlsFailure> {
-        let Some(tls) = &self.client.tls else { return Err(TlsFailure::Refused("nobody is trusted".into())) };
+        let Some(tls) = &self.settings.tls else { return Err(TlsFailure::Refused("nobody is trusted".into())) };
         let refused = |error: rustls::Error| TlsFailure::Refused(error.to_string().into());
         let name = self.target.server_name(self.peer).map_err(refused)?;
-        let config = tls.config(self.client.config.tls_policy() == Tls::Verify);
+        let config = tls.config(self.settings.config.tls_policy() == Tls::Verify);
         let begun = ClientConnection::new(config.clone(), name.clone());
         let mut info = or(self.link.handshake(begun), async {
             Timer::after(time).await;
@@ -336,7 +336,7 @@ impl Connection {
         })
         .await?;
         info.server_verified = self.target.sure && tls.is_trusted(self.link.certificates(), &name);
-        self.client.tell(Said::Tls(&info));
+        self.settings.tell(Said::Tls(&info));
         Ok(info)
     }
 

@@ -8,19 +8,19 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
-use mio::net::{TcpListener, TcpStream};
+use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
 use rustls::ServerConfig;
 use slab::Slab;
-use smtp_proto::proxy::Network;
 use smtp_proto::server::{Config, State};
 
-use crate::connection::{Common, Connection, Office, Phase};
+use super::connection::{Common, Connection, Office, Phase};
+use super::handle::Handle;
+use super::limits::{Counters, Counts, Limits};
+use super::listener::{First, Listener};
+use super::proxy::Antechamber;
 use crate::handler::{Given, Handler, Mailroom, Name, Question};
-use crate::limits::{Counters, Counts, Limits};
 use crate::link::Link;
-use crate::proxy::Antechamber;
-use crate::server::Handle;
 use crate::wheel::{TICK, Wheel, ticks};
 
 const WAKER: Token = Token(usize::MAX);
@@ -31,22 +31,6 @@ const ANTECHAMBER: usize = usize::MAX / 2;
 /// session leaves over, so that what was decrypted always finds room.
 const PLAIN: usize = 256 << 10;
 const WIRE: usize = 128 << 10;
-
-/// A listener of one loop.
-#[derive(Debug)]
-pub(crate) struct Listener {
-    pub(crate) socket: TcpListener,
-    pub(crate) first: First,
-}
-
-/// What comes before SMTP on the connections of a listener.
-#[derive(Clone, Debug)]
-pub(crate) struct First {
-    /// A PROXY header, from these; nobody else may connect.
-    pub(crate) proxy: Option<Arc<[Network]>>,
-    /// TLS.
-    pub(crate) tls: bool,
-}
 
 pub(crate) struct Loop<H, F> {
     poll: Poll,

@@ -1,10 +1,11 @@
 //! How many connections there may be, how many there are, and what they have done.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+use smtp_proto::net::Hosts;
 
 /// Bounds on connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +29,7 @@ impl Default for Limits {
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     all: AtomicUsize,
-    by_address: Mutex<HashMap<IpAddr, u32>>,
+    by_address: Mutex<Hosts>,
 }
 
 impl Counts {
@@ -43,34 +44,15 @@ impl Counts {
 
     /// Counts a place as one of this address; false when that has too many, and the place is still to be left.
     pub(crate) fn enter_as(&self, address: IpAddr, limits: Limits) -> bool {
-        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = by_address.entry(host(address)).or_default();
-        let room = *count < limits.per_address;
-        if room {
-            *count += 1;
-        }
-        room
+        self.by_address.lock().unwrap_or_else(PoisonError::into_inner).enter(address, limits.per_address)
     }
 
     /// Gives a place back, with the address that it was counted as one of.
     pub(crate) fn leave(&self, address: Option<IpAddr>) {
         self.all.fetch_sub(1, Ordering::Relaxed);
-        let Some(address) = address.map(host) else { return };
-        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = by_address.get_mut(&address) {
-            *count -= 1;
-            if *count == 0 {
-                by_address.remove(&address);
-            }
+        if let Some(address) = address {
+            self.by_address.lock().unwrap_or_else(PoisonError::into_inner).leave(address);
         }
-    }
-}
-
-/// Whom an address stands for: all of an IPv6 network of 64 bits are one (RFC 4291 2.5.4).
-fn host(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
-        v4 @ IpAddr::V4(_) => v4,
     }
 }
 

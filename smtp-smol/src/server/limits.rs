@@ -1,9 +1,10 @@
 //! How many may be connected at once, in all and of one address.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+use smtp_proto::net::Hosts;
 
 /// Bounds on connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +36,7 @@ pub(crate) struct Places {
 #[derive(Debug, Default)]
 struct Counts {
     all: usize,
-    by_address: HashMap<IpAddr, usize>,
+    by_address: Hosts,
 }
 
 /// A place among them; given back when dropped, however the connection ends.
@@ -71,25 +72,12 @@ impl Place {
     pub(crate) fn of(mut self, address: IpAddr) -> Option<Self> {
         let limits = &self.places.limits;
         let most = if address.to_canonical().is_loopback() { limits.loopback } else { limits.per_address };
-        let address = host(address);
-        let mut counts = self.places.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let here = counts.by_address.get(&address).copied().unwrap_or_default();
-        if here >= most {
-            drop(counts);
+        let most = u32::try_from(most).unwrap_or(u32::MAX);
+        if !self.places.counts.lock().unwrap_or_else(PoisonError::into_inner).by_address.enter(address, most) {
             return None;
         }
-        counts.by_address.insert(address, here + 1);
-        drop(counts);
         self.address = Some(address);
         Some(self)
-    }
-}
-
-/// Whom an address stands for: all of an IPv6 network of 64 bits are one (RFC 4291 2.5.4).
-fn host(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
-        v4 @ IpAddr::V4(_) => v4,
     }
 }
 
@@ -97,12 +85,8 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut counts = self.places.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.all -= 1;
-        let Some(address) = self.address else { return };
-        if let Some(here) = counts.by_address.get_mut(&address) {
-            *here -= 1;
-            if *here == 0 {
-                counts.by_address.remove(&address);
-            }
+        if let Some(address) = self.address {
+            counts.by_address.leave(address);
         }
     }
 }

@@ -7,9 +7,7 @@ use std::time::{Duration, Instant};
 
 use smtp_proto::client::{Envelope, Outcome, Reason, Transaction};
 
-use crate::client::Client;
-use crate::connection::Connection;
-use crate::target::Target;
+use super::{Client, Connection, Target};
 
 /// Bounds on a [`Pool`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

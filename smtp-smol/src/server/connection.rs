@@ -15,10 +15,10 @@ use smtp_proto::syntax::Reply;
 use smtp_proto::tls::{ClientCertificate, TlsFailure, TlsInfo};
 use smtp_proto::{Buffer, Channel, Step, Want};
 
+use super::limits::Places;
 use crate::client_certificates::ClientCertificates;
 use crate::handler::{Handler, Name, Peer};
 use crate::link::Link;
-use crate::places::Places;
 
 /// Of a read buffer; a connection has one only while it has something to say.
 const BUFFER: usize = 64 << 10;

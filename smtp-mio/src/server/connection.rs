@@ -12,8 +12,8 @@ use smtp_proto::syntax::Reply;
 use smtp_proto::tls::TlsFailure;
 use smtp_proto::{Channel, Step, Want};
 
+use super::limits::Counters;
 use crate::handler::{Answer, AuthAnswer, Given, Handler, Mailroom, Name, Peer, Question};
-use crate::limits::Counters;
 use crate::link::{Link, Read};
 use crate::wheel::ticks;
 

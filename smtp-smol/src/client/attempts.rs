@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use smol::future::or;
 use smol::{Async, Timer};
+use smtp_proto::net::in_turn;
 
 /// How long one attempt stays alone before the next begins (RFC 8305 5: 250 ms is recommended).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -19,7 +20,7 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// [`io::ErrorKind::TimedOut`] after `time`; the last address's error when all refused;
 /// [`io::ErrorKind::AddrNotAvailable`] when there is no address.
 pub(crate) async fn connect(addresses: &[SocketAddr], time: Duration) -> io::Result<(Async<TcpStream>, SocketAddr)> {
-    let order = interleave(addresses);
+    let order = in_turn(addresses);
     let attempts = race(&order, ATTEMPT_DELAY, Async::<TcpStream>::connect);
     let (socket, address) = or(attempts, async {
         Timer::after(time).await;
@@ -29,19 +30,6 @@ pub(crate) async fn connect(addresses: &[SocketAddr], time: Duration) -> io::Res
     // A group of commands is one write; it must not wait for the acknowledgement of the one before.
     socket.get_ref().set_nodelay(true)?;
     Ok((socket, address))
-}
-
-/// Families in turn, the first address's first, otherwise as the resolver ordered them (RFC 8305 4).
-fn interleave(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
-    let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
-    let (mut one, mut other): (Vec<_>, Vec<_>) =
-        addresses.iter().rev().copied().partition(|address| address.is_ipv6() == first_is_v6);
-    let mut order = Vec::with_capacity(addresses.len());
-    while order.len() < addresses.len() {
-        order.extend(one.pop());
-        order.extend(other.pop());
-    }
-    order
 }
 
 type Attempt<'a, T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send + 'a>>;
@@ -100,16 +88,6 @@ mod tests {
 
     fn addresses(list: &[&str]) -> Vec<SocketAddr> {
         list.iter().map(|address| address.parse().expect("an address")).collect()
-    }
-
-    #[test]
-    fn families_take_turns() {
-        let given =
-            addresses(&["[2001:db8::1]:25", "[2001:db8::2]:25", "192.0.2.1:25", "192.0.2.2:25", "192.0.2.3:25"]);
-        let expected =
-            addresses(&["[2001:db8::1]:25", "192.0.2.1:25", "[2001:db8::2]:25", "192.0.2.2:25", "192.0.2.3:25"]);
-        assert_eq!(interleave(&given), expected);
-        assert!(interleave(&[]).is_empty());
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! The server: listeners, and one task a connection.
 
+mod connection;
+mod limits;
+mod listener;
+mod proxy;
+
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::unix::fs::FileTypeExt as _;
-use std::os::unix::net::{UnixListener, UnixStream};
 use std::panic::AssertUnwindSafe;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -18,11 +21,12 @@ use smtp_proto::proxy::Network;
 use smtp_proto::server::Config;
 
 use crate::client_certificates::ClientCertificates;
-use crate::driver::{Shared, converse};
 use crate::handler::{Handler, Name};
 use crate::link::{Link, Socket};
-use crate::places::{Limits, Places};
-use crate::proxy;
+use connection::{Shared, converse};
+pub use limits::Limits;
+use limits::Places;
+use listener::{Door, First, Listener};
 
 /// A server, bound and not yet running.
 #[derive(Debug)]
@@ -33,60 +37,6 @@ pub struct Server {
     limits: Limits,
     listeners: Vec<Listener>,
     stop: (Sender<()>, Receiver<()>),
-}
-
-#[derive(Debug)]
-struct Listener {
-    door: Door,
-    first: First,
-}
-
-/// Where connections come in.
-#[derive(Debug)]
-enum Door {
-    Tcp(Async<TcpListener>),
-    Unix { listener: Async<UnixListener>, _file: SocketFile },
-}
-
-/// The file of a Unix socket; removed at the end.
-#[derive(Debug)]
-struct SocketFile(PathBuf);
-
-impl Door {
-    fn unix(path: &Path) -> io::Result<Self> {
-        let is_socket = path.symlink_metadata().is_ok_and(|file| file.file_type().is_socket());
-        let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
-        if is_socket && UnixStream::connect(path).is_err_and(refused) {
-            std::fs::remove_file(path)?;
-        }
-        Ok(Self::Unix { listener: Async::<UnixListener>::bind(path)?, _file: SocketFile(path.to_owned()) })
-    }
-
-    async fn accept(&self) -> io::Result<(Socket, Option<SocketAddr>)> {
-        match self {
-            Self::Tcp(listener) => {
-                let (socket, address) = listener.accept().await?;
-                let _ = socket.get_ref().set_nodelay(true);
-                Ok((Socket::Tcp(socket), Some(address)))
-            }
-            Self::Unix { listener, .. } => Ok((Socket::Unix(listener.accept().await?.0), None)),
-        }
-    }
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
-/// What comes before SMTP on the connections of a listener.
-#[derive(Clone, Debug)]
-struct First {
-    /// A PROXY header, from these; nobody else may connect.
-    proxy: Option<Arc<[Network]>>,
-    /// TLS.
-    tls: bool,
 }
 
 /// Ends a running server.

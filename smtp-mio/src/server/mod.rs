@@ -1,22 +1,30 @@
 //! The server: one event loop a core, each with a listener of its own (SO_REUSEPORT).
 
+mod connection;
+mod event_loop;
+mod handle;
+mod limits;
+mod listener;
+mod proxy;
+
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 
-use mio::Waker;
 use mio::net::TcpListener;
 use rustls::ServerConfig;
 use smtp_proto::auth::Mechanism;
 use smtp_proto::proxy::Network;
 use smtp_proto::server::Config;
 
-use crate::event_loop::{First, Listener, Loop};
 use crate::handler::Handler;
-use crate::limits::{Counters, Counts, Limits, Stats};
 use crate::witness;
+use event_loop::Loop;
+pub use handle::Handle;
+use limits::Counts;
+pub use limits::{Limits, Stats};
+use listener::{First, Listener, listen};
 
 /// A server that is not yet running.
 #[derive(Debug)]
@@ -27,48 +35,6 @@ pub struct Server {
     /// Of each loop.
     listeners: Vec<Vec<Listener>>,
     handle: Handle,
-}
-
-/// Ends a running server, and knows what it does.
-#[derive(Clone, Debug, Default)]
-pub struct Handle {
-    shared: Arc<Shared>,
-}
-
-#[derive(Debug, Default)]
-struct Shared {
-    stop: AtomicBool,
-    loops: Mutex<Vec<(Arc<Waker>, Arc<Counters>)>>,
-}
-
-impl Handle {
-    /// No new connections; messages in flight complete; 421 to the rest. `run` returns when all have ended.
-    pub fn shut_down(&self) {
-        self.shared.stop.store(true, Ordering::Release);
-        for (waker, _) in self.loops().iter() {
-            let _ = waker.wake();
-        }
-    }
-
-    /// What the server has done so far.
-    #[must_use]
-    pub fn stats(&self) -> Stats {
-        let mut stats = Stats::default();
-        self.loops().iter().for_each(|(_, counters)| counters.add_to(&mut stats));
-        stats
-    }
-
-    pub(crate) fn join(&self, waker: Arc<Waker>, counters: Arc<Counters>) {
-        self.loops().push((waker, counters));
-    }
-
-    pub(crate) fn is_stopped(&self) -> bool {
-        self.shared.stop.load(Ordering::Acquire)
-    }
-
-    fn loops(&self) -> MutexGuard<'_, Vec<(Arc<Waker>, Arc<Counters>)>> {
-        self.shared.loops.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Server {
@@ -193,18 +159,4 @@ impl Server {
             })
         })
     }
-}
-
-fn listen(address: SocketAddr, share: bool) -> io::Result<std::net::TcpListener> {
-    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
-    socket.set_reuse_address(true)?;
-    if share {
-        socket.set_reuse_port(true)?;
-    }
-    // Accepted sockets inherit it, on Linux and the BSDs: a call less for each connection.
-    socket.set_tcp_nodelay(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(4096)?;
-    Ok(socket.into())
 }
