@@ -1,5 +1,7 @@
 //! `smtp-smol`: a mail server that knows what requiring STARTTLS would cost.
 
+mod audit;
+mod failure;
 mod send;
 mod serve;
 
@@ -20,7 +22,7 @@ enum Command {
     Serve(serve::Options),
     Send(send::Options),
     User(serve::users::Options),
-    Audit(smtp_audit::Options),
+    Audit(audit::Options),
 }
 
 fn main() -> ExitCode {
@@ -28,7 +30,7 @@ fn main() -> ExitCode {
         Command::Serve(options) => serve::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Send(options) => send::run(&options),
         Command::User(options) => serve::users::run(&options).map(|()| ExitCode::SUCCESS),
-        Command::Audit(options) => smtp_audit::run(&options).map(|()| ExitCode::SUCCESS),
+        Command::Audit(options) => audit::run(&options).map(|()| ExitCode::SUCCESS),
     };
     match done {
         Ok(code) => code,

@@ -8,7 +8,7 @@ use smtp_proto::client::{Body, Envelope};
 use smtp_proto::syntax::{ForwardPath, Mailbox, Params, Rcpt, ReversePath};
 use smtp_proto::text::{Newlines, Writer};
 
-use smtp_audit::Failure;
+use crate::failure::Failure;
 
 /// What is to be sent, and to whom.
 #[derive(Debug)]

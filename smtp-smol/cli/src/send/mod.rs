@@ -20,10 +20,10 @@ use smtp_proto::auth::client::Credentials;
 use smtp_proto::client::{Config, Protocol, Tls};
 use smtp_smol::{Client, ClientTls, Target};
 
+use crate::failure::Failure;
 use attempt::Office;
 use message::Message;
 use route::Routes;
-use smtp_audit::Failure;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -15,7 +15,7 @@ use rustls::{RootCertStore, ServerConfig};
 
 use smtp_smol::ClientCertificates;
 
-use smtp_audit::Failure;
+use crate::failure::Failure;
 
 type Chain = Vec<CertificateDer<'static>>;
 

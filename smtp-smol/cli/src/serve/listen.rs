@@ -9,7 +9,7 @@ use smtp_proto::proxy::Network;
 use smtp_smol::Server;
 
 use super::{Delivery, Options, Role, Tls};
-use smtp_audit::Failure;
+use crate::failure::Failure;
 
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -25,6 +25,7 @@ use smtp_proto::server::{Config, Limits, Timeouts};
 use smtp_proto::tls::{Policy, Rehearsal};
 use smtp_smol::Server;
 
+use crate::failure::Failure;
 use books::Books;
 use certificate::Renewable;
 use deliver::{Clerk, Office};
@@ -32,7 +33,6 @@ use listen::{Place, address, listen, network, place, tell};
 use maildir::Maildir;
 use rehearse::{Except, Rehearsing};
 use role::Role;
-use smtp_audit::Failure;
 use smtp_audit::UnwantedIf;
 use users::Users;
 

@@ -5,7 +5,7 @@ use smtp_proto::auth::MechanismSet;
 use smtp_proto::server::{self, Config};
 
 use super::{Options, Tls};
-use smtp_audit::Failure;
+use crate::failure::Failure;
 
 /// What the server is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

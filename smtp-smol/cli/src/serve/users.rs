@@ -11,7 +11,7 @@ use clap::Args;
 use smtp_proto::auth::server::{Answer, Question};
 use smtp_proto::auth::{InvalidRecord, Nonce, ScramRecord};
 
-use smtp_audit::Failure;
+use crate::failure::Failure;
 
 /// Octets of the file.
 const MAX_FILE: u64 = 16 << 20;

@@ -1,0 +1,372 @@
+//! Exim's main log. A message's arrival is one line, and says all; so does each delivery.
+//!
+//! ```text
+//! 2026-11-24 08:00:00 1vNXYZ-0000000abcd-1234 <= s@a H=mx.a [192.0.2.1] P=esmtps X=TLS1.3:TLS_AES_256_GCM_SHA384:256 CV=no S=4711 id=…
+//! 2026-11-24 08:00:01 1vNXYZ-0000000abcd-1234 => r@b R=dnslookup T=remote_smtp H=mx.b [198.51.100.1] X=TLS1.3:… CV=yes C="250 OK"
+//! 2026-11-24 08:00:02 H=(x) [203.0.113.9] F=<s@c> rejected RCPT <r@b>: Unknown user
+//! ```
+
+use std::hash::Hasher;
+use std::net::IpAddr;
+
+use rustc_hash::{FxHashMap, FxHasher};
+use smtp_proto::tls::{ClientCertificate, Direction, End, Hop, Wanted};
+
+use crate::count::desk::{Desk, Seen, Untold};
+use crate::read::blocks::{self, Lines};
+use crate::read::scan::{find, iso, number, starts_no_case, text_ip};
+use crate::read::words::{Word, version};
+use crate::source::Source;
+
+/// Deliveries that are followed at once.
+const FOLLOWED: usize = 1 << 16;
+
+/// Whether this is a line of Exim's.
+pub(crate) fn is_line(line: &[u8]) -> bool {
+    line.get(10) == Some(&b' ')
+        && iso(line).and_then(|(_, rest)| message(rest.strip_prefix(b" ")?)).is_some_and(|(_, text)| {
+            [&b"<= "[..], b"=> ", b"-> ", b"** ", b"== ", b"Completed", b"H="]
+                .iter()
+                .any(|start| text.starts_with(start))
+        })
+}
+
+pub(crate) fn time_of(line: &[u8]) -> Option<i64> {
+    iso(line).filter(|_| line.get(10) == Some(&b' ')).map(|(time, _)| time)
+}
+
+/// Reads lines of the main log, over files.
+#[derive(Debug, Default)]
+pub(crate) struct Exim {
+    /// Transactions of which every recipient was refused so far, by the address of the client.
+    refused: FxHashMap<u64, Refused>,
+    deliveries: FxHashMap<u64, Delivery>,
+    /// A line said `X=` of mail that went out: where there is none, there is no TLS.
+    tells_tls_out: bool,
+}
+
+#[derive(Debug)]
+struct Refused {
+    time: i64,
+    peer: Option<IpAddr>,
+    host: Box<[u8]>,
+    sender: Box<[u8]>,
+    to: Box<[u8]>,
+    recipients: u32,
+    hop: Hop,
+}
+
+#[derive(Debug)]
+struct Delivery {
+    time: i64,
+    peer: Option<IpAddr>,
+    host: Box<[u8]>,
+    to: Box<[u8]>,
+    recipients: u32,
+    bytes: u64,
+    hop: Hop,
+}
+
+/// A refusal and the one before it belong to one transaction if no more than this lies between.
+const TRANSACTION: i64 = 60;
+
+impl Exim {
+    pub(crate) fn read(&mut self, lines: &mut Lines<'_>, source: &Source, desk: &mut Desk) {
+        while let Some(line) = lines.next() {
+            match line {
+                blocks::Line::Line(line) => self.line(line, desk),
+                blocks::Line::TooLong => desk.broken.add(&source.path, lines.number, "a line too long for a log"),
+            }
+        }
+        if let Some(error) = lines.failed() {
+            desk.broken.cut_short(&source.path, lines.number, &error);
+        }
+    }
+
+    /// Nothing more comes.
+    pub(crate) fn finish(&mut self, desk: &mut Desk) {
+        self.forget(desk);
+        desk.finish();
+    }
+
+    fn line(&mut self, line: &[u8], desk: &mut Desk) {
+        let Some((time, rest)) = iso(line) else { return };
+        let rest = rest.strip_prefix(b" ").unwrap_or(rest);
+        let rest = rest.strip_suffix(b"\r").unwrap_or(rest);
+        let Some((id, text)) = message(rest) else { return };
+        if let Some(text) = text.strip_prefix(b"<= ") {
+            arrival(time, text, desk);
+        } else if let Some(text) = text.strip_prefix(b"=> ") {
+            self.delivery(time, id, text, true, desk);
+        } else if let Some(text) = text.strip_prefix(b"-> ") {
+            self.delivery(time, id, text, false, desk);
+        } else if text == b"Completed" {
+            if let Some(delivery) = self.deliveries.remove(&hash(id)) {
+                delivery.give(desk);
+            }
+        } else if text.starts_with(b"H=") {
+            self.reject(time, text, desk);
+        } else if let Some(client) = text.strip_prefix(b"TLS error on connection from ") {
+            let host = Host::parse(client);
+            desk.take(&Seen {
+                peer: host.address,
+                host: host.name,
+                recipients: 0,
+                end: End::Abandoned,
+                wanted: Wanted::Unknown,
+                hop: Hop::Failed,
+                ..Seen::new(time, Direction::Inbound)
+            });
+        }
+    }
+
+    /// `r@b <r@b> F=<s@a> R=dnslookup T=remote_smtp S=4711 H=mx.b [198.51.100.1] X=… CV=yes DN="…" C="250 OK"`.
+    /// `->` is a further recipient of the same delivery.
+    fn delivery(&mut self, time: i64, id: &[u8], text: &[u8], first: bool, desk: &mut Desk) {
+        let Some(at) = find(text, b" H=") else { return };
+        let host = Host::parse(&text[at + 3..]);
+        let key = hash(id);
+        if !first
+            && let Some(delivery) = self.deliveries.get_mut(&key)
+            && delivery.peer == host.address
+        {
+            delivery.recipients += 1;
+            return;
+        }
+        if let Some(before) = self.deliveries.remove(&key) {
+            before.give(desk);
+        }
+        let tls = field(host.rest, b"X=");
+        self.tells_tls_out |= tls.is_some();
+        let hop = match tls {
+            Some(tls) => Hop::Used { version: version(tls), certificate: ClientCertificate::Unknown },
+            None if self.tells_tls_out => Hop::NotTried,
+            None => Hop::Unknown,
+        };
+        let to = &text[..memchr::memchr(b' ', text).unwrap_or(text.len())];
+        let bytes = field(&text[..at], b"S=").and_then(number).map_or(0, |(bytes, _)| bytes);
+        let delivery =
+            Delivery { time, peer: host.address, host: host.name.into(), to: to.into(), recipients: 1, bytes, hop };
+        if self.deliveries.len() >= FOLLOWED {
+            self.forget(desk);
+        }
+        self.deliveries.insert(key, delivery);
+    }
+
+    /// `H=mx.a [192.0.2.1] X=TLS1.3:… CV=no F=<s@a> rejected RCPT <r@b>: …`, or `temporarily rejected`.
+    fn reject(&mut self, time: i64, text: &[u8], desk: &mut Desk) {
+        let host = Host::parse(&text[2..]);
+        let Some(at) = find(host.rest, b"F=<") else { return };
+        let rest = &host.rest[at + 3..];
+        let Some(end) = memchr::memchr(b'>', rest) else { return };
+        let (sender, rest) = (&rest[..end], &rest[end + 1..]);
+        // A login may stand between.
+        if find(rest, b" temporarily rejected ").is_some_and(|at| at < 64) {
+            desk.aside.deferred += 1;
+            return;
+        }
+        let Some(at) = find(rest, b" rejected ").filter(|at| *at < 64) else { return };
+        let to = crate::read::scan::between(&rest[at..], b'<', b'>').map_or(&[][..], |(to, _)| to);
+        let hop = match field(&host.rest[..host.rest.len() - rest.len()], b"X=") {
+            Some(tls) => Hop::Used { version: version(tls), certificate: ClientCertificate::Unknown },
+            None => Hop::NotTried,
+        };
+        let key = host.address.map_or(0, |address| hash(address.to_string().as_bytes()));
+        match self.refused.get_mut(&key) {
+            Some(refused) if *refused.sender == *sender && time - refused.time <= TRANSACTION => {
+                refused.recipients += 1;
+            }
+            _ => {
+                let refused = Refused {
+                    time,
+                    peer: host.address,
+                    host: host.name.into(),
+                    sender: sender.into(),
+                    to: to.into(),
+                    recipients: 1,
+                    hop,
+                };
+                if self.refused.len() >= FOLLOWED {
+                    self.forget(desk);
+                }
+                if let Some(before) = self.refused.insert(key, refused) {
+                    before.give(desk);
+                }
+            }
+        }
+    }
+
+    fn forget(&mut self, desk: &mut Desk) {
+        let mut refused: Vec<_> = std::mem::take(&mut self.refused).into_values().collect();
+        refused.sort_by_key(|refused| refused.time);
+        refused.iter().for_each(|refused| refused.give(desk));
+        let mut deliveries: Vec<_> = std::mem::take(&mut self.deliveries).into_values().collect();
+        deliveries.sort_by_key(|delivery| delivery.time);
+        deliveries.iter().for_each(|delivery| delivery.give(desk));
+    }
+}
+
+impl Refused {
+    fn give(&self, desk: &mut Desk) {
+        desk.take(&Seen {
+            peer: self.peer,
+            host: &self.host,
+            sender: &self.sender,
+            to: &[&self.to],
+            recipients: self.recipients,
+            end: End::Refused,
+            wanted: Wanted::No,
+            hop: self.hop,
+            ..Seen::new(self.time, Direction::Inbound)
+        });
+    }
+}
+
+impl Delivery {
+    fn give(&self, desk: &mut Desk) {
+        desk.take(&Seen {
+            peer: self.peer,
+            host: &self.host,
+            to: &[&self.to],
+            recipients: self.recipients,
+            bytes: self.bytes,
+            hop: self.hop,
+            untold: Untold::Silent,
+            ..Seen::new(self.time, Direction::Outbound)
+        });
+    }
+}
+
+/// `s@a H=mx.a (helo) [192.0.2.1]:4711 P=esmtps X=TLS1.3:…:256 CV=no DN="…" A=plain:user S=4711 id=… T="…" for r@b r@c`.
+/// The sender's own words begin at `id=`; nothing is believed after them but the recipients at the very end.
+fn arrival(time: i64, text: &[u8], desk: &mut Desk) {
+    let Some(at) = find(text, b" H=") else {
+        // From a local program (U=user P=local), or a bounce made here.
+        desk.messages += 1;
+        desk.aside.internal += 1;
+        return;
+    };
+    let sender = &text[..at];
+    let sender = &sender[..find(sender, b" ").unwrap_or(sender.len())];
+    let sender = if sender == b"<>" { &[][..] } else { sender };
+    let host = Host::parse(&text[at + 3..]);
+    let own = &host.rest[..find(host.rest, b" id=").unwrap_or(host.rest.len())];
+    let protocol = field(own, b"P=").and_then(Word::parse);
+    if protocol.is_some_and(|word| word.login) || field(own, b"A=").is_some() {
+        desk.messages += 1;
+        desk.aside.submissions += 1;
+        return;
+    }
+    let tls = field(own, b"X=");
+    let certificate = match field(own, b"CV=") {
+        Some(b"yes" | b"dane") => ClientCertificate::Verified,
+        // "no" is also said where there was no certificate.
+        Some(b"no") if field(own, b"DN=").is_some() => ClientCertificate::Untrusted,
+        _ => ClientCertificate::Unknown,
+    };
+    let hop = match (tls, protocol) {
+        (Some(tls), _) => Hop::Used { version: version(tls), certificate },
+        (None, Some(Word { tls: true, .. })) => Hop::Used { version: None, certificate },
+        (None, Some(_)) => Hop::NotTried,
+        (None, None) => Hop::Unknown,
+    };
+    let to: Vec<&[u8]> = crate::read::scan::find_last(host.rest, b" for ")
+        .map(|at| host.rest[at + 5..].split(|octet| *octet == b' ').take(1000).collect())
+        .filter(|to: &Vec<&[u8]>| to.iter().all(|to| memchr::memchr(b'@', to).is_some()))
+        .unwrap_or_default();
+    desk.take(&Seen {
+        peer: host.address,
+        host: host.name,
+        sender,
+        to: &to,
+        recipients: u32::try_from(to.len().max(1)).unwrap_or(1),
+        bytes: field(own, b"S=").and_then(number).map_or(0, |(bytes, _)| bytes),
+        hop,
+        untold: Untold::Silent,
+        ..Seen::new(time, Direction::Inbound)
+    });
+}
+
+/// `mx.a (helo) [192.0.2.1]:4711 …`: either name may be missing.
+struct Host<'a> {
+    name: &'a [u8],
+    address: Option<IpAddr>,
+    /// What follows the address.
+    rest: &'a [u8],
+}
+
+impl<'a> Host<'a> {
+    fn parse(text: &'a [u8]) -> Self {
+        let mut name = &[][..];
+        let mut rest = text;
+        if !matches!(rest.first(), Some(b'(' | b'[')) {
+            let end = memchr::memchr(b' ', rest).unwrap_or(rest.len());
+            name = &rest[..end];
+            rest = rest.get(end + 1..).unwrap_or_default();
+        }
+        if rest.first() == Some(&b'(')
+            && let Some(end) = find(rest, b") ")
+        {
+            if name.is_empty() {
+                name = &rest[1..end];
+            }
+            rest = &rest[end + 2..];
+        }
+        let mut address = None;
+        if rest.first() == Some(&b'[')
+            && let Some(end) = memchr::memchr(b']', rest)
+        {
+            address = text_ip(&rest[1..end]);
+            rest = &rest[end + 1..];
+        }
+        Self { name, address, rest }
+    }
+}
+
+/// The value of the first field of this name; names are at the start or behind a space, and not within quotes.
+fn field<'a>(text: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let mut quoted = false;
+    let mut at = 0;
+    while at < text.len() {
+        match text[at] {
+            b'\\' if quoted => at += 1,
+            b'"' => quoted = !quoted,
+            _ if !quoted && (at == 0 || text[at - 1] == b' ') && text[at..].starts_with(name) => {
+                let value = &text[at + name.len()..];
+                return Some(&value[..memchr::memchr(b' ', value).unwrap_or(value.len())]);
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    None
+}
+
+/// The message's identity, if there is one, and the rest; a process number in brackets may stand before.
+fn message(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut text = text;
+    if text.first() == Some(&b'[') {
+        text = &text[find(text, b"] ")? + 2..];
+    }
+    if starts_no_case(text, b"H=") || text.starts_with(b"TLS error ") {
+        return Some((&[], text));
+    }
+    // 16 octets until Exim 4.96, 23 since.
+    for (length, first, second) in [(16, 6, 13), (23, 6, 18)] {
+        if let Some((id, rest)) = text.split_at_checked(length)
+            && id[first] == b'-'
+            && id[second] == b'-'
+            && id.iter().all(|octet| octet.is_ascii_alphanumeric() || *octet == b'-')
+            && let Some(rest) = rest.strip_prefix(b" ")
+        {
+            return Some((id, rest));
+        }
+    }
+    None
+}
+
+fn hash(text: &[u8]) -> u64 {
+    let mut hasher = FxHasher::default();
+    hasher.write(text);
+    hasher.finish()
+}

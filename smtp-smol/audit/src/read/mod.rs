@@ -1,0 +1,13 @@
+//! Readers: one folder or file for each kind of source. They hand in at the desk, and none knows another; which is the
+//! right one, [`detect`] says.
+
+pub(crate) mod blocks;
+pub(crate) mod detect;
+pub(crate) mod exim;
+pub(crate) mod input;
+pub(crate) mod ledger;
+pub(crate) mod postfix;
+pub(crate) mod scan;
+pub(crate) mod stored;
+pub(crate) mod syslog;
+pub(crate) mod words;

@@ -1,0 +1,117 @@
+//! Postfix's log. What belongs together stands apart in it, with other processes' lines between:
+//!
+//! ```text
+//! smtpd[1]: connect from a[192.0.2.1]                         a session begins; one at a time in each process
+//! smtpd[1]: Anonymous TLS connection established from …        where smtpd_tls_loglevel is 1 or more
+//! smtpd[1]: 4XYZ: client=a[192.0.2.1]                          a message, of this session, by its queue's name for it
+//! qmgr[2]:  4XYZ: from=<s@a>, size=4711, nrcpt=2 (queue active) only now it was accepted
+//! smtpd[1]: disconnect from a[192.0.2.1] ehlo=2 starttls=1 …   tells whether there was TLS, whatever the log level
+//! smtp[3]:  Trusted TLS connection established to b[…]:25: …   the other way: this hop is encrypted
+//! smtp[3]:  4XYZ: to=<r@b>, relay=b[…]:25, …, status=sent (…)  and has taken the message
+//! qmgr[2]:  4XYZ: removed
+//! ```
+
+mod delivery;
+mod generations;
+mod inbound;
+mod mail;
+mod outbound;
+mod phrases;
+mod rejects;
+mod session;
+mod state;
+
+use crate::count::desk::Desk;
+use crate::read::blocks::{self, Lines};
+use crate::read::syslog::{Calendar, Line};
+use crate::source::Source;
+use phrases::queue_name;
+pub(crate) use state::Postfix;
+use state::key;
+
+/// Whether this is a line of Postfix's.
+pub(crate) fn is_line(line: &[u8]) -> bool {
+    const PROGRAMS: [&[u8]; 12] = [
+        b"smtpd",
+        b"qmgr",
+        b"cleanup",
+        b"smtp",
+        b"lmtp",
+        b"local",
+        b"pickup",
+        b"bounce",
+        b"master",
+        b"postscreen",
+        b"postfix-script",
+        b"anvil",
+    ];
+    Line::parse(line).is_some_and(|line| PROGRAMS.contains(&line.program))
+}
+
+/// The time of a line of a file that was last written then.
+pub(crate) fn time_of(line: &[u8], written: i64) -> Option<i64> {
+    Line::parse(line).and_then(|line| Calendar::new(written).time(line.stamp))
+}
+
+impl Postfix {
+    pub(crate) fn read(&mut self, lines: &mut Lines<'_>, source: &Source, desk: &mut Desk) {
+        let mut calendar = Calendar::new(source.written);
+        while let Some(line) = lines.next() {
+            match line {
+                blocks::Line::Line(line) => {
+                    if self.line(line, &mut calendar, desk).is_none() {
+                        desk.broken.add(&source.path, lines.number, "a line of Postfix's without a time");
+                    }
+                }
+                blocks::Line::TooLong => desk.broken.add(&source.path, lines.number, "a line too long for a log"),
+            }
+        }
+        if let Some(error) = lines.failed() {
+            desk.broken.cut_short(&source.path, lines.number, &error);
+        }
+    }
+
+    /// Nothing more comes: what is still open is counted as it is known.
+    pub(crate) fn finish(&mut self, desk: &mut Desk) {
+        self.forget_sessions(desk);
+        let mut deliveries: Vec<_> = std::mem::take(&mut self.deliveries).into_iter().collect();
+        deliveries.sort_unstable_by_key(|(key, _)| *key);
+        for (_, mut delivery) in deliveries {
+            delivery.give(desk);
+        }
+        for mut mail in self.mails.take_all() {
+            mail.delivered = true;
+            mail.give(self.recipients, desk);
+        }
+        desk.finish();
+    }
+
+    /// Takes a line; `None` where it is needed and has no time.
+    #[inline]
+    fn line(&mut self, line: &[u8], calendar: &mut Calendar, desk: &mut Desk) -> Option<()> {
+        let Some(line) = Line::parse(line) else { return Some(()) };
+        match line.program {
+            b"smtpd" => self.smtpd(&line, calendar, desk),
+            b"qmgr" | b"nqmgr" => self.qmgr(&line, desk),
+            b"cleanup" => {
+                if let Some((queue, text)) = queue_name(line.text)
+                    && matches!(text, [b'r' | b'd', ..] | [b'm', b'i', ..])
+                {
+                    self.verdict(key(line.host, queue), text, calendar.time(line.stamp)?, desk);
+                }
+                Some(())
+            }
+            b"smtp" => self.smtp(&line, calendar, desk),
+            b"lmtp" | b"local" | b"virtual" | b"pipe" if self.recipients => {
+                self.recipient(&line);
+                Some(())
+            }
+            b"postscreen" => self.postscreen(&line, calendar, desk),
+            b"tlsproxy" => {
+                self.tlsproxy(&line, desk);
+                Some(())
+            }
+            _ => Some(()),
+        }
+    }
+}

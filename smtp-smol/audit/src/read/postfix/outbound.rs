@@ -1,0 +1,96 @@
+//! Mail that goes out: which relay has taken it, and over what.
+
+use smtp_proto::tls::{ClientCertificate, Hop};
+
+use super::generations::FOLLOWED;
+use super::phrases::{established, queue_name};
+use super::state::{Postfix, key, place};
+use crate::count::desk::Desk;
+use crate::read::scan::find;
+use crate::read::syslog::{Calendar, Line};
+
+impl Postfix {
+    pub(crate) fn smtp(&mut self, line: &Line<'_>, calendar: &mut Calendar, desk: &mut Desk) -> Option<()> {
+        let place = place(line);
+        let text = line.text;
+        if let Some((queue, text)) = queue_name(text) {
+            let Some(rest) = text.strip_prefix(b"to=<") else { return Some(()) };
+            let Some(end) = find(rest, b">, ") else { return Some(()) };
+            let (to, rest) = (&rest[..end], &rest[end + 3..]);
+            let Some(sent) = find(rest, b", status=sent ") else { return Some(()) };
+            let Some(relay) = find(&rest[..sent], b"relay=") else { return Some(()) };
+            let relay = &rest[relay + 6..];
+            let relay = &relay[..memchr::memchr(b',', relay).unwrap_or(relay.len())];
+            let queue = key(line.host, queue);
+            if self.recipients {
+                self.recipient(line);
+            }
+            let delivery = self.deliveries.entry(place).or_default();
+            if delivery.mail != queue || delivery.relay != relay || delivery.recipients == 0 {
+                delivery.give(desk);
+                let mail = self.mails.get_mut(queue);
+                let tls = delivery.tls.take().filter(|(of, _)| of == relay).map(|(_, hop)| hop);
+                let plain = if delivery.failed == relay {
+                    Hop::FailedThenPlaintext
+                } else if self.tells_tls_out {
+                    Hop::NotTried
+                } else {
+                    Hop::Unknown
+                };
+                delivery.failed.clear();
+                delivery.hop = Some(tls.unwrap_or(plain));
+                delivery.mail = queue;
+                delivery.time = calendar.time(line.stamp)?;
+                delivery.relay.clear();
+                delivery.relay.extend_from_slice(relay);
+                delivery.recipient.clear();
+                delivery.recipient.extend_from_slice(to);
+                delivery.sender.clear();
+                delivery.bytes = 0;
+                if let Some(mail) = mail {
+                    delivery.sender.extend_from_slice(&mail.sender);
+                    delivery.bytes = mail.bytes;
+                }
+            }
+            delivery.recipients += 1;
+        } else if let Some(tls) = established(text, b" TLS connection established to ")
+            .or_else(|| established(text, b" TLS connection reused to "))
+        {
+            self.tells_tls_out = true;
+            // A server always shows a certificate; what it is worth is not what is asked here.
+            let hop = Hop::Used { version: tls.version, certificate: ClientCertificate::Unknown };
+            self.deliveries.entry(place).or_default().tls = Some((tls.whom.into(), hop));
+        } else if let Some(whom) = text.strip_prefix(b"SSL_connect error to ") {
+            self.tells_tls_out = true;
+            let end = find(whom, b": ").unwrap_or(whom.len());
+            let delivery = self.deliveries.entry(place).or_default();
+            delivery.failed.clear();
+            delivery.failed.extend_from_slice(&whom[..end]);
+        }
+        if self.deliveries.len() > FOLLOWED {
+            for (_, mut delivery) in std::mem::take(&mut self.deliveries) {
+                delivery.give(desk);
+            }
+        }
+        Some(())
+    }
+
+    /// `4XYZ: to=<r@b>, orig_to=<alias@b>, …`: whom a message was for.
+    pub(crate) fn recipient(&mut self, line: &Line<'_>) {
+        let Some((queue, text)) = queue_name(line.text) else { return };
+        let Some(text) = text.strip_prefix(b"to=<") else { return };
+        let Some(end) = find(text, b">, ") else { return };
+        let (mut to, rest) = (&text[..end], &text[end + 3..]);
+        if let Some(original) = rest.strip_prefix(b"orig_to=<")
+            && let Some(end) = find(original, b">, ")
+        {
+            to = &original[..end];
+        }
+        if let Some(mail) = self.mails.get_mut(key(line.host, queue))
+            && mail.to.len() < 64
+            && !mail.to.iter().any(|known| **known == *to)
+        {
+            mail.to.push(to.into());
+        }
+    }
+}

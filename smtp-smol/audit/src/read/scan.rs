@@ -1,0 +1,279 @@
+//! Octets: comparing, finding, numbers and addresses. Everything that is read here is other people's.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+/// Equal but for the case of ASCII letters.
+pub(crate) fn eq(left: &[u8], right: &[u8]) -> bool {
+    left.eq_ignore_ascii_case(right)
+}
+
+pub(crate) fn starts_no_case(text: &[u8], start: &[u8]) -> bool {
+    text.get(..start.len()).is_some_and(|text| eq(text, start))
+}
+
+/// By the octet of `what` that is rarest in logs: they are short, and a better search takes longer to prepare than to
+/// make. `what` is not empty.
+#[inline]
+pub(crate) fn find(text: &[u8], what: &[u8]) -> Option<usize> {
+    let rare = rare(what);
+    let mut from = rare;
+    loop {
+        let at = from + memchr::memchr(what[rare], text.get(from..)?)? - rare;
+        if text[at..].starts_with(what) {
+            return Some(at);
+        }
+        from = at + rare + 1;
+    }
+}
+
+/// The last.
+#[inline]
+pub(crate) fn find_last(text: &[u8], what: &[u8]) -> Option<usize> {
+    let rare = rare(what);
+    let mut to = text.len();
+    loop {
+        let at = memchr::memrchr(what[rare], &text[..to])?;
+        if at >= rare && text[at - rare..].starts_with(what) {
+            return Some(at - rare);
+        }
+        to = at;
+    }
+}
+
+/// Where in it the octet stands that is rarest in logs.
+#[inline]
+fn rare(what: &[u8]) -> usize {
+    let is_rare = |octet: &u8| !octet.is_ascii_alphanumeric() && !matches!(octet, b' ' | b'-' | b'.');
+    what.iter().position(is_rare).unwrap_or_default()
+}
+
+/// Where an octet first stands, of a short text: eight at a time.
+#[inline]
+pub(crate) fn near(text: &[u8], what: u8) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let pattern = ONES * u64::from(what);
+    let mut at = 0;
+    let mut rest = text;
+    while let Some((eight, after)) = rest.split_first_chunk() {
+        let differs = u64::from_le_bytes(*eight) ^ pattern;
+        // The lowest octet that is zero has the lowest bit that is set.
+        let zero = differs.wrapping_sub(ONES) & !differs & (ONES << 7);
+        if zero != 0 {
+            return Some(at + zero.trailing_zeros() as usize / 8);
+        }
+        (at, rest) = (at + 8, after);
+    }
+    rest.iter().position(|octet| *octet == what).map(|found| at + found)
+}
+
+pub(crate) fn find_no_case(text: &[u8], what: &[u8]) -> Option<usize> {
+    text.windows(what.len()).position(|window| eq(window, what))
+}
+
+/// What stands between the first `open` and the first `close` behind it, and what comes after.
+pub(crate) fn between(text: &[u8], open: u8, close: u8) -> Option<(&[u8], &[u8])> {
+    let start = memchr::memchr(open, text)? + 1;
+    let end = start + memchr::memchr(close, &text[start..])?;
+    Some((&text[start..end], &text[end + 1..]))
+}
+
+/// Decimal digits at the start, and what comes after. `None` without any, or where they are too many.
+pub(crate) fn number(text: &[u8]) -> Option<(u64, &[u8])> {
+    let mut value = 0_u64;
+    let mut at = 0;
+    while let Some(digit) = text.get(at).filter(|octet| octet.is_ascii_digit()) {
+        value = value.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
+        at += 1;
+    }
+    (at > 0).then(|| (value, &text[at..]))
+}
+
+/// Exactly two digits; a space may stand for a leading zero, as syslog writes days.
+pub(crate) fn two(text: &[u8]) -> Option<i64> {
+    match text {
+        [b' ', ones @ b'0'..=b'9'] => Some(i64::from(ones - b'0')),
+        [tens @ b'0'..=b'9', ones @ b'0'..=b'9'] => Some(i64::from(tens - b'0') * 10 + i64::from(ones - b'0')),
+        _ => None,
+    }
+}
+
+/// An address as text; `IPv6:` may stand before it (RFC 5321 4.1.3).
+pub(crate) fn text_ip(text: &[u8]) -> Option<IpAddr> {
+    // The usual case by hand: a log has an address in most of its lines.
+    if let Some(address) = text_ipv4(text) {
+        return Some(IpAddr::V4(address));
+    }
+    let text = if starts_no_case(text, b"ipv6:") { &text[5..] } else { text };
+    if text.len() > 45 || memchr::memchr(b':', text).is_none() {
+        return None;
+    }
+    std::str::from_utf8(text).ok()?.parse().ok().map(|address: IpAddr| address.to_canonical())
+}
+
+fn text_ipv4(text: &[u8]) -> Option<Ipv4Addr> {
+    let mut octets = [0_u8; 4];
+    let (mut at, mut digits, mut value) = (0, 0, 0_u16);
+    for &octet in text {
+        match octet {
+            b'0'..=b'9' if digits < 3 => {
+                value = value * 10 + u16::from(octet - b'0');
+                digits += 1;
+            }
+            b'.' if digits > 0 && at < 3 => {
+                octets[at] = u8::try_from(value).ok()?;
+                (at, digits, value) = (at + 1, 0, 0);
+            }
+            _ => return None,
+        }
+    }
+    if at != 3 || digits == 0 {
+        return None;
+    }
+    octets[3] = u8::try_from(value).ok()?;
+    Some(octets.into())
+}
+
+/// Days since 1970-01-01 of a day in the Gregorian calendar; `None` where there is no such day.
+pub(crate) fn days(year: i64, month: i64, day: i64) -> Option<i64> {
+    const LENGTHS: [i64; 12] = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let length = LENGTHS.get(usize::try_from(month - 1).ok()?)?;
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    if !(1970..=9999).contains(&year) || day < 1 || day > length + i64::from(leap && month == 2) {
+        return None;
+    }
+    // Years begin in March here, so that the leap day is the last.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let of_year = (153 * month + 2) / 5 + day - 1;
+    Some(year * 365 + year / 4 - year / 100 + year / 400 + of_year - 719_468)
+}
+
+/// `Jan` to 1.
+pub(crate) fn month(name: &[u8]) -> Option<i64> {
+    Some(match name {
+        b"Jan" => 1,
+        b"Feb" => 2,
+        b"Mar" => 3,
+        b"Apr" => 4,
+        b"May" => 5,
+        b"Jun" => 6,
+        b"Jul" => 7,
+        b"Aug" => 8,
+        b"Sep" => 9,
+        b"Oct" => 10,
+        b"Nov" => 11,
+        b"Dec" => 12,
+        _ => return None,
+    })
+}
+
+/// `HH:MM:SS` at the start, in seconds.
+pub(crate) fn clock(text: &[u8]) -> Option<i64> {
+    match text.get(..8)? {
+        [h @ .., b':', m1, m2, b':', s1, s2] => {
+            let (hour, minute, second) = (two(h)?, two(&[*m1, *m2])?, two(&[*s1, *s2])?);
+            (hour < 24 && minute < 60 && second < 61).then_some(hour * 3600 + minute * 60 + second)
+        }
+        _ => None,
+    }
+}
+
+/// `+0100`, `+01:00`, `Z`: seconds east of Greenwich. Anything else is taken for none.
+pub(crate) fn zone(text: &[u8]) -> i64 {
+    let east = match text {
+        [b'+' | b'-', h1, h2, b':', m1, m2, ..] | [b'+' | b'-', h1, h2, m1, m2, ..] => {
+            two(&[*h1, *h2]).zip(two(&[*m1, *m2])).map_or(0, |(hours, minutes)| hours * 3600 + minutes * 60)
+        }
+        _ => 0,
+    };
+    if text.first() == Some(&b'-') { -east } else { east }
+}
+
+/// `2026-11-24T08:00:00.123456+01:00`, the `T` possibly a space: seconds since 1970, UTC, and what comes after the
+/// seconds' fraction and zone.
+pub(crate) fn iso(text: &[u8]) -> Option<(i64, &[u8])> {
+    let (year, rest) = number(text.get(..4)?).map(|(year, _)| (i64::try_from(year).unwrap_or_default(), &text[4..]))?;
+    let [b'-', m1, m2, b'-', d1, d2, b'T' | b't' | b' ', ..] = rest else { return None };
+    let day = days(year, two(&[*m1, *m2])?, two(&[*d1, *d2])?)?;
+    let time = day * 86_400 + clock(&rest[7..])?;
+    let mut rest = &rest[15..];
+    if let Some(fraction) = rest.strip_prefix(b".") {
+        rest = &fraction[fraction.iter().position(|octet| !octet.is_ascii_digit()).unwrap_or(fraction.len())..];
+    }
+    // Exim puts a space before the zone.
+    let at = usize::from(matches!(rest, [b' ', b'+' | b'-', b'0'..=b'9', ..]));
+    match rest.get(at) {
+        Some(b'Z') => Some((time, &rest[at + 1..])),
+        Some(b'+' | b'-') => {
+            let zoned = &rest[at..];
+            let length = if zoned.get(3) == Some(&b':') { 6 } else { 5 };
+            Some((time - zone(zoned), zoned.get(length..)?))
+        }
+        _ => Some((time, rest)),
+    }
+}
+
+/// A date-time of RFC 5322 3.3, the name of the day left out or not: seconds since 1970, UTC.
+pub(crate) fn rfc5322(text: &[u8]) -> Option<i64> {
+    let mut words = text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    let mut word = words.next()?;
+    if word.first()?.is_ascii_alphabetic() {
+        word = words.next()?;
+    }
+    let (day, _) = number(word)?;
+    let month = month(words.next()?)?;
+    let (year, _) = number(words.next()?)?;
+    let time = words.next()?;
+    let clock = match time.len() {
+        5 => clock(&[time, b":00"].concat())?,
+        _ => clock(time)?,
+    };
+    let zone = words.next().map_or(0, zone);
+    Some(days(i64::try_from(year).ok()?, month, i64::try_from(day).ok()?)? * 86_400 + clock - zone)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{find, find_last, iso, near, rfc5322, text_ip, zone};
+
+    #[test]
+    fn what_is_found_is_what_a_plain_search_finds() {
+        let text = b"a<b from=<x> from=<y>; =<from= <, \x80\xff\x00from=<z from=";
+        for length in 0..text.len() {
+            for text in [&text[..length], &text[length..]] {
+                for what in [&b" from=<"[..], b"<", b"from", b">; ", b"\x80\xff", b"\x00"] {
+                    let mut all = (0..text.len()).filter(|at| text[*at..].starts_with(what));
+                    assert_eq!(find(text, what), all.next(), "{what:?} in {text:?}");
+                    let mut all = (0..text.len()).rev().filter(|at| text[*at..].starts_with(what));
+                    assert_eq!(find_last(text, what), all.next(), "{what:?} in {text:?}");
+                }
+                for octet in 0..=255 {
+                    assert_eq!(near(text, octet), text.iter().position(|other| *other == octet));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn times() {
+        assert_eq!(iso(b"1970-01-01T00:00:00Z x"), Some((0, &b" x"[..])));
+        assert_eq!(iso(b"2026-11-24T08:00:00.123456+01:00 mx"), Some((1_795_503_600, &b" mx"[..])));
+        assert_eq!(iso(b"2026-11-24 08:00:00 +0100 x"), Some((1_795_503_600, &b" x"[..])));
+        assert_eq!(iso(b"2024-02-29 23:59:60 x").map(|(time, _)| time), Some(1_709_251_200));
+        assert_eq!(iso(b"2023-02-29T00:00:00Z"), None, "no such day");
+        assert_eq!(iso(b"2026-13-01T00:00:00Z"), None);
+        assert_eq!(rfc5322(b" Tue, 24 Nov 2026 08:00:00 +0100 (CET)"), Some(1_795_503_600));
+        assert_eq!(rfc5322(b"4 Nov 2026 08:00 -0330"), Some(1_793_791_800));
+        assert_eq!(rfc5322(b"yesterday"), None);
+        assert_eq!(zone(b"-08:00"), -28_800);
+    }
+
+    #[test]
+    fn addresses() {
+        assert_eq!(text_ip(b"192.0.2.1"), Some([192, 0, 2, 1].into()));
+        assert_eq!(text_ip(b"IPv6:2001:db8::1"), "2001:db8::1".parse().ok());
+        assert_eq!(text_ip(b"::ffff:192.0.2.1"), Some([192, 0, 2, 1].into()));
+        for wrong in ["", "192.0.2", "192.0.2.256", "192.0.2.1.", "1.2.3.4.5", "unknown", "0192.0.2.1"] {
+            assert_eq!(text_ip(wrong.as_bytes()), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! Stored mail: what the Received fields of a message say of the hop on which it came.
+
+pub(crate) mod head;
+pub(crate) mod maildir;
+pub(crate) mod mbox;
+mod received;
+
+pub(crate) use head::Reader;

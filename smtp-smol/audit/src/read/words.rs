@@ -1,0 +1,84 @@
+//! Words for protocols and versions of TLS that several sources share.
+
+use smtp_proto::tls::TlsVersion;
+
+use crate::read::scan::find_no_case;
+
+/// The word behind `with`: the registry of "Mail Transmission Types" (RFC 3848, RFC 6531 4.3), and what Exim writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Word {
+    pub(crate) tls: bool,
+    pub(crate) login: bool,
+    pub(crate) lmtp: bool,
+}
+
+impl Word {
+    pub(crate) fn parse(word: &[u8]) -> Option<Self> {
+        let mut upper = [0; 12];
+        // Cisco's appliances: `ESMTP/TLS/ECDHE-RSA-AES256-GCM-SHA384`.
+        let (word, tls) = match find_no_case(word, b"/TLS/") {
+            Some(at) => (&word[..at], true),
+            None => (word, false),
+        };
+        let upper = upper.get_mut(..word.len())?;
+        upper.copy_from_slice(word);
+        upper.make_ascii_uppercase();
+        let word = upper.strip_prefix(b"UTF8").unwrap_or(upper);
+        let (lmtp, suffix) = if let Some(suffix) = word.strip_prefix(b"LMTP") {
+            (true, suffix)
+        } else {
+            // ASMTP: as Exim once called ESMTPA.
+            if word == b"ASMTP" {
+                return Some(Self { tls: false, login: true, lmtp: false });
+            }
+            (false, word.strip_prefix(b"ESMTP").or_else(|| word.strip_prefix(b"SMTP"))?)
+        };
+        let (secure, login) = match suffix {
+            b"" => (false, false),
+            b"A" => (false, true),
+            b"S" => (true, false),
+            b"SA" => (true, true),
+            _ => return None,
+        };
+        Some(Self { tls: tls || secure, login, lmtp })
+    }
+}
+
+/// `TLSv1.3`, `TLS1.3`, `TLS1_3`, `TLSv1_3`, `SSLv3` at the start.
+pub(crate) fn version(text: &[u8]) -> Option<TlsVersion> {
+    let rest = match text.get(..3)? {
+        b"TLS" | b"tls" => &text[3..],
+        b"SSL" | b"ssl" if matches!(text.get(3..5), Some(b"v2" | b"v3")) => return Some(TlsVersion::Ssl),
+        _ => return None,
+    };
+    version_number(rest.strip_prefix(b"v").unwrap_or(rest))
+}
+
+/// What a cipher suite tells of the version: those of TLS 1.3 are of no other (RFC 8446 B.4).
+pub(crate) fn version_of(cipher: &[u8]) -> Option<TlsVersion> {
+    const SUITES: [&[u8]; 5] = [
+        b"TLS_AES_128_GCM_SHA256",
+        b"TLS_AES_256_GCM_SHA384",
+        b"TLS_CHACHA20_POLY1305_SHA256",
+        b"TLS_AES_128_CCM_SHA256",
+        b"TLS_AES_128_CCM_8_SHA256",
+    ];
+    SUITES.contains(&cipher).then_some(TlsVersion::Tls13)
+}
+
+pub(crate) fn version_number(text: &[u8]) -> Option<TlsVersion> {
+    let version = match text.get(..3) {
+        Some(b"1.3" | b"1_3") => TlsVersion::Tls13,
+        Some(b"1.2" | b"1_2") => TlsVersion::Tls12,
+        Some(b"1.1" | b"1_1") => TlsVersion::Tls11,
+        Some(b"1.0" | b"1_0") => TlsVersion::Tls10,
+        // OpenSSL calls TLS 1.0 "TLSv1".
+        _ if text.first() == Some(&b'1')
+            && !text.get(1).is_some_and(|octet| matches!(octet, b'.' | b'_' | b'0'..=b'9')) =>
+        {
+            return Some(TlsVersion::Tls10);
+        }
+        _ => return None,
+    };
+    (!text.get(3).is_some_and(u8::is_ascii_digit)).then_some(version)
+}
