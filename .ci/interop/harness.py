@@ -150,14 +150,21 @@ class Server:
 
 
 class Mail:
-    """A message as it lies in the Maildir: the two fields that the server put on top, and the text as it came."""
+    """A message as it lies in the Maildir: the fields that the server put on top, and the text as it came."""
 
     def __init__(self, stored):
         self.stored = stored
-        found = re.match(rb"Return-Path: <([^\r\n]*)>\r?\nReceived: ((?:[^\r\n]*\r?\n[ \t])*[^\r\n]*)\r?\n", stored)
-        assert found, f"no Return-Path and Received on top of {stored[:300]!r}"
-        self.sender, self.received = found[1].decode(), " ".join(found[2].decode().split())
+        found = re.match(rb"Return-Path: <([^\r\n]*)>\r?\n((?:Delivered-To: [^\r\n]*\r?\n)+)"
+                         rb"Received: ((?:[^\r\n]*\r?\n[ \t])*[^\r\n]*)\r?\n", stored)
+        assert found, f"no Return-Path, Delivered-To and Received on top of {stored[:300]!r}"
+        self.sender, self.received = found[1].decode(), " ".join(found[3].decode().split())
+        self.delivered_to = re.findall(r"^Delivered-To: (.*?)\r?$", found[2].decode(), re.M)
         self.text = stored[found.end():]
+        # Stored with LF for CRLF, and nothing else changed: what was sent can be told.
+        self.newline = b"\r\n" if b">\r\n" in stored[:found.start(2)] else b"\n"
+        if self.newline == b"\n":
+            assert b"\r\n" not in stored, "lines end in two ways"
+            self.text = self.text.replace(b"\n", b"\r\n")
         with_word = re.search(r"\bwith (\S+)", self.received)
         self.protocol = with_word and with_word[1]
         recipient = re.search(r"\bfor <([^>]*)>", self.received)
@@ -166,8 +173,8 @@ class Mail:
         self.id = identity and identity[1]
 
     def must_be(self, text, protocol=None, sender=None, recipient=None):
-        """The text is these bytes, line ends stored either as they came or all of them as LF; nothing else may differ."""
-        if self.text not in (text, text.replace(b"\r\n", b"\n")):
+        """The text is these bytes, whether line ends are stored as they came or as LF."""
+        if self.text != text:
             at = next((i for i, (a, b) in enumerate(zip(self.text, text)) if a != b), min(len(self.text), len(text)))
             around = slice(max(0, at - 40), at + 40)
             raise AssertionError(f"stored {len(self.text)} octets, not {len(text)}; they part at {at}: "

@@ -1,4 +1,4 @@
-//! Trace fields: Received and Return-Path (RFC 5321 4.4).
+//! Trace fields: Received and Return-Path (RFC 5321 4.4), and Delivered-To.
 
 use alloc::vec::Vec;
 use core::fmt::{self, Write as _};
@@ -127,6 +127,14 @@ pub fn return_path(path: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b"Return-Path: <");
     Printable(out).path(path);
     out.extend_from_slice(b">\r\n");
+}
+
+/// Writes a Delivered-To field, by which a store that keeps one file for several recipients tells whom it is for, with its
+/// CRLF. No RFC has it; Postfix, Dovecot, fetchmail and others write and read it so.
+pub fn delivered_to(path: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"Delivered-To: ");
+    Printable(out).path(path);
+    out.extend_from_slice(b"\r\n");
 }
 
 struct Printable<'v>(&'v mut Vec<u8>);

@@ -183,7 +183,8 @@ fn kill_9_leaves_no_acknowledged_message_half_written() {
     let folder = tempfile::tempdir().expect("a folder");
     for kind in ["maildir", "mbox"] {
         let place = folder.path().join(kind);
-        let mut sink = Sink::start(&["--deliver", &format!("{kind}:{}", place.display())]);
+        let as_sent = if kind == "maildir" { "?newline=crlf" } else { "" };
+        let mut sink = Sink::start(&["--deliver", &format!("{kind}:{}{as_sent}", place.display())]);
         let mut blast = Command::new(PROGRAM)
             .args(["blast", &sink.addresses[0], "--json", "--size", "20000", "--messages", "100000"])
             .stdout(Stdio::piped())

@@ -7,10 +7,12 @@
 
 mod chunk;
 mod find;
+mod local;
 mod scanner;
 mod writer;
 
 pub use chunk::{Check, Counted};
+pub use local::LocalNewlines;
 pub use scanner::Scanner;
 pub use writer::{Newlines, Writer};
 

@@ -81,7 +81,8 @@ pub(crate) struct Options {
     #[arg(long)]
     lmtp: bool,
 
-    /// Where mail goes: `discard`, `maildir:DIR` or `mbox:FILE`. It is written before 250, and not synced
+    /// Where mail goes: `discard`, `maildir:DIR` or `mbox:FILE`. It is written before 250, and not synced. Lines end with LF
+    /// there, in a Maildir with CRLF if `?newline=crlf` is put behind
     #[arg(long, value_name = "WHERE", default_value = "discard", value_parser = delivery)]
     deliver: Delivery,
 
@@ -113,7 +114,7 @@ pub(crate) struct Options {
 #[derive(Clone, Debug)]
 enum Delivery {
     Discard,
-    Maildir(PathBuf),
+    Maildir(PathBuf, bool),
     Mbox(PathBuf),
 }
 
@@ -262,7 +263,7 @@ fn rules(options: &Options) -> Result<Rules, Failure> {
 fn store(options: &Options) -> Result<Store, Failure> {
     let (opened, kind, name) = match &options.deliver {
         Delivery::Discard => return Ok(Store::Discard),
-        Delivery::Maildir(folder) => (Store::maildir(folder), "maildir", folder),
+        Delivery::Maildir(folder, crlf) => (Store::maildir(folder, *crlf), "maildir", folder),
         Delivery::Mbox(file) => (Store::mbox(file), "mbox", file),
     };
     opened.map_err(|error| {
@@ -343,7 +344,12 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 
 fn delivery(text: &str) -> Result<Delivery, String> {
     match text.split_once(':') {
-        Some(("maildir", folder)) if !folder.is_empty() => Ok(Delivery::Maildir(folder.into())),
+        Some(("maildir", folder)) if !folder.is_empty() => match folder.split_once('?') {
+            None => Ok(Delivery::Maildir(folder.into(), false)),
+            Some((folder, "newline=lf")) => Ok(Delivery::Maildir(folder.into(), false)),
+            Some((folder, "newline=crlf")) => Ok(Delivery::Maildir(folder.into(), true)),
+            Some(_) => Err("behind the folder there may be ?newline=lf or ?newline=crlf".into()),
+        },
         Some(("mbox", file)) if !file.is_empty() => Ok(Delivery::Mbox(file.into())),
         None if text == "discard" => Ok(Delivery::Discard),
         _ => Err("give discard, maildir:DIR or mbox:FILE".into()),

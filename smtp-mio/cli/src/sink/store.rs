@@ -9,13 +9,17 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
+use smtp_proto::text::LocalNewlines;
 
 /// Where mail goes.
 #[derive(Debug)]
 pub(crate) enum Store {
     Discard,
-    /// Files of their own.
-    Maildir(PathBuf),
+    /// With LF for CRLF, as local stores have it, unless it is told otherwise.
+    Maildir {
+        root: PathBuf,
+        crlf: bool,
+    },
     /// One behind the other, in the `mboxrd` manner: lines that begin with `From ` are quoted, and so can be restored.
     Mbox(Mutex<File>),
 }
@@ -24,17 +28,17 @@ pub(crate) enum Store {
 #[derive(Debug)]
 pub(crate) enum Draft {
     /// In `tmp/`.
-    Maildir { file: File, tmp: PathBuf, new: PathBuf },
+    Maildir { file: File, tmp: PathBuf, new: PathBuf, newlines: Option<LocalNewlines> },
     /// In memory, so that messages do not mix.
     Mbox { text: Vec<u8>, sender: String },
 }
 
 impl Store {
-    pub(crate) fn maildir(root: &Path) -> io::Result<Self> {
+    pub(crate) fn maildir(root: &Path, crlf: bool) -> io::Result<Self> {
         for folder in ["tmp", "new", "cur"] {
             fs::create_dir_all(root.join(folder))?;
         }
-        Ok(Self::Maildir(root.to_owned()))
+        Ok(Self::Maildir { root: root.to_owned(), crlf })
     }
 
     pub(crate) fn mbox(file: &Path) -> io::Result<Self> {
@@ -52,19 +56,17 @@ impl Store {
     pub(crate) fn draft(&self, sender: &str, recipients: &[String]) -> io::Result<Option<Draft>> {
         let mut draft = match self {
             Self::Discard => return Ok(None),
-            Self::Maildir(root) => {
+            Self::Maildir { root, crlf } => {
                 let name = unique();
                 let (tmp, new) = (root.join("tmp").join(&name), root.join("new").join(&name));
                 let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&tmp)?;
-                Draft::Maildir { file, tmp, new }
+                Draft::Maildir { file, tmp, new, newlines: (!crlf).then(LocalNewlines::default) }
             }
             Self::Mbox(_) => Draft::Mbox { text: Vec::new(), sender: sender.to_owned() },
         };
         let mut fields = Vec::new();
         smtp_proto::trace::return_path(sender, &mut fields);
-        for recipient in recipients {
-            fields.extend_from_slice(format!("Delivered-To: {recipient}\r\n").as_bytes());
-        }
+        recipients.iter().for_each(|recipient| smtp_proto::trace::delivered_to(recipient, &mut fields));
         draft.write(&fields)?;
         Ok(Some(draft))
     }
@@ -72,7 +74,10 @@ impl Store {
     /// The message is complete.
     pub(crate) fn keep(&self, draft: Draft) -> io::Result<()> {
         match (self, draft) {
-            (_, Draft::Maildir { file, tmp, new }) => {
+            (_, Draft::Maildir { mut file, tmp, new, newlines }) => {
+                let mut last = Vec::new();
+                newlines.into_iter().for_each(|mut newlines| newlines.finish(&mut |part| last.extend_from_slice(part)));
+                file.write_all(&last)?;
                 drop(file);
                 fs::rename(tmp, new)
             }
@@ -91,7 +96,12 @@ impl Store {
 impl Draft {
     pub(crate) fn write(&mut self, piece: &[u8]) -> io::Result<()> {
         match self {
-            Self::Maildir { file, .. } => file.write_all(piece),
+            Self::Maildir { file, newlines: None, .. } => file.write_all(piece),
+            Self::Maildir { file, newlines: Some(newlines), .. } => {
+                let mut stored = Vec::with_capacity(piece.len());
+                newlines.convert(piece, &mut |part| stored.extend_from_slice(part));
+                file.write_all(&stored)
+            }
             Self::Mbox { text, .. } => {
                 text.extend_from_slice(piece);
                 Ok(())
@@ -168,18 +178,19 @@ mod tests {
     #[test]
     fn only_what_is_complete_is_in_new() {
         let folder = tempfile::tempdir().expect("a folder");
-        let store = Store::maildir(folder.path()).expect("made");
+        let store = Store::maildir(folder.path(), false).expect("made");
         let count = |name: &str| std::fs::read_dir(folder.path().join(name)).expect("read").count();
         let mut draft = store.draft("a@x.example", &["b@y.example".into()]).expect("begun").expect("kept");
         draft.write(b"half").expect("written");
         draft.discard();
         assert_eq!((count("tmp"), count("new")), (0, 0));
         let mut draft = store.draft("a@x.example", &["b@y.example".into()]).expect("begun").expect("kept");
-        draft.write(b"whole\r\n").expect("written");
+        draft.write(b"whole\r").expect("written");
+        draft.write(b"\n").expect("written");
         store.keep(draft).expect("kept");
         assert_eq!((count("tmp"), count("new")), (0, 1));
         let file = std::fs::read_dir(folder.path().join("new")).expect("read").next().expect("one").expect("read");
         let text = std::fs::read_to_string(file.path()).expect("read");
-        assert_eq!(text, "Return-Path: <a@x.example>\r\nDelivered-To: b@y.example\r\nwhole\r\n");
+        assert_eq!(text, "Return-Path: <a@x.example>\nDelivered-To: b@y.example\nwhole\n");
     }
 }

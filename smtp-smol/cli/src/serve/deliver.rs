@@ -1,4 +1,4 @@
-//! The handler: takes any mail, puts it where it was told to, and keeps account of it.
+//! The handler: takes mail, puts it where it was told to, and keeps account of it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,6 +17,7 @@ use smtp_smol::{Handler, Peer};
 use super::books::Books;
 use super::head;
 use super::maildir::{Draft, Maildir, unique};
+use super::recipients::{Domains, NOT_OURS};
 use super::record::{Taken, print};
 use super::rehearse::Rehearsing;
 use super::users::Users;
@@ -26,11 +27,15 @@ use smtp_audit::UnwantedIf;
 const PIECE: usize = 256 << 10;
 
 const TRY_LATER: Reply<'static> = Reply::fixed(451, (4, 3, 0), "The message could not be stored; try again later");
+/// RFC 5321 4.2.3, RFC 3463 3.4.
+const NO_ROOM: Reply<'static> = Reply::fixed(452, (4, 3, 1), "There is no room for the message now; try again later");
 
 /// What all connections share.
 #[derive(Debug)]
 pub(crate) struct Office {
     pub(crate) hostname: String,
+    /// Whose mail is taken.
+    pub(crate) domains: Domains,
     /// Where mail goes; without one it is thrown away.
     pub(crate) maildir: Option<Maildir>,
     pub(crate) books: Arc<Books>,
@@ -52,7 +57,7 @@ pub(crate) struct Clerk {
     /// Whether mail was refused because it came in plaintext.
     plaintext_refused: bool,
     /// What is said of the last message, if it was taken.
-    taken: Option<String>,
+    taken: Result<String, Reply<'static>>,
 }
 
 #[derive(Debug)]
@@ -61,6 +66,8 @@ struct Envelope {
     to: Vec<String>,
     /// Recipients that were asked to come again.
     asked: Vec<String>,
+    /// Recipients of domains that are not ours were refused.
+    not_ours: bool,
     rehearsed: Option<Rehearsed>,
     id: String,
     size: u64,
@@ -80,7 +87,7 @@ struct Letter {
 
 impl Clerk {
     pub(crate) fn new(office: Arc<Office>, peer: Option<SocketAddr>) -> Self {
-        Self { office, peer, envelope: None, counted: false, plaintext_refused: false, taken: None }
+        Self { office, peer, envelope: None, counted: false, plaintext_refused: false, taken: Err(TRY_LATER) }
     }
 
     /// Who comes by a Unix socket has no address.
@@ -111,8 +118,8 @@ impl Clerk {
     }
 
     /// Stores the message, and keeps account of it; says what its sender is told.
-    async fn take(&mut self, peer: &Peer<'_>) -> Option<String> {
-        let mut envelope = self.envelope.take()?;
+    async fn take(&mut self, peer: &Peer<'_>) -> Result<String, Reply<'static>> {
+        let mut envelope = self.envelope.take().ok_or(TRY_LATER)?;
         let stored = store(&self.office, &mut envelope).await;
         let envelope = self.envelope.insert(envelope);
         let words = format!("Ok: taken as {}", envelope.id);
@@ -120,10 +127,11 @@ impl Clerk {
             tracing::error!(%error, "a message could not be stored; its sender has been told to try again");
             self.count(peer, "deferred");
             self.envelope = None;
-            return None;
+            let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+            return Err(if full { NO_ROOM } else { TRY_LATER });
         }
         self.count(peer, "accepted");
-        let envelope = self.envelope.take()?;
+        let envelope = self.envelope.take().ok_or(TRY_LATER)?;
         let taken = Taken {
             time: &now(),
             peer: &self.peer_name(),
@@ -136,7 +144,7 @@ impl Clerk {
             id: &envelope.id,
         };
         print(&taken.line(self.office.json));
-        Some(words)
+        Ok(words)
     }
 
     /// Writes a line into the ledger.
@@ -173,6 +181,7 @@ impl Handler for Clerk {
             from: mail.path.as_str().into(),
             to: Vec::new(),
             asked: Vec::new(),
+            not_ours: false,
             rehearsed: None,
             id: unique(),
             size: 0,
@@ -186,6 +195,10 @@ impl Handler for Clerk {
     async fn rcpt(&mut self, peer: &Peer<'_>, rcpt: &Rcpt<'_>) -> Verdict<'_> {
         let Some(envelope) = &mut self.envelope else { return Verdict::Accept };
         let to = rcpt.path.as_str();
+        if !self.office.domains.hold(&rcpt.path) {
+            envelope.not_ours = true;
+            return Verdict::Refuse(NOT_OURS);
+        }
         // Whoever comes by a Unix socket has no TLS to come back with.
         if let (Some(rehearsing), Some(from)) = (&self.office.rehearsing, self.peer) {
             match rehearsing.rcpt(from.ip(), &envelope.from, to, peer.session.tls().is_some()) {
@@ -225,12 +238,16 @@ impl Handler for Clerk {
         if end.recipient.is_none_or(|index| index == 0) {
             self.taken = self.take(peer).await;
         }
-        self.taken.as_deref().map_or(Verdict::Refuse(TRY_LATER), Verdict::AcceptWith)
+        match &self.taken {
+            Ok(words) => Verdict::AcceptWith(words),
+            Err(reply) => Verdict::Refuse(*reply),
+        }
     }
 
     fn reset(&mut self, peer: &Peer<'_>) {
         if let Some(envelope) = &self.envelope {
-            let outcome = if envelope.refused { "refused" } else { "abandoned" };
+            let nobody = envelope.not_ours && envelope.to.is_empty() && envelope.asked.is_empty();
+            let outcome = if envelope.refused || nobody { "refused" } else { "abandoned" };
             self.count(peer, outcome);
             self.envelope = None;
         }
@@ -258,10 +275,11 @@ impl Handler for Clerk {
     }
 }
 
-/// Return-Path and Received (RFC 5321 4.4).
+/// Return-Path (RFC 5321 4.4), whom the file is for, and Received. The envelope would be lost otherwise.
 fn head(envelope: &Envelope, peer: &Peer<'_>, by: &str) -> Vec<u8> {
     let mut head = Vec::with_capacity(1024);
     trace::return_path(&envelope.from, &mut head);
+    envelope.to.iter().for_each(|recipient| trace::delivered_to(recipient, &mut head));
     Received {
         hello: peer.session.hello(),
         peer: peer.address.map(|address| address.ip().to_canonical()),

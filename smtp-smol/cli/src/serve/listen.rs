@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use smtp_proto::proxy::Network;
 use smtp_smol::Server;
 
-use super::{Delivery, Options, Role, Tls};
+use super::{Delivery, Domains, Options, Role, Tls};
 use crate::failure::Failure;
 
 /// Where to listen.
@@ -71,7 +71,13 @@ pub(super) fn listen(options: &Options, server: &mut Server) -> Result<Vec<Liste
 }
 
 /// Tells on stderr what was started, and how to try it; stdout is for the line a message.
-pub(super) fn tell(options: &Options, hostname: &str, listening: &[Listening], certificate: Option<&std::path::Path>) {
+pub(super) fn tell(
+    options: &Options,
+    domains: &Domains,
+    hostname: &str,
+    listening: &[Listening],
+    certificate: Option<&std::path::Path>,
+) {
     for Listening { place, first } in listening {
         eprintln!("listening on {place} as {hostname}{first}");
     }
@@ -81,9 +87,10 @@ pub(super) fn tell(options: &Options, hostname: &str, listening: &[Listening], c
         None => eprintln!("TLS: certificate in {}", options.cert.clone().unwrap_or_default().display()),
     }
     match &options.deliver {
-        Delivery::Maildir(folder) => eprintln!("mail goes to the Maildir {}", folder.display()),
+        Delivery::Maildir(folder, _) => eprintln!("mail goes to the Maildir {}", folder.display()),
         Delivery::Discard => eprintln!("mail is thrown away"),
     }
+    eprintln!("{}", domains.told());
     let Some(Listening { place, first }) = listening.first() else { return };
     let message = "printf 'Subject: hello\\n\\nIt works.\\n'";
     let envelope = "--from me@example.org --to you@example.net --newlines convert -";

@@ -6,6 +6,7 @@ mod deliver;
 mod head;
 mod listen;
 mod maildir;
+mod recipients;
 mod record;
 mod rehearse;
 mod role;
@@ -30,7 +31,8 @@ use books::Books;
 use certificate::Renewable;
 use deliver::{Clerk, Office};
 use listen::{Place, address, listen, network, place, tell};
-use maildir::Maildir;
+use maildir::{Maildir, Newline};
+use recipients::{Domains, domain};
 use rehearse::{Except, Rehearsing};
 use role::Role;
 use smtp_audit::UnwantedIf;
@@ -39,9 +41,9 @@ use users::Users;
 const EXAMPLES: &str = "\
 Examples:
   smtp-smol serve
-      Listen on 127.0.0.1:2525 with a certificate made on the spot; keep mail in ./mail
-  smtp-smol serve --listen [::]:25 --hostname mx.example.net --cert mx.crt --key mx.key
-      Listen to the world under a name and certificate of your own
+      Listen on 127.0.0.1:2525 with a certificate made on the spot; keep mail for anyone in ./mail
+  smtp-smol serve --listen [::]:25 --domain example.net --hostname mx.example.net --cert mx.crt --key mx.key
+      Take mail for example.net from the world, under a name and certificate of your own
   smtp-smol serve --deliver discard --ledger ledger.jsonl
       Keep no mail, but count what came over TLS and what did not
   smtp-smol serve --tls rehearse --ledger ledger.jsonl --unwanted-if X-Spam-Flag=YES
@@ -64,7 +66,8 @@ const IMPATIENCE: Duration = Duration::from_secs(1);
 
 /// Receive mail: offer STARTTLS, keep what comes in a Maildir, and count who uses TLS.
 ///
-/// Mail for any recipient is taken, and stays here: nothing is relayed.
+/// Mail stays here: nothing is relayed. Where others than this machine can connect, mail is taken for the domains of
+/// --domain alone.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
@@ -98,7 +101,14 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NAME")]
     hostname: Option<String>,
 
-    /// Where mail goes: `maildir:DIR` or `discard`
+    /// Take mail for this domain, and refuse other mail; may be given several times. `*` is every domain: what is taken
+    /// where this machine alone can connect, and elsewhere only if `*` is given twice [default: every domain, on this
+    /// machine and for users who authenticate]
+    #[arg(long, value_name = "NAME", value_parser = domain)]
+    domain: Vec<String>,
+
+    /// Where mail goes: `maildir:DIR` or `discard`. Lines end with LF in a Maildir, or with CRLF as they came if
+    /// `?newline=crlf` is put behind
     #[arg(long, value_name = "WHERE", default_value = "maildir:mail", value_parser = delivery)]
     deliver: Delivery,
 
@@ -166,7 +176,7 @@ pub(crate) struct Options {
 
 #[derive(Clone, Debug)]
 enum Delivery {
-    Maildir(PathBuf),
+    Maildir(PathBuf, Newline),
     Discard,
 }
 
@@ -184,12 +194,13 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     log(&options.log);
     // Everything that can be wrong is found out before anything listens.
     options.role.check(options)?;
+    let domains = Domains::of(options)?;
     let users = options.users.as_deref().map(Users::open).transpose()?.map(Arc::new);
     let config = config(options)?;
     let hostname = config.hostname().to_owned();
     let maildir = match &options.deliver {
         Delivery::Discard => None,
-        Delivery::Maildir(folder) => Some(Maildir::open(folder, &hostname).map_err(|error| {
+        Delivery::Maildir(folder, newline) => Some(Maildir::open(folder, &hostname, *newline).map_err(|error| {
             Failure::option(
                 "--deliver",
                 format_args!("maildir:{}", folder.display()),
@@ -236,6 +247,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let listening = listen(options, &mut server)?;
     let office = Arc::new(Office {
         hostname: hostname.clone(),
+        domains: domains.clone(),
         maildir,
         books: books.clone(),
         unwanted_if: options.unwanted_if.clone(),
@@ -245,7 +257,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     });
     heed_signals(&server, books.clone(), renewable)
         .map_err(|error| Failure::running(format!("signals cannot be handled: {error}")))?;
-    tell(options, &hostname, &listening, certificate.as_deref());
+    tell(options, &domains, &hostname, &listening, certificate.as_deref());
     server
         .run(move |peer| Clerk::new(office.clone(), peer))
         .map_err(|error| Failure::running(format!("the server ended: {error}")))?;
@@ -383,7 +395,12 @@ fn pause(text: &str) -> Result<Duration, String> {
 
 fn delivery(text: &str) -> Result<Delivery, String> {
     match text.split_once(':') {
-        Some(("maildir", folder)) if !folder.is_empty() => Ok(Delivery::Maildir(folder.into())),
+        Some(("maildir", folder)) if !folder.is_empty() => match folder.split_once('?') {
+            None => Ok(Delivery::Maildir(folder.into(), Newline::Lf)),
+            Some((folder, "newline=lf")) => Ok(Delivery::Maildir(folder.into(), Newline::Lf)),
+            Some((folder, "newline=crlf")) => Ok(Delivery::Maildir(folder.into(), Newline::Crlf)),
+            Some(_) => Err("behind the folder there may be ?newline=lf or ?newline=crlf".into()),
+        },
         None if text == "discard" => Ok(Delivery::Discard),
         _ => Err("give maildir:DIR or discard".into()),
     }
