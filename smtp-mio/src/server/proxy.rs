@@ -56,7 +56,8 @@ impl Antechamber {
 
     /// Those whose time is over.
     pub(crate) fn late(&mut self, now: u64) -> Option<Waiting> {
-        while let Some((_, key, generation)) = self.order.pop_front_if(|(deadline, ..)| *deadline <= now) {
+        while let Some(&(_, key, generation)) = self.order.front().filter(|(deadline, ..)| *deadline <= now) {
+            self.order.pop_front();
             if self.waiting.get(key).is_some_and(|waiting| waiting.generation == generation) {
                 return Some(self.waiting.remove(key));
             }

@@ -83,11 +83,11 @@ pub struct Timeouts {
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
-            greeting: Duration::from_mins(5),
-            command: Duration::from_mins(5),
-            data: Duration::from_mins(2),
-            text: Duration::from_mins(3),
-            text_end: Duration::from_mins(10),
+            greeting: Duration::from_secs(300),
+            command: Duration::from_secs(300),
+            data: Duration::from_secs(120),
+            text: Duration::from_secs(180),
+            text_end: Duration::from_secs(600),
             handshake: Duration::from_secs(60),
             quit: Duration::from_secs(10),
         }

@@ -111,8 +111,8 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             greet_pause: Duration::ZERO,
-            command: Duration::from_mins(5),
-            text: Duration::from_mins(3),
+            command: Duration::from_secs(300),
+            text: Duration::from_secs(180),
             text_octets: 1024,
             handshake: Duration::from_secs(60),
         }
