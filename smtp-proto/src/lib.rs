@@ -57,6 +57,7 @@ extern crate alloc;
 pub mod auth;
 mod buffer;
 pub mod client;
+mod date;
 mod framing;
 pub mod net;
 pub mod proxy;

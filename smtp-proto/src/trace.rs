@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 use core::fmt::{self, Write as _};
 use core::net::IpAddr;
 
+pub use crate::date::Date;
 use crate::tls::TlsInfo;
 
 /// How a message came: what the `with` word of a Received field says (RFC 5321 4.4, RFC 3848, RFC 6531 4.3).
@@ -75,7 +76,7 @@ pub struct Received<'a> {
     pub id: &'a str,
     /// The recipient, where there is exactly one: more than one would tell each of the others (RFC 5321 7.2).
     pub recipient: Option<&'a str>,
-    /// The date-time of RFC 5322 3.3. The core knows no clock.
+    /// The date-time of RFC 5322 3.3, such as a [`Date`] shows it. The core knows no clock.
     pub date: &'a str,
 }
 

@@ -58,10 +58,12 @@ mod message;
 mod scram;
 mod secret;
 pub mod server;
+mod users;
 
 pub use mechanism::{Mechanism, MechanismSet};
 pub use scram::{InvalidRecord, ScramRecord};
 pub use secret::{Nonce, Secret};
+pub use users::Users;
 
 /// Octets of a name, authorization identity or host: longer ones are malformed.
 pub const MAX_NAME: usize = 1024;

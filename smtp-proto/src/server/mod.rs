@@ -7,6 +7,7 @@ mod commands;
 mod config;
 mod due;
 mod ehlo;
+mod envelope;
 mod event;
 mod extensions;
 mod input;
@@ -18,10 +19,12 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::net::IpAddr;
 use core::sync::atomic::Ordering;
 use core::time::Duration;
 
 pub use config::{Config, ConfigError, Limits, Role, Timeouts};
+pub use envelope::{Envelope, Gather, Room};
 pub use event::{AuthTicket, Event, Fault, FaultKind, MessageEnd, Reason, Ticket, Verdict};
 pub use extensions::{Extensions, FutureRelease};
 pub use state::{Move, State};
@@ -32,7 +35,7 @@ use intake::Intake;
 use crate::framing::Framing;
 use crate::syntax::Verb;
 use crate::tls::{Channel, Outcome, TlsFailure, TlsInfo};
-use crate::trace::Protocol;
+use crate::trace::{Protocol, Received};
 use crate::{Step, Want};
 
 /// One SMTP session, seen from the server.
@@ -367,6 +370,22 @@ impl Session {
             utf8: self.flags.utf8,
             tls: self.tls.is_some(),
             authenticated: self.identity().is_some(),
+        }
+    }
+
+    /// The Received field of a message of this session (RFC 5321 4.4), ready to be written. `to` are its recipients: a
+    /// single one is named, several are not, because each would learn of the others (RFC 5321 7.2).
+    #[must_use]
+    pub fn received<'a>(&'a self, peer: Option<IpAddr>, id: &'a str, to: &'a [String], date: &'a str) -> Received<'a> {
+        Received {
+            hello: self.hello(),
+            peer,
+            by: &self.config.hostname,
+            protocol: self.protocol(),
+            tls: self.tls(),
+            id,
+            recipient: if let [only] = to { Some(only) } else { None },
+            date,
         }
     }
 }
