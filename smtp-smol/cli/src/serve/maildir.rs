@@ -11,9 +11,9 @@ use smtp_proto::text::LocalNewlines;
 
 /// A file in `tmp/` that nobody has touched for so long belongs to a delivery that will never end: the rule of the Maildir
 /// format.
-const LEFT_OVER: Duration = Duration::from_hours(36);
+const LEFT_OVER: Duration = Duration::from_secs(36 * 3600);
 /// How often `tmp/` is looked through.
-const SWEEP: Duration = Duration::from_hours(1);
+const SWEEP: Duration = Duration::from_secs(3600);
 
 /// How lines end in the files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
