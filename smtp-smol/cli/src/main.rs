@@ -2,6 +2,7 @@
 
 mod audit;
 mod failure;
+mod node;
 mod send;
 mod serve;
 

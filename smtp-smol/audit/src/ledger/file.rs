@@ -4,20 +4,27 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::line::Line;
+use jiff::Timestamp;
+
+use super::{Entry, Stamp};
 
 /// A ledger file that is written to.
 #[derive(Debug)]
 pub struct LedgerFile {
     path: PathBuf,
+    node: String,
+    run: String,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
     file: File,
+    /// The number of the last line.
+    seq: u64,
     /// A line has been cut: the disk was full.
     cut: bool,
     /// Lines that could not be written since the last that could.
@@ -25,12 +32,18 @@ struct State {
 }
 
 impl LedgerFile {
-    /// Opens it, or makes it, for its owner's eyes only. A last line that a crash has cut is ended.
+    /// Opens it, or makes it, for its owner's eyes only. A last line that a crash has cut is ended. Its lines say that
+    /// this node wrote them: a name for this host that no other host of the fleet has.
     ///
     /// # Errors
     /// Those of the operating system.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: path.to_owned(), state: Mutex::new(State { file: open(path)?, cut: false, missing: 0 }) })
+    pub fn open(path: &Path, node: &str) -> io::Result<Self> {
+        let state = State { file: open(path)?, seq: 0, cut: false, missing: 0 };
+        // Programs may share a node's name, and files a program, and clocks are set back: no two runs are equal.
+        static OPENED: AtomicU64 = AtomicU64::new(0);
+        let (now, process) = (Timestamp::now().as_microsecond(), std::process::id());
+        let run = format!("{now:014x}-{process:x}-{:x}", OPENED.fetch_add(1, Ordering::Relaxed));
+        Ok(Self { path: path.to_owned(), node: node.to_owned(), run, state: Mutex::new(state) })
     }
 
     /// Opens the file of that name anew: the old one has been moved away.
@@ -44,12 +57,18 @@ impl LedgerFile {
         Ok(())
     }
 
-    /// Appends a line. Where that fails mail goes on: a count that is missing is not worth a message that is lost. It is
-    /// logged once when it begins, and when it is over.
-    pub fn write(&self, line: &Line<'_>) {
-        let Ok(mut octets) = serde_json::to_vec(line) else { return };
-        octets.push(b'\n');
+    /// Appends a line, with its number, and with an id where it has none. Where that fails mail goes on: a count that is
+    /// missing is not worth a message that is lost. It is logged once when it begins, and when it is over. The number
+    /// is used up all the same, so that whoever reads the ledger sees that a line is missing.
+    pub fn write(&self, entry: &Entry<'_>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.seq += 1;
+        let mut entry = entry.clone();
+        if entry.id.is_none() {
+            entry.id = Some(format!("{}.{}", self.run, state.seq).into());
+        }
+        entry.stamp = Some(Stamp::new(&*self.node, &*self.run, state.seq));
+        let octets = entry.line();
         if let Err(error) = state.append(&octets) {
             if state.missing == 0 {
                 tracing::error!(%error, file = %self.path.display(), "the ledger cannot be written; mail goes on");
@@ -103,26 +122,51 @@ fn open(path: &Path) -> io::Result<File> {
 mod tests {
     use smtp_proto::tls::Direction;
 
+    use super::super::Ending;
     use super::*;
 
-    fn line() -> Line<'static> {
-        let mut line = Line::new("2026-11-24T09:00:00.250Z".into(), Direction::Inbound);
-        line.outcome = "accepted".into();
-        line
+    fn entry() -> Entry<'static> {
+        Entry::new(Timestamp::UNIX_EPOCH, Direction::Inbound, Ending::Accepted)
+    }
+
+    #[test]
+    fn each_line_is_numbered_and_each_run_is_another() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("ledger");
+        let file = LedgerFile::open(&path, "mx1").expect("opened");
+        let mut named = entry();
+        named.id = Some("its own".into());
+        file.write(&named);
+        file.write(&entry());
+        LedgerFile::open(&path, "mx1").expect("opened again").write(&entry());
+        let octets = std::fs::read(&path).expect("read");
+        let lines: Vec<_> =
+            octets.trim_ascii_end().split(|o| *o == b'\n').map(|l| Entry::parse(l).expect("a line")).collect();
+        let stamps: Vec<_> = lines.iter().map(|entry| entry.stamp.clone().expect("a stamp")).collect();
+        assert_eq!(stamps.iter().map(|stamp| stamp.seq).collect::<Vec<_>>(), [1, 2, 1]);
+        assert!(stamps.iter().all(|stamp| stamp.node == "mx1"));
+        assert!(stamps[0].run == stamps[1].run && stamps[1].run < stamps[2].run, "{stamps:?}");
+        assert_eq!(lines[0].id.as_deref(), Some("its own"));
+        let ids: std::collections::BTreeSet<_> = lines.iter().map(|entry| entry.id.clone()).collect();
+        assert_eq!(ids.len(), 3, "each has an id of its own: {ids:?}");
     }
 
     #[test]
     fn a_line_that_a_crash_has_cut_costs_itself_and_no_other() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("ledger");
-        LedgerFile::open(&path).expect("opened").write(&line());
+        LedgerFile::open(&path, "mx1").expect("opened").write(&entry());
         let whole = std::fs::read(&path).expect("read");
         let cut: Vec<u8> = [&whole[..], &whole[..whole.len() / 2]].concat();
         std::fs::write(&path, cut).expect("cut");
-        LedgerFile::open(&path).expect("opened again").write(&line());
+        LedgerFile::open(&path, "mx1").expect("opened again").write(&entry());
         let octets = std::fs::read(&path).expect("read");
-        let good: Vec<bool> =
-            octets.strip_suffix(b"\n").expect("ended").split(|o| *o == b'\n').map(|l| Line::parse(l).is_ok()).collect();
+        let good: Vec<bool> = octets
+            .strip_suffix(b"\n")
+            .expect("ended")
+            .split(|o| *o == b'\n')
+            .map(|l| Entry::parse(l).is_ok())
+            .collect();
         assert_eq!(good, [true, false, true]);
     }
 
@@ -132,9 +176,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("ledger");
         std::os::unix::fs::symlink("/dev/full", &path).expect("linked");
-        let file = LedgerFile::open(&path).expect("opened");
-        file.write(&line());
-        file.write(&line());
+        let file = LedgerFile::open(&path, "mx1").expect("opened");
+        file.write(&entry());
+        file.write(&entry());
         assert_eq!(file.state.lock().expect("whole").missing, 2);
         std::fs::remove_file(&path).expect("removed");
         std::fs::write(&path, "").expect("a file again");
@@ -144,10 +188,10 @@ mod tests {
         state.file.write_all(b"{\"time\":").expect("written");
         state.cut = true;
         drop(state);
-        file.write(&line());
+        file.write(&entry());
         assert_eq!(file.state.lock().expect("whole").missing, 0);
         let octets = std::fs::read(&path).expect("read");
-        let good: Vec<bool> = octets.trim_ascii_end().split(|o| *o == b'\n').map(|l| Line::parse(l).is_ok()).collect();
+        let good: Vec<bool> = octets.trim_ascii_end().split(|o| *o == b'\n').map(|l| Entry::parse(l).is_ok()).collect();
         assert_eq!(good, [false, true]);
     }
 
@@ -155,12 +199,12 @@ mod tests {
     fn after_rotation_the_new_file_is_written() {
         let folder = tempfile::tempdir().expect("a folder");
         let (path, old) = (folder.path().join("ledger"), folder.path().join("ledger.1"));
-        let file = LedgerFile::open(&path).expect("opened");
-        file.write(&line());
+        let file = LedgerFile::open(&path, "mx1").expect("opened");
+        file.write(&entry());
         std::fs::rename(&path, &old).expect("moved");
-        file.write(&line());
+        file.write(&entry());
         file.reopen().expect("reopened");
-        file.write(&line());
+        file.write(&entry());
         let lines = |path| std::fs::read_to_string(path).expect("read").lines().count();
         assert_eq!((lines(&old), lines(&path)), (2, 1));
     }

@@ -1,156 +1,153 @@
-//! A line of the ledger, and the record that it tells of.
+//! The line as it is written: an entry's view in JSON. `docs/fleet/ledger.schema.json` describes it.
 
 use std::borrow::Cow;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use smtp_proto::tls::{
-    ClientCertificate, Direction, End, EndToEnd, Hop, Outcome, Record, Rehearsed, TlsVersion, Wanted,
-};
+use smtp_proto::tls::{ClientCertificate, Direction, EndToEnd, Hop, Rehearsed, Wanted};
 
-/// Of the format. A reader refuses lines of a later one; fields that it does not know it skips.
-const VERSION: u32 = 1;
+use super::{Ending, Entry, Stamp, VERSION, Wrong, certificate, version};
+
 /// Octets of a name: many more than a domain may have (RFC 5321 4.5.3.1.2), and than a command line lets in.
 const NAME: usize = 1024;
 
-/// One line: a transaction, or a session that came to none for the sake of TLS.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// The members in the order in which they are written.
+#[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
-#[non_exhaustive]
-pub struct Line<'a> {
-    /// Version of the format; 0, as in the first lines ever written, means 1.
-    pub v: u32,
-    /// RFC 3339, UTC: when the transaction ended.
-    #[serde(borrow)]
-    pub time: Cow<'a, str>,
-    /// inbound or outbound.
-    #[serde(borrow)]
-    pub direction: Cow<'a, str>,
-    /// Address of the other side.
-    #[serde(borrow)]
-    pub peer: Cow<'a, str>,
-    /// As the other side named itself; its own claim.
-    #[serde(borrow)]
-    pub helo: Option<Cow<'a, str>>,
-    /// Empty for a null reverse-path; null before MAIL.
-    #[serde(borrow)]
-    pub sender_domain: Option<Cow<'a, str>>,
-    /// Each once.
-    #[serde(borrow)]
-    pub recipient_domains: Vec<Cow<'a, str>>,
-    /// How many were accepted.
-    pub recipients: u32,
-    /// By which a retry is known again: a hash of sender and recipients, in hexadecimal.
+struct Line<'a> {
+    /// 0, as in the first lines ever written, means 1.
+    v: u32,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    pub envelope: Option<Cow<'a, str>>,
-    /// Octets of text.
-    pub bytes: u64,
-    /// accepted, refused, deferred, abandoned; and without a transaction handshake-failed, tls-required.
+    node: Option<Cow<'a, str>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    run: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<u64>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    id: Option<Cow<'a, str>>,
     #[serde(borrow)]
-    pub outcome: Cow<'a, str>,
-    /// wanted or unwanted, where there is a verdict; else what was accepted counts as wanted, what was refused not.
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    pub verdict: Option<Cow<'a, str>>,
-    /// What became of TLS on the hop.
+    time: Cow<'a, str>,
     #[serde(borrow)]
-    pub tls: Tls<'a>,
-    /// none, pgp-mime, s-mime, pgp-inline; where anyone looked.
+    direction: Cow<'a, str>,
+    #[serde(borrow)]
+    peer: Cow<'a, str>,
+    #[serde(borrow)]
+    helo: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    sender_domain: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    recipient_domains: Vec<Cow<'a, str>>,
+    recipients: u32,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    pub end_to_end: Option<Cow<'a, str>>,
-    /// asked, came-with-tls, came-in-plaintext.
+    envelope: Option<Cow<'a, str>>,
+    bytes: u64,
+    #[serde(borrow)]
+    outcome: Cow<'a, str>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    pub rehearsal: Option<Cow<'a, str>>,
-    /// Of the message, as in its Received field.
+    verdict: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    tls: Tls<'a>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    pub id: Option<Cow<'a, str>>,
+    end_to_end: Option<Cow<'a, str>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    rehearsal: Option<Cow<'a, str>>,
 }
 
-/// What became of TLS on the hop.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
-#[non_exhaustive]
-pub struct Tls<'a> {
-    /// used, not-tried, failed, not-offered.
+pub(super) struct Tls<'a> {
     #[serde(borrow)]
-    pub outcome: Cow<'a, str>,
-    /// `TLS1.3` and so on.
+    outcome: Cow<'a, str>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    pub version: Option<Cow<'a, str>>,
-    /// The suite by its IANA name.
+    version: Option<Cow<'a, str>>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    pub cipher: Option<Cow<'a, str>>,
-    /// none, self-signed, untrusted, verified; absent where it was not asked for.
+    cipher: Option<Cow<'a, str>>,
+    /// Absent where the client was not asked for one.
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    pub client_certificate: Option<Cow<'a, str>>,
-    /// Why the handshake failed.
+    client_certificate: Option<Cow<'a, str>>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<Cow<'a, str>>,
+    reason: Option<Cow<'a, str>>,
 }
 
-impl<'a> Line<'a> {
-    /// An empty line of today's version.
-    #[must_use]
-    pub fn new(time: String, direction: Direction) -> Self {
-        Self { v: VERSION, time: time.into(), direction: direction.as_str().into(), ..Self::default() }
-    }
+pub(super) fn write(entry: &Entry<'_>) -> Vec<u8> {
+    let known = |kind: &EndToEnd| *kind != EndToEnd::Unknown;
+    let line = Line {
+        v: VERSION,
+        node: entry.stamp.as_ref().map(|stamp| (&*stamp.node).into()),
+        run: entry.stamp.as_ref().map(|stamp| (&*stamp.run).into()),
+        seq: entry.stamp.as_ref().map(|stamp| stamp.seq),
+        id: entry.id.as_deref().map(Into::into),
+        time: format!("{:.3}", entry.time).into(),
+        direction: entry.direction.as_str().into(),
+        peer: entry.peer.map_or("unix".into(), |peer| peer.to_canonical().to_string().into()),
+        helo: entry.helo.as_deref().map(Into::into),
+        sender_domain: entry.sender_domain.as_deref().map(Into::into),
+        recipient_domains: entry.recipient_domains.iter().map(|domain| (&**domain).into()).collect(),
+        recipients: entry.recipients,
+        envelope: (entry.envelope != 0).then(|| format!("{:016x}", entry.envelope).into()),
+        bytes: entry.bytes,
+        outcome: entry.ending.as_str().into(),
+        verdict: entry.verdict.map(|verdict| verdict.as_str().into()),
+        tls: Tls::from(&entry.tls),
+        end_to_end: Some(entry.end_to_end).filter(known).map(|kind| kind.as_str().into()),
+        rehearsal: entry.rehearsed.map(|found| found.as_str().into()),
+    };
+    // Maps with keys that are no strings, and numbers that are none, would be errors: there are neither.
+    let mut octets = serde_json::to_vec(&line).unwrap_or_default();
+    octets.push(b'\n');
+    octets
+}
 
-    /// Reads a line, which may be without its line end.
-    ///
-    /// # Errors
-    /// In words: no JSON, cut off, not of a ledger, of a later version of the format, or with names that no session can
-    /// have written and that would do harm in a report: control characters, or of more than 1,024 octets.
-    pub fn parse(line: &'a [u8]) -> Result<Self, String> {
-        let parsed: Self = serde_json::from_slice(line).map_err(|error| error.to_string())?;
-        if parsed.v > VERSION {
-            return Err(format!("written in version {} of the format; this program knows {VERSION}", parsed.v));
-        }
-        if parsed.outcome.is_empty() {
-            return Err("not a line of a ledger: it has no outcome".into());
-        }
-        let names = parsed.helo.iter().chain(&parsed.sender_domain).chain(&parsed.recipient_domains);
-        if names.into_iter().any(|name| name.len() > NAME || name.chars().any(moves_the_cursor)) {
-            return Err("not written by a server: a name in it is none".into());
-        }
-        Ok(parsed)
+pub(super) fn parse(line: &[u8]) -> Result<Entry<'_>, Wrong> {
+    let broken = |why: &str| Wrong::Broken(why.into());
+    let line: Line<'_> = serde_json::from_slice(line).map_err(|error| Wrong::Broken(error.to_string()))?;
+    if line.v > VERSION {
+        return Err(Wrong::Version(line.v));
     }
-
-    /// The record that it tells of, with registrable domains; `None` where its time cannot be read.
-    pub fn with<T>(&self, then: impl FnOnce(&Record<'_>) -> T) -> Option<T> {
-        let time: Timestamp = self.time.parse().ok()?;
-        let mut domains: Vec<&str> = self.recipient_domains.iter().map(|domain| registrable(domain)).collect();
-        domains.dedup();
-        let direction = if self.direction == "outbound" { Direction::Outbound } else { Direction::Inbound };
-        let mut record = Record::new(time.as_second(), direction);
-        record.peer = self.peer.parse().ok();
-        record.host = self.helo.as_deref().filter(|name| !name.is_empty()).map(registrable);
-        record.sender = self.sender_domain.as_deref().filter(|domain| !domain.is_empty()).map(registrable);
-        record.recipient_domains = &domains;
-        record.recipients = self.recipients;
-        record.envelope =
-            self.envelope.as_deref().and_then(|hash| u64::from_str_radix(hash, 16).ok()).unwrap_or_default();
-        record.bytes = self.bytes;
-        record.end = match &*self.outcome {
-            "accepted" => End::Accepted,
-            "refused" => End::Refused,
-            "deferred" => End::Deferred,
-            // Also handshake-failed and tls-required: the client may come again, another way.
-            _ => End::Abandoned,
-        };
-        record.wanted = match (self.verdict.as_deref(), record.end) {
-            (Some("wanted"), _) | (None, End::Accepted) => Wanted::Yes,
-            (Some("unwanted"), _) | (None, End::Refused) => Wanted::No,
-            _ => Wanted::Unknown,
-        };
-        record.hop = self.tls.hop();
-        let kind = |word: &str| EndToEnd::ALL.into_iter().find(|kind| kind.as_str() == word);
-        record.end_to_end = self.end_to_end.as_deref().and_then(kind).unwrap_or_default();
-        record.rehearsed = self.rehearsal.as_deref().and_then(|word| {
-            [Rehearsed::Asked, Rehearsed::CameWithTls, Rehearsed::CameInPlaintext]
-                .into_iter()
-                .find(|rehearsed| rehearsed.as_str() == word)
-        });
-        Some(then(&record))
+    if line.outcome.is_empty() {
+        return Err(broken("not a line of a ledger: it has no outcome"));
     }
+    let ending = Ending::ALL
+        .into_iter()
+        .find(|ending| ending.as_str() == line.outcome)
+        .ok_or_else(|| broken("not a line of a ledger: its outcome is none"))?;
+    let direction = match &*line.direction {
+        // The first lines told of mail that came in, and of no other.
+        "" | "inbound" => Direction::Inbound,
+        "outbound" => Direction::Outbound,
+        _ => return Err(broken("not a line of a ledger: its direction is none")),
+    };
+    let names = [&line.node, &line.run, &line.id, &line.helo, &line.sender_domain].into_iter().flatten();
+    if names.chain(&line.recipient_domains).any(|name| name.len() > NAME || name.chars().any(moves_the_cursor)) {
+        return Err(broken("not written by a server: a name in it is none"));
+    }
+    let time: Timestamp = line.time.parse().map_err(|_| broken("a line without a time"))?;
+    let hop = line.tls.hop();
+    let stamp = match (line.node, line.run, line.seq) {
+        (Some(node), Some(run), Some(seq)) => Some(Stamp { node, run, seq }),
+        _ => None,
+    };
+    let mut entry = Entry::new(time, direction, ending);
+    entry.stamp = stamp;
+    entry.id = line.id;
+    entry.peer = line.peer.parse().ok();
+    entry.helo = line.helo;
+    entry.sender_domain = line.sender_domain;
+    entry.recipient_domains = line.recipient_domains;
+    entry.recipients = line.recipients;
+    entry.envelope = line.envelope.and_then(|hash| u64::from_str_radix(&hash, 16).ok()).unwrap_or_default();
+    entry.bytes = line.bytes;
+    entry.verdict = match line.verdict.as_deref() {
+        Some("wanted") => Some(Wanted::Yes),
+        Some("unwanted") => Some(Wanted::No),
+        Some("unknown") => Some(Wanted::Unknown),
+        _ => None,
+    };
+    entry.tls = super::Tls { hop, cipher: line.tls.cipher, reason: line.tls.reason };
+    let kind = |word: &str| EndToEnd::ALL.into_iter().find(|kind| kind.as_str() == word);
+    entry.end_to_end = line.end_to_end.as_deref().and_then(kind).unwrap_or_default();
+    entry.rehearsed = line.rehearsal.as_deref().and_then(rehearsed);
+    Ok(entry)
 }
 
 impl Tls<'_> {
@@ -169,34 +166,28 @@ impl Tls<'_> {
     }
 }
 
-impl From<&Outcome> for Tls<'static> {
-    fn from(outcome: &Outcome) -> Self {
-        let mut tls = Self { outcome: outcome.as_str().into(), ..Self::default() };
-        match outcome {
-            Outcome::Used(info) => {
-                tls.version = Some(info.version.as_str().into());
-                tls.cipher = Some(info.cipher.clone());
-                let class = info.client_certificate;
-                tls.client_certificate = (class != ClientCertificate::Unknown).then(|| class.as_str().into());
-            }
-            Outcome::Failed(failure) => tls.reason = Some(failure.to_string().into()),
-            _ => {}
+impl<'a> From<&'a super::Tls<'_>> for Tls<'a> {
+    fn from(tls: &'a super::Tls<'_>) -> Self {
+        let known = |class: &ClientCertificate| *class != ClientCertificate::Unknown;
+        let (version, certificate) = match tls.hop {
+            Hop::Used { version, certificate } => (version, Some(certificate).filter(known)),
+            _ => (None, None),
+        };
+        Self {
+            outcome: tls.hop.as_str().into(),
+            version: version.map(|version| version.as_str().into()),
+            cipher: tls.cipher.as_deref().map(Into::into),
+            client_certificate: certificate.map(|class| class.as_str().into()),
+            reason: tls.reason.as_deref().map(Into::into),
         }
-        tls
     }
 }
 
-/// The version of TLS by its name in ledgers.
-#[must_use]
-pub fn version(word: &str) -> Option<TlsVersion> {
-    [TlsVersion::Ssl, TlsVersion::Tls10, TlsVersion::Tls11, TlsVersion::Tls12, TlsVersion::Tls13]
+/// What a rehearsal did or found out, by its name in ledgers.
+pub(crate) fn rehearsed(word: &str) -> Option<Rehearsed> {
+    [Rehearsed::Asked, Rehearsed::CameWithTls, Rehearsed::CameInPlaintext]
         .into_iter()
-        .find(|version| version.as_str() == word)
-}
-
-fn certificate(word: &str) -> ClientCertificate {
-    use ClientCertificate::{None, SelfSigned, Unknown, Untrusted, Verified};
-    [None, SelfSigned, Untrusted, Verified].into_iter().find(|class| class.as_str() == word).unwrap_or(Unknown)
+        .find(|rehearsed| rehearsed.as_str() == word)
 }
 
 /// Controls, and what turns the direction of writing: a report is read on a terminal.
@@ -204,103 +195,143 @@ fn moves_the_cursor(char: char) -> bool {
     char.is_control() || matches!(char, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// The domain that somebody registered, by the public suffix list: whose mail stands or falls together. An address
-/// literal, or a name without a known suffix, stands for itself.
-#[must_use]
-pub fn registrable(domain: &str) -> &str {
-    if domain.starts_with('[') {
-        return domain;
-    }
-    psl::domain_str(domain).unwrap_or(domain)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::ledger::LedgerFile;
+    use std::collections::BTreeSet;
 
-    fn line() -> Line<'static> {
-        let mut line = Line::new("2026-11-24T09:00:00.250Z".into(), Direction::Inbound);
-        line.peer = "192.0.2.1".into();
-        line.helo = Some("mx7.mail.example.co.uk".into());
-        line.sender_domain = Some("news.example.co.uk".into());
-        line.recipient_domains = vec!["mx.example.net".into()];
-        line.recipients = 2;
-        line.envelope = Some("00000000000000ff".into());
-        line.bytes = 17;
-        line.outcome = "accepted".into();
-        line.tls.outcome = "used".into();
-        line.tls.version = Some("TLS1.2".into());
-        line.tls.client_certificate = Some("self-signed".into());
-        line.end_to_end = Some("pgp-mime".into());
-        line.rehearsal = Some("came-with-tls".into());
-        line
+    use smtp_proto::tls::{End, TlsVersion};
+
+    use super::*;
+
+    fn entry() -> Entry<'static> {
+        let time = Timestamp::from_millisecond(1_795_510_800_250).expect("a time");
+        let mut entry = Entry::new(time, Direction::Inbound, Ending::Accepted);
+        entry.stamp = Some(Stamp::new("mx1.example.net", "6a1", 7));
+        entry.id = Some("1795510800.M000250P17Q3".into());
+        entry.peer = "192.0.2.1".parse().ok();
+        entry.helo = Some("mx7.mail.example.co.uk".into());
+        entry.sender_domain = Some("news.example.co.uk".into());
+        entry.recipient_domains = vec!["mx.example.net".into()];
+        (entry.recipients, entry.envelope, entry.bytes) = (2, 255, 17);
+        entry.verdict = Some(Wanted::No);
+        let (version, certificate) = (Some(TlsVersion::Tls12), ClientCertificate::SelfSigned);
+        entry.tls.hop = Hop::Used { version, certificate };
+        entry.tls.cipher = Some("TLS_AES_128_GCM_SHA256".into());
+        entry.end_to_end = EndToEnd::PgpMime;
+        entry.rehearsed = Some(Rehearsed::CameWithTls);
+        entry
     }
 
     #[test]
-    fn what_is_written_reads_back_as_the_record_it_was() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("ledger");
-        let file = LedgerFile::open(&path).expect("opened");
-        file.write(&line());
-        let octets = std::fs::read(&path).expect("read");
-        let read = Line::parse(&octets).expect("parsed");
-        assert_eq!(read, line());
-        read.with(|record| {
-            assert_eq!(
-                (record.time, record.sender, record.host),
-                (1_795_510_800, Some("example.co.uk"), Some("example.co.uk"))
+    fn what_is_written_reads_back_as_it_was() {
+        assert_eq!(parse(&write(&entry())), Ok(entry()));
+        assert_eq!(parse(&write(&entry())).map(Entry::into_owned), Ok(entry()));
+        let bare = Entry::new(Timestamp::UNIX_EPOCH, Direction::Outbound, Ending::HandshakeFailed);
+        assert_eq!(parse(&write(&bare)), Ok(bare));
+        for hop in [Hop::NotTried, Hop::Failed, Hop::FailedThenPlaintext, Hop::NotOffered, Hop::Unknown] {
+            let mut entry = entry();
+            (entry.tls.hop, entry.tls.cipher) = (hop, None);
+            assert_eq!(parse(&write(&entry)), Ok(entry));
+        }
+    }
+
+    /// What other programs read, and `docs/fleet/ledger.schema.json` says.
+    #[test]
+    fn a_line_is_written_like_this() {
+        let line = concat!(
+            r#"{"v":2,"node":"mx1.example.net","run":"6a1","seq":7,"id":"1795510800.M000250P17Q3","#,
+            r#""time":"2026-11-24T09:00:00.250Z","direction":"inbound","peer":"192.0.2.1","#,
+            r#""helo":"mx7.mail.example.co.uk","sender_domain":"news.example.co.uk","#,
+            r#""recipient_domains":["mx.example.net"],"recipients":2,"envelope":"00000000000000ff","bytes":17,"#,
+            r#""outcome":"accepted","verdict":"unwanted","tls":{"outcome":"used","version":"TLS1.2","#,
+            r#""cipher":"TLS_AES_128_GCM_SHA256","client_certificate":"self-signed"},"end_to_end":"pgp-mime","#,
+            r#""rehearsal":"came-with-tls"}"#,
+            "\n"
+        );
+        assert_eq!(String::from_utf8(write(&entry())).expect("UTF-8"), line);
+    }
+
+    /// The schema knows every member, and requires none that may be absent.
+    #[test]
+    fn the_schema_is_of_these_lines() {
+        let schema = include_str!("../../../../docs/fleet/ledger.schema.json");
+        let schema: serde_json::Value = serde_json::from_str(schema).expect("JSON");
+        let members = |octets: Vec<u8>| match serde_json::from_slice(&octets).expect("JSON") {
+            serde_json::Value::Object(line) => line,
+            other => panic!("{other}"),
+        };
+        for (name, value) in members(write(&entry())) {
+            let known = &schema["properties"][&name];
+            assert!(known.is_object(), "{name} is not in the schema");
+            for inner in value.as_object().into_iter().flat_map(|tls| tls.keys()) {
+                assert!(known["properties"][inner].is_object(), "{name}.{inner} is not in the schema");
+            }
+        }
+        let mut bare = Entry::new(Timestamp::UNIX_EPOCH, Direction::Inbound, Ending::Abandoned);
+        // As a ledger file sees to it.
+        (bare.stamp, bare.id) = (Some(Stamp::new("mx1", "6a1", 1)), Some("1".into()));
+        let written: BTreeSet<String> = members(write(&bare)).into_iter().map(|(name, _)| name).collect();
+        let required = serde_json::from_value::<BTreeSet<String>>(schema["required"].clone()).expect("names");
+        assert_eq!(written, required);
+        for ending in Ending::ALL {
+            assert!(
+                schema["properties"]["outcome"]["enum"].as_array().expect("a list").contains(&ending.as_str().into())
             );
-            assert_eq!(record.recipient_domains, ["example.net"]);
-            assert_eq!((record.recipients, record.envelope, record.bytes, record.end), (2, 255, 17, End::Accepted));
-            assert_eq!((record.wanted, record.end_to_end), (Wanted::Yes, EndToEnd::PgpMime));
-            let (version, certificate) = (Some(TlsVersion::Tls12), ClientCertificate::SelfSigned);
-            assert_eq!(record.hop, Hop::Used { version, certificate });
-            assert_eq!(record.rehearsed, Some(Rehearsed::CameWithTls));
-            assert_eq!(record.peer, "192.0.2.1".parse().ok());
-        })
-        .expect("its time is read");
+        }
+    }
+
+    /// A line of each version, as it was written then.
+    #[test]
+    fn lines_of_each_version_are_still_read() {
+        let zero = br#"{"time":"2026-11-24T09:00:00.250Z","peer":"::1","helo":null,"sender_domain":null,"recipients":0,"bytes":0,"outcome":"handshake-failed","tls":{"outcome":"failed","reason":"closed"}}"#;
+        let entry = parse(zero).expect("parsed");
+        assert_eq!(
+            (entry.ending, entry.tls.hop, entry.sender_domain.clone()),
+            (Ending::HandshakeFailed, Hop::Failed, None)
+        );
+        assert_eq!(
+            (entry.tls.reason.as_deref(), entry.stamp.is_none(), entry.wanted()),
+            (Some("closed"), true, Wanted::Unknown)
+        );
+        assert_eq!(entry.with(|record| (record.end, record.time)), (End::Abandoned, 1_795_510_800));
+        let one = br#"{"v":1,"time":"2026-11-24T09:00:00.250Z","direction":"outbound","peer":"unix","helo":"a.example","sender_domain":"","recipient_domains":["b.example","c.example"],"recipients":2,"envelope":"00000000000000ff","bytes":17,"outcome":"accepted","verdict":"wanted","tls":{"outcome":"used","version":"TLS1.3","cipher":"TLS_AES_128_GCM_SHA256","client_certificate":"none"},"end_to_end":"none","rehearsal":"asked","id":"x"}"#;
+        let entry = parse(one).expect("parsed");
+        assert_eq!(
+            (entry.direction, entry.peer, entry.sender_domain.as_deref()),
+            (Direction::Outbound, None, Some(""))
+        );
+        assert_eq!((entry.recipients, entry.envelope, entry.bytes, entry.id.as_deref()), (2, 255, 17, Some("x")));
+        assert_eq!((entry.tls.version(), entry.rehearsed), (Some(TlsVersion::Tls13), Some(Rehearsed::Asked)));
+        // The last part of the stamp is missing, so there is none; and a member that is not known is no fault.
+        let two = br#"{"v":2,"node":"mx1","run":"1","time":"2026-11-24T09:00:00Z","outcome":"accepted","tls":{"outcome":"used"},"later":1}"#;
+        assert_eq!(parse(two).map(|entry| entry.stamp), Ok(None));
+        assert_eq!(parse(br#"{"v":3,"outcome":"accepted"}"#), Err(Wrong::Version(3)));
+    }
+
+    #[test]
+    fn what_is_no_line_is_told() {
+        let good = r#"{"time":"2026-11-24T09:00:00Z","direction":"inbound","outcome":"accepted"}"#;
+        assert!(parse(good.as_bytes()).is_ok());
+        for (word, other) in [("inbound", "sideways"), ("accepted", "taken"), ("2026-11-24", "yesterday")] {
+            assert!(matches!(parse(good.replace(word, other).as_bytes()), Err(Wrong::Broken(_))), "{other}");
+        }
+        for wrong in [&b""[..], b"{", b"[]", b"{}", b"null", b"\xff", &good.as_bytes()[..40]] {
+            assert!(matches!(parse(wrong), Err(Wrong::Broken(_))), "{wrong:?}");
+        }
     }
 
     #[test]
     fn names_that_would_do_harm_in_a_report_are_no_names() {
         let of =
-            |name: &str| format!(r#"{{"sender_domain":"{name}","outcome":"accepted","tls":{{"outcome":"used"}}}}"#);
+            |name: &str| format!(r#"{{"time":"2026-11-24T09:00:00Z","sender_domain":"{name}","outcome":"accepted"}}"#);
         for good in ["a.example", "ex\u{e4}mple.example", "[IPv6:2001:db8::1]", ""] {
-            assert!(Line::parse(of(good).as_bytes()).is_ok(), "{good}");
+            assert!(parse(of(good).as_bytes()).is_ok(), "{good}");
         }
         for wrong in ["a\\n.example", "\\u001b[2J", "\\u0000", "a\\u202eb", &"a".repeat(1025)] {
             let line = of(wrong);
-            assert!(Line::parse(line.as_bytes()).is_err(), "{wrong}");
-            let elsewhere = line.replace("sender_domain", "helo");
-            assert!(Line::parse(elsewhere.as_bytes()).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn the_first_lines_ever_written_are_still_read_and_later_ones_are_refused() {
-        let first = br#"{"time":"2026-11-24T09:00:00.250Z","peer":"::1","helo":null,"sender_domain":null,"recipients":0,"bytes":0,"outcome":"handshake-failed","tls":{"outcome":"failed","reason":"closed"}}"#;
-        let line = Line::parse(first).expect("parsed");
-        let seen = line.with(|record| (record.hop, record.end, record.wanted, record.sender.is_none()));
-        assert_eq!(seen, Some((Hop::Failed, End::Abandoned, Wanted::Unknown, true)));
-        assert!(Line::parse(br#"{"v":2,"outcome":"accepted"}"#).is_err());
-        for wrong in [&b""[..], b"{", b"[]", b"{}", b"null", b"\xff"] {
-            assert!(Line::parse(wrong).is_err(), "{wrong:?}");
-        }
-    }
-
-    #[test]
-    fn a_domain_is_the_one_that_somebody_registered() {
-        for (domain, expected) in [
-            ("a.b.example.co.uk", "example.co.uk"),
-            ("mail.example.com", "example.com"),
-            ("example.com", "example.com"),
-            ("someone.github.io", "someone.github.io"),
-            ("co.uk", "co.uk"),
-            ("localhost", "localhost"),
-            ("[192.0.2.1]", "[192.0.2.1]"),
-        ] {
-            assert_eq!(registrable(domain), expected);
+            for name in ["sender_domain", "helo", "node", "run", "id"] {
+                assert!(parse(line.replace("sender_domain", name).as_bytes()).is_err(), "{name} {wrong}");
+            }
         }
     }
 }

@@ -1,8 +1,11 @@
-//! The ledger file: one JSON line a transaction, written by `serve`, read by `audit`.
+//! The ledger file: one JSON line a transaction, written by `serve` and `send`, read by `audit`.
+//!
+//! An [`Entry`] is what happened, in types. The line is only how it is written down: a server counts the entry itself,
+//! and never reads its own words back.
 //!
 //! ```
+//! use smtp_audit::ledger::Entry;
 //! use smtp_proto::tls::{Direction, Ledger, Retries, Wanted};
-//! use smtp_audit::ledger::Line;
 //!
 //! let file = concat!(
 //!     r#"{"time":"2026-11-24T09:00:00Z","sender_domain":"a.example","outcome":"accepted","tls":{"outcome":"not-tried"}}"#,
@@ -11,8 +14,8 @@
 //! );
 //! let (mut ledger, mut retries, mut broken) = (Ledger::default(), Retries::default(), 0);
 //! for line in file.lines() {
-//!     match Line::parse(line.as_bytes()) {
-//!         Ok(line) => drop(line.with(|record| retries.add(record, |record| ledger.add(record)))),
+//!     match Entry::parse(line.as_bytes()) {
+//!         Ok(entry) => entry.with(|record| retries.add(record, |record| ledger.add(record))),
 //!         Err(_) => broken += 1,
 //!     }
 //! }
@@ -20,46 +23,22 @@
 //! assert_eq!((ledger.hops(Direction::Inbound, Wanted::Yes).count(), broken), (1, 1));
 //! ```
 //!
-//! What is wanted mail, the handler knows best: here one that takes spam all the same, and says that it was. Without a
+//! Whether mail was wanted, the handler knows best. Here it takes spam all the same, and says that it was spam. Without a
 //! verdict what was accepted counts as wanted, and what was refused as unwanted.
 //!
 //! ```
-//! use std::sync::Arc;
-//! use smtp_proto::server::{MessageEnd, Verdict};
-//! use smtp_proto::syntax::Mail;
+//! use smtp_audit::ledger::{Ending, Entry, LedgerFile};
+//! use smtp_proto::server::Session;
 //! use smtp_proto::tls::{Direction, Wanted};
-//! use smtp_audit::ledger::{Line, LedgerFile, Tls};
-//! use smtp_smol::{Handler, Peer};
 //!
-//! struct Filter {
-//!     ledger: Arc<LedgerFile>,
-//!     sender_domain: String,
-//!     bytes: u64,
-//!     spam: bool,
-//! }
-//!
-//! impl Handler for Filter {
-//!     async fn mail(&mut self, _: &Peer<'_>, mail: &Mail<'_>) -> Verdict<'_> {
-//!         let domain = mail.path.as_str().rsplit_once('@').map_or("", |(_, domain)| domain);
-//!         self.sender_domain = domain.to_ascii_lowercase();
-//!         (self.bytes, self.spam) = (0, false);
-//!         Verdict::Accept
-//!     }
-//!     async fn chunk(&mut self, text: &[u8]) {
-//!         self.bytes += text.len() as u64;
-//!         self.spam |= text.windows(7).any(|word| word == b"lottery"); // or what your filter says
-//!     }
-//!     async fn message(&mut self, peer: &Peer<'_>, _: MessageEnd) -> Verdict<'_> {
-//!         let mut line = Line::new(jiff::Timestamp::now().to_string(), Direction::Inbound);
-//!         line.peer = peer.address.ip().to_string().into();
-//!         line.sender_domain = Some(self.sender_domain.as_str().into());
-//!         line.bytes = self.bytes;
-//!         line.outcome = "accepted".into();
-//!         line.verdict = Some(if self.spam { Wanted::No } else { Wanted::Yes }.as_str().into());
-//!         line.tls = Tls::from(&peer.session.tls_outcome());
-//!         self.ledger.write(&line); // `line.with` counts it in memory
-//!         Verdict::Accept
-//!     }
+//! /// To be called when a message is complete, for instance by a `Handler`'s `message`.
+//! fn taken(ledger: &LedgerFile, session: &Session, sender_domain: &str, bytes: u64, spam: bool) {
+//!     let mut entry = Entry::new(jiff::Timestamp::now(), Direction::Inbound, Ending::Accepted);
+//!     entry.sender_domain = Some(sender_domain.into());
+//!     entry.bytes = bytes;
+//!     entry.verdict = Some(if spam { Wanted::No } else { Wanted::Yes });
+//!     entry.tls = (&session.tls_outcome()).into();
+//!     ledger.write(&entry); // `entry.with` counts it in memory
 //! }
 //! ```
 //!
@@ -69,5 +48,347 @@
 mod file;
 mod line;
 
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
+use smtp_proto::tls::{
+    ClientCertificate, Direction, End, EndToEnd, Hop, Outcome, Record, Rehearsed, TlsVersion, Wanted,
+};
+
 pub use file::LedgerFile;
-pub use line::{Line, Tls, registrable, version};
+
+/// Of the format: what is written. Lines of versions 0 and 1 are read as well, and lines of later ones are refused.
+/// Fields that a reader does not know it skips, so that a new field alone makes no new version.
+pub const VERSION: u32 = 2;
+
+/// A transaction, or a session that came to none for the sake of TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Entry<'a> {
+    /// Which line this is. `None` before it is written, and in lines of version 1.
+    pub stamp: Option<Stamp<'a>>,
+    /// Of the transaction, as in the Received field of its message. Where it has none its line gets an id of its own.
+    pub id: Option<Cow<'a, str>>,
+    /// When the transaction ended.
+    pub time: Timestamp,
+    /// Who was the client.
+    pub direction: Direction,
+    /// Address of the other side; `None` for a Unix socket.
+    pub peer: Option<IpAddr>,
+    /// As the other side named itself; its own claim.
+    pub helo: Option<Cow<'a, str>>,
+    /// Empty for a null reverse-path; `None` before MAIL.
+    pub sender_domain: Option<Cow<'a, str>>,
+    /// Each once.
+    pub recipient_domains: Vec<Cow<'a, str>>,
+    /// How many were accepted.
+    pub recipients: u32,
+    /// By which a retry is known again: a hash of sender and recipients (see [`Retries`](smtp_proto::tls::Retries)); 0
+    /// where there is none.
+    pub envelope: u64,
+    /// Octets of text.
+    pub bytes: u64,
+    /// How it ended.
+    pub ending: Ending,
+    /// Where there is a verdict; else what was accepted counts as wanted, and what was refused as unwanted.
+    pub verdict: Option<Wanted>,
+    /// What became of TLS on the hop.
+    pub tls: Tls<'a>,
+    /// Protection of the message itself; [`EndToEnd::Unknown`] where nobody looked.
+    pub end_to_end: EndToEnd,
+    /// What a rehearsal did, or found out.
+    pub rehearsed: Option<Rehearsed>,
+}
+
+/// Which line of which writer: no two lines have the same, so a line that was shipped twice is known again, and one that
+/// is missing is missed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub struct Stamp<'a> {
+    /// The host that wrote it, by the name that its operator gave it.
+    pub node: Cow<'a, str>,
+    /// Which program of that host's wrote it, and since when: begins with the time at which the ledger was opened.
+    pub run: Cow<'a, str>,
+    /// The number of the line in that run, from 1.
+    pub seq: u64,
+}
+
+/// How a transaction ended, or a session without one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Ending {
+    /// 2yz: the message has been taken over.
+    Accepted,
+    /// 5yz: it never will be.
+    Refused,
+    /// 4yz: it is expected again.
+    Deferred,
+    /// Given up by the client, or cut off.
+    Abandoned,
+    /// The handshake failed, and no transaction followed.
+    HandshakeFailed,
+    /// Mail was refused because it came in plaintext, and no transaction followed.
+    TlsRequired,
+}
+
+/// What became of TLS on the hop.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Tls<'a> {
+    /// What counts for policies.
+    pub hop: Hop,
+    /// The suite by its IANA name.
+    pub cipher: Option<Cow<'a, str>>,
+    /// Why the handshake failed.
+    pub reason: Option<Cow<'a, str>>,
+}
+
+/// Why a line does not count.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Wrong {
+    /// No JSON, cut off, not of a ledger, or with a name that no session can have written and that would do harm in a
+    /// report: with control characters, or of more than 1,024 octets.
+    #[error("{0}")]
+    Broken(String),
+    /// Written by a later program.
+    #[error("written in version {0} of the format; this program knows {VERSION}")]
+    Version(u32),
+}
+
+impl<'a> Entry<'a> {
+    /// One of which nothing else is known.
+    #[must_use]
+    pub const fn new(time: Timestamp, direction: Direction, ending: Ending) -> Self {
+        Self {
+            stamp: None,
+            id: None,
+            time,
+            direction,
+            peer: None,
+            helo: None,
+            sender_domain: None,
+            recipient_domains: Vec::new(),
+            recipients: 0,
+            envelope: 0,
+            bytes: 0,
+            ending,
+            verdict: None,
+            tls: Tls { hop: Hop::Unknown, cipher: None, reason: None },
+            end_to_end: EndToEnd::Unknown,
+            rehearsed: None,
+        }
+    }
+
+    /// Reads a line, which may be without its line end.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(line: &'a [u8]) -> Result<Self, Wrong> {
+        line::parse(line)
+    }
+
+    /// The line, with its line end.
+    #[must_use]
+    pub fn line(&self) -> Vec<u8> {
+        line::write(self)
+    }
+
+    /// Whether the mail was wanted: by the verdict, and without one by how the transaction ended.
+    #[must_use]
+    pub const fn wanted(&self) -> Wanted {
+        match (self.verdict, self.ending) {
+            (Some(verdict), _) => verdict,
+            (None, Ending::Accepted) => Wanted::Yes,
+            (None, Ending::Refused) => Wanted::No,
+            (None, _) => Wanted::Unknown,
+        }
+    }
+
+    /// What the core counts by, with registrable domains.
+    pub fn with<T>(&self, then: impl FnOnce(&Record<'_>) -> T) -> T {
+        let mut domains: Vec<&str> = self.recipient_domains.iter().map(|domain| registrable(domain)).collect();
+        domains.dedup();
+        let mut record = Record::new(self.time.as_second(), self.direction);
+        record.peer = self.peer;
+        record.host = self.helo.as_deref().filter(|name| !name.is_empty()).map(registrable);
+        record.sender = self.sender_domain.as_deref().filter(|domain| !domain.is_empty()).map(registrable);
+        record.recipient_domains = &domains;
+        record.recipients = self.recipients;
+        record.envelope = self.envelope;
+        record.bytes = self.bytes;
+        record.end = self.ending.end();
+        record.wanted = self.wanted();
+        record.hop = self.tls.hop;
+        record.end_to_end = self.end_to_end;
+        record.rehearsed = self.rehearsed;
+        then(&record)
+    }
+
+    /// The same, and nothing of it borrowed.
+    #[must_use]
+    pub fn into_owned(self) -> Entry<'static> {
+        let owned = |text: Cow<'a, str>| Cow::Owned(text.into_owned());
+        Entry {
+            stamp: self.stamp.map(Stamp::into_owned),
+            id: self.id.map(owned),
+            time: self.time,
+            direction: self.direction,
+            peer: self.peer,
+            helo: self.helo.map(owned),
+            sender_domain: self.sender_domain.map(owned),
+            recipient_domains: self.recipient_domains.into_iter().map(owned).collect(),
+            recipients: self.recipients,
+            envelope: self.envelope,
+            bytes: self.bytes,
+            ending: self.ending,
+            verdict: self.verdict,
+            tls: Tls { hop: self.tls.hop, cipher: self.tls.cipher.map(owned), reason: self.tls.reason.map(owned) },
+            end_to_end: self.end_to_end,
+            rehearsed: self.rehearsed,
+        }
+    }
+}
+
+impl<'a> Stamp<'a> {
+    /// The line with this number.
+    #[must_use]
+    pub fn new(node: impl Into<Cow<'a, str>>, run: impl Into<Cow<'a, str>>, seq: u64) -> Self {
+        Self { node: node.into(), run: run.into(), seq }
+    }
+
+    /// The same, and nothing of it borrowed.
+    #[must_use]
+    pub fn into_owned(self) -> Stamp<'static> {
+        Stamp { node: self.node.into_owned().into(), run: self.run.into_owned().into(), seq: self.seq }
+    }
+}
+
+impl Ending {
+    const ALL: [Self; 6] =
+        [Self::Accepted, Self::Refused, Self::Deferred, Self::Abandoned, Self::HandshakeFailed, Self::TlsRequired];
+
+    /// The word used in the line.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Refused => "refused",
+            Self::Deferred => "deferred",
+            Self::Abandoned => "abandoned",
+            Self::HandshakeFailed => "handshake-failed",
+            Self::TlsRequired => "tls-required",
+        }
+    }
+
+    /// What it means for the message: after a handshake that failed, or mail refused in plaintext, the client may come
+    /// again another way.
+    #[must_use]
+    pub const fn end(self) -> End {
+        match self {
+            Self::Accepted => End::Accepted,
+            Self::Refused => End::Refused,
+            Self::Deferred => End::Deferred,
+            Self::Abandoned | Self::HandshakeFailed | Self::TlsRequired => End::Abandoned,
+        }
+    }
+}
+
+impl From<End> for Ending {
+    fn from(end: End) -> Self {
+        match end {
+            End::Accepted => Self::Accepted,
+            End::Refused => Self::Refused,
+            End::Deferred => Self::Deferred,
+            _ => Self::Abandoned,
+        }
+    }
+}
+
+impl Tls<'_> {
+    /// The version, where the hop was encrypted and it is known.
+    #[must_use]
+    pub const fn version(&self) -> Option<TlsVersion> {
+        if let Hop::Used { version, .. } = self.hop { version } else { None }
+    }
+}
+
+impl From<&Outcome> for Tls<'static> {
+    fn from(outcome: &Outcome) -> Self {
+        let (cipher, reason) = match outcome {
+            Outcome::Used(info) => (Some(info.cipher.clone()), None),
+            Outcome::Failed(failure) => (None, Some(failure.to_string().into())),
+            _ => (None, None),
+        };
+        Self { hop: outcome.into(), cipher, reason }
+    }
+}
+
+/// As in the line.
+impl Serialize for Tls<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        line::Tls::from(self).serialize(serializer)
+    }
+}
+
+/// The version of TLS by its name in ledgers.
+#[must_use]
+pub fn version(word: &str) -> Option<TlsVersion> {
+    [TlsVersion::Ssl, TlsVersion::Tls10, TlsVersion::Tls11, TlsVersion::Tls12, TlsVersion::Tls13]
+        .into_iter()
+        .find(|version| version.as_str() == word)
+}
+
+/// The class of client certificate by its name in ledgers.
+#[must_use]
+pub fn certificate(word: &str) -> ClientCertificate {
+    use ClientCertificate::{None, SelfSigned, Unknown, Untrusted, Verified};
+    [None, SelfSigned, Untrusted, Verified].into_iter().find(|class| class.as_str() == word).unwrap_or(Unknown)
+}
+
+/// The domain that somebody registered, by the public suffix list: whose mail stands or falls together. An address
+/// literal, or a name without a known suffix, stands for itself.
+#[must_use]
+pub fn registrable(domain: &str) -> &str {
+    if domain.starts_with('[') {
+        return domain;
+    }
+    psl::domain_str(domain).unwrap_or(domain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_is_counted_by_registrable_domains() {
+        let mut entry = Entry::new(Timestamp::UNIX_EPOCH, Direction::Inbound, Ending::Deferred);
+        entry.helo = Some("mx7.mail.example.co.uk".into());
+        entry.sender_domain = Some("news.example.co.uk".into());
+        entry.recipient_domains = vec!["a.example.net".into(), "b.example.net".into()];
+        let seen = entry.with(|record| {
+            assert_eq!(record.recipient_domains, ["example.net"]);
+            (record.sender == Some("example.co.uk"), record.host == Some("example.co.uk"), record.end, record.wanted)
+        });
+        assert_eq!(seen, (true, true, End::Deferred, Wanted::Unknown));
+        entry.verdict = Some(Wanted::No);
+        assert_eq!(entry.with(|record| record.wanted), Wanted::No);
+    }
+
+    #[test]
+    fn a_domain_is_the_one_that_somebody_registered() {
+        for (domain, expected) in [
+            ("a.b.example.co.uk", "example.co.uk"),
+            ("mail.example.com", "example.com"),
+            ("example.com", "example.com"),
+            ("someone.github.io", "someone.github.io"),
+            ("co.uk", "co.uk"),
+            ("localhost", "localhost"),
+            ("[192.0.2.1]", "[192.0.2.1]"),
+        ] {
+            assert_eq!(registrable(domain), expected);
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! Ledger files, as `serve --ledger` writes them.
 
-use crate::ledger::Line as Entry;
+use crate::ledger::Entry;
 
 use crate::count::desk::Desk;
 use crate::read::blocks::{Line, Lines};
@@ -17,11 +17,11 @@ pub(crate) fn read(lines: &mut Lines<'_>, source: &Source, desk: &mut Desk) {
             Line::TooLong => "a line too long for a ledger".to_owned(),
             Line::Line(b"") => continue,
             Line::Line(line) => match Entry::parse(line) {
-                Err(wrong) => wrong,
-                Ok(entry) => match entry.with(|record| desk.take_record(record)) {
-                    None => "a line without a time".into(),
-                    Some(()) => continue,
-                },
+                Err(wrong) => wrong.to_string(),
+                Ok(entry) => {
+                    entry.with(|record| desk.take_record(record));
+                    continue;
+                }
             },
         };
         desk.broken.add(&source.path, lines.number, &wrong);

@@ -4,10 +4,10 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use jiff::Timestamp;
-use smtp_audit::ledger::{LedgerFile, Line, Tls};
+use smtp_audit::ledger::{Entry, LedgerFile, Tls};
 use smtp_proto::auth::client::NoMechanism;
 use smtp_proto::client::{Because, NotNow, Outcome, Reason, Transaction};
-use smtp_proto::tls::{Direction, Retries};
+use smtp_proto::tls::{Direction, Hop, Retries};
 use smtp_smol::{Client, Connection, Target};
 
 use super::message::Message;
@@ -151,7 +151,7 @@ impl Office<'_> {
         let server = peer.map_or_else(|| name.to_owned(), |peer| format!("{name} [{peer}]"));
         let mut tls = Tls::from(&connection.session().tls_outcome());
         if again {
-            tls.outcome = "failed-then-plaintext".into();
+            tls.hop = Hop::FailedThenPlaintext;
         }
         let outcomes = transaction.outcomes().zip(of).filter_map(|(outcome, at)| {
             let (end, words) = told(&outcome);
@@ -188,17 +188,16 @@ impl Office<'_> {
         let mut domains: Vec<String> = to.iter().map(|to| domain(to)).collect();
         domains.sort();
         domains.dedup();
-        let mut line = Line::new(format!("{now:.3}"), Direction::Outbound);
-        line.peer = connection.peer().map_or_else(String::new, |peer| peer.ip().to_canonical().to_string()).into();
-        line.helo = Some(name.to_owned().into());
-        line.sender_domain = Some(domain(&self.message.from).into());
-        line.recipient_domains = domains.into_iter().map(Into::into).collect();
-        line.recipients = record.recipients;
-        line.envelope = Some(format!("{:016x}", Retries::envelope(&self.message.from, to)).into());
-        line.bytes = record.bytes;
-        line.outcome = record.end.as_str().into();
-        line.tls = tls.clone();
-        ledger.write(&line);
+        let mut entry = Entry::new(now, Direction::Outbound, record.end.into());
+        entry.peer = connection.peer().map(|peer| peer.ip().to_canonical());
+        entry.helo = Some(name.into());
+        entry.sender_domain = Some(domain(&self.message.from).into());
+        entry.recipient_domains = domains.into_iter().map(Into::into).collect();
+        entry.recipients = record.recipients;
+        entry.envelope = Retries::envelope(&self.message.from, to);
+        entry.bytes = record.bytes;
+        entry.tls = tls.clone();
+        ledger.write(&entry);
     }
 }
 

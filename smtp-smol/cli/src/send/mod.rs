@@ -7,7 +7,7 @@ mod resolver;
 mod route;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -110,6 +110,11 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE")]
     ledger: Option<PathBuf>,
 
+    /// Name of this host in the ledger, other than that of any other host whose ledger goes to the same place [default:
+    /// this machine's name]
+    #[arg(long, value_name = "NAME", requires = "ledger", value_parser = crate::node::name)]
+    node: Option<String>,
+
     /// Show the dialogue on stderr, credentials left out
     #[arg(short, long)]
     verbose: bool,
@@ -170,7 +175,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
         client = client.observe(Arc::new(report::dialogue));
         plain = plain.observe(Arc::new(report::dialogue));
     }
-    let ledger = options.ledger.as_deref().map(LedgerFile::open).transpose().map_err(|error| {
+    let node = crate::node::of(options.node.as_deref());
+    let open = |file: &Path| LedgerFile::open(file, &node);
+    let ledger = options.ledger.as_deref().map(open).transpose().map_err(|error| {
         let file = options.ledger.clone().unwrap_or_default();
         Failure::option("--ledger", file.display(), error, "name a file that can be written")
     })?;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 use smtp_audit::ledger::Tls;
+use smtp_proto::tls::TlsVersion;
 use smtp_smol::Said;
 
 use super::attempt::{End, Fate};
@@ -101,7 +102,7 @@ pub(crate) fn print(message: &Message, fates: &[Fate], json: bool) {
             let _ = write!(out, " by {server}");
         }
         if let Some(tls) = &fate.tls {
-            let hop = tls.version.as_deref().unwrap_or("plaintext");
+            let hop = tls.version().map_or("plaintext", TlsVersion::as_str);
             let _ = write!(out, " ({hop})");
         }
         let _ = writeln!(out, ": {}", fate.words);

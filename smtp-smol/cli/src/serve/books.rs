@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
-use smtp_audit::ledger::{LedgerFile, Line};
+use smtp_audit::ledger::{Entry, LedgerFile};
 use smtp_proto::tls::{Direction, EndToEnd, Ledger, Require, Retries, Share, Wanted};
 
 /// The account of a running server.
@@ -26,13 +26,13 @@ impl Books {
         Self { file, counts: Mutex::default(), since: Timestamp::now() }
     }
 
-    pub(crate) fn add(&self, line: &Line<'_>) {
+    pub(crate) fn add(&self, entry: &Entry<'_>) {
         if let Some(file) = &self.file {
-            file.write(line);
+            file.write(entry);
         }
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let Counts { retries, ledger } = &mut *counts;
-        line.with(|record| retries.add(record, |record| ledger.add(record)));
+        entry.with(|record| retries.add(record, |record| ledger.add(record)));
     }
 
     /// The ledger file has been moved away: a new one is begun.
@@ -133,33 +133,39 @@ fn range(share: &Share) -> String {
 
 #[cfg(test)]
 mod tests {
+    use smtp_audit::ledger::Ending;
+    use smtp_audit::ledger::Ending::{Accepted, Deferred};
+    use smtp_proto::tls::{ClientCertificate, Hop, Rehearsed};
+
     use super::*;
 
-    fn line(time: u32, sender: &str, outcome: &str, tls: &str) -> Line<'static> {
-        let mut line = Line::new(format!("2026-11-24T09:{:02}:{:02}Z", time / 60, time % 60), Direction::Inbound);
-        line.peer = "192.0.2.1".into();
-        line.sender_domain = Some(sender.to_owned().into());
-        line.recipients = 1;
-        line.envelope = Some(format!("{:x}", sender.len() + 1).into());
-        line.outcome = outcome.to_owned().into();
-        line.tls.outcome = tls.to_owned().into();
-        line
+    const USED: Hop = Hop::Used { version: None, certificate: ClientCertificate::None };
+
+    fn entry(second: i64, sender: &'static str, ending: Ending, hop: Hop) -> Entry<'static> {
+        let time = Timestamp::from_second(1_795_510_800 + second).expect("a time");
+        let mut entry = Entry::new(time, Direction::Inbound, ending);
+        entry.peer = "192.0.2.1".parse().ok();
+        entry.sender_domain = Some(sender.into());
+        entry.recipients = 1;
+        entry.envelope = sender.len() as u64 + 1;
+        entry.tls.hop = hop;
+        entry
     }
 
     #[test]
     fn the_report_counts_a_message_once_and_tells_what_a_rehearsal_found() {
         let books = Books::new(None);
-        books.add(&line(0, "a.example", "accepted", "used"));
-        books.add(&line(1, "a.example", "accepted", "used"));
-        books.add(&line(2, "bb.example", "accepted", "not-tried"));
-        let mut asked = line(3, "ccc.example", "deferred", "not-tried");
-        asked.rehearsal = Some("asked".into());
+        books.add(&entry(0, "a.example", Accepted, USED));
+        books.add(&entry(1, "a.example", Accepted, USED));
+        books.add(&entry(2, "bb.example", Accepted, Hop::NotTried));
+        let mut asked = entry(3, "ccc.example", Deferred, Hop::NotTried);
+        asked.rehearsed = Some(Rehearsed::Asked);
         books.add(&asked);
         let before = books.report();
         assert!(before.contains("of 3 wanted messages 1 (33.33 %"), "{before}");
         assert!(before.contains("of 1 asked to come again, 0 came with TLS, 0 in plaintext, 1 not"), "{before}");
-        let mut back = line(400, "ccc.example", "accepted", "used");
-        back.rehearsal = Some("came-with-tls".into());
+        let mut back = entry(400, "ccc.example", Accepted, USED);
+        back.rehearsed = Some(Rehearsed::CameWithTls);
         books.add(&back);
         let after = books.report();
         assert!(after.contains("of 4 wanted messages 1 (25.00 %"), "{after}");

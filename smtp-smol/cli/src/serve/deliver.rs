@@ -1,16 +1,16 @@
 //! The handler: takes mail, puts it where it was told to, and keeps account of it.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use smtp_audit::ledger::{Line, Tls};
+use smtp_audit::ledger::{Ending, Entry, Tls};
 use smtp_proto::auth::server::{Answer, Identity, Question};
 use smtp_proto::server::{Fault, FaultKind, MessageEnd, Reason, Verdict};
 use smtp_proto::syntax::{Mail, Rcpt, Reply};
-use smtp_proto::tls::{Direction, Rehearsed, Retries};
+use smtp_proto::tls::{Direction, EndToEnd, Rehearsed, Retries, Wanted};
 use smtp_proto::trace::{self, Received};
 use smtp_smol::{Handler, Peer};
 
@@ -18,7 +18,7 @@ use super::books::Books;
 use super::head;
 use super::maildir::{Draft, Maildir, unique};
 use super::recipients::{Domains, NOT_OURS};
-use super::record::{Taken, print};
+use super::record::{Taken, peer_name, print};
 use super::rehearse::Rehearsing;
 use super::users::Users;
 use smtp_audit::UnwantedIf;
@@ -90,51 +90,51 @@ impl Clerk {
         Self { office, peer, envelope: None, counted: false, plaintext_refused: false, taken: Err(TRY_LATER) }
     }
 
-    /// Who comes by a Unix socket has no address.
-    fn peer_name(&self) -> String {
-        self.peer.map_or_else(|| "unix".into(), |address| address.ip().to_canonical().to_string())
+    /// Who comes by a Unix socket has none.
+    fn address(&self) -> Option<IpAddr> {
+        self.peer.map(|peer| peer.ip().to_canonical())
     }
 
-    fn line(&self, peer: &Peer<'_>, outcome: &'static str) -> Line<'static> {
-        let mut line = Line::new(now(), Direction::Inbound);
-        line.peer = self.peer_name().into();
-        line.helo = peer.session.hello().map(|name| name.to_owned().into());
-        line.outcome = outcome.into();
-        line.tls = Tls::from(&peer.session.tls_outcome());
+    fn entry(&self, peer: &Peer<'_>, time: Timestamp, ending: Ending) -> Entry<'static> {
+        let mut entry = Entry::new(time, Direction::Inbound, ending);
+        entry.peer = self.address();
+        entry.helo = peer.session.hello().map(|name| name.to_owned().into());
+        entry.tls = Tls::from(&peer.session.tls_outcome());
         if let Some(envelope) = &self.envelope {
-            line.sender_domain = Some(domain(&envelope.from).into());
-            line.bytes = envelope.size;
-            line.id = Some(envelope.id.clone().into());
-            line.rehearsal = envelope.rehearsed.map(|found| found.as_str().into());
-            address(&mut line, &envelope.from, &envelope.to);
+            entry.sender_domain = Some(domain(&envelope.from).into());
+            entry.bytes = envelope.size;
+            entry.id = Some(envelope.id.clone().into());
+            entry.rehearsed = envelope.rehearsed;
+            address(&mut entry, &envelope.from, &envelope.to);
             if envelope.size > 0 {
                 let seen = head::look(&envelope.head, &self.office.unwanted_if);
-                line.end_to_end = Some(seen.end_to_end.as_str().into());
+                entry.end_to_end = seen.end_to_end;
                 let told = !self.office.unwanted_if.is_empty() && !envelope.refused;
-                line.verdict = told.then(|| if seen.unwanted { "unwanted" } else { "wanted" }.into());
+                entry.verdict = told.then_some(if seen.unwanted { Wanted::No } else { Wanted::Yes });
             }
         }
-        line
+        entry
     }
 
     /// Stores the message, and keeps account of it; says what its sender is told.
     async fn take(&mut self, peer: &Peer<'_>) -> Result<String, Reply<'static>> {
         let mut envelope = self.envelope.take().ok_or(TRY_LATER)?;
         let stored = store(&self.office, &mut envelope).await;
+        let now = Timestamp::now();
         let envelope = self.envelope.insert(envelope);
         let words = format!("Ok: taken as {}", envelope.id);
         if let Err(error) = stored {
             tracing::error!(%error, "a message could not be stored; its sender has been told to try again");
-            self.count(peer, "deferred");
+            self.count(peer, now, Ending::Deferred);
             self.envelope = None;
             let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
             return Err(if full { NO_ROOM } else { TRY_LATER });
         }
-        self.count(peer, "accepted");
+        self.count(peer, now, Ending::Accepted);
         let envelope = self.envelope.take().ok_or(TRY_LATER)?;
         let taken = Taken {
-            time: &now(),
-            peer: &self.peer_name(),
+            time: now,
+            peer: self.address(),
             helo: peer.session.hello(),
             user: peer.session.identity().map(Identity::name),
             tls: &Tls::from(&peer.session.tls_outcome()),
@@ -148,23 +148,22 @@ impl Clerk {
     }
 
     /// Writes a line into the ledger.
-    fn count(&mut self, peer: &Peer<'_>, outcome: &'static str) {
+    fn count(&mut self, peer: &Peer<'_>, time: Timestamp, ending: Ending) {
         self.counted = true;
-        let mut line = self.line(peer, outcome);
+        let mut entry = self.entry(peer, time, ending);
         let Some(envelope) = self.envelope.as_mut().filter(|envelope| !envelope.asked.is_empty()) else {
-            self.office.books.add(&line);
+            self.office.books.add(&entry);
             return;
         };
         // Those that were asked to come again will, as a message of their own.
         let asked = std::mem::take(&mut envelope.asked);
         if !envelope.to.is_empty() {
-            self.office.books.add(&line);
+            self.office.books.add(&entry);
         }
-        line.outcome = "deferred".into();
-        line.rehearsal = Some(Rehearsed::Asked.as_str().into());
-        (line.verdict, line.end_to_end, line.id, line.bytes) = (None, None, None, 0);
-        address(&mut line, &envelope.from, &asked);
-        self.office.books.add(&line);
+        (entry.ending, entry.rehearsed) = (Ending::Deferred, Some(Rehearsed::Asked));
+        (entry.verdict, entry.end_to_end, entry.id, entry.bytes) = (None, EndToEnd::Unknown, None, 0);
+        address(&mut entry, &envelope.from, &asked);
+        self.office.books.add(&entry);
     }
 }
 
@@ -247,14 +246,14 @@ impl Handler for Clerk {
     fn reset(&mut self, peer: &Peer<'_>) {
         if let Some(envelope) = &self.envelope {
             let nobody = envelope.not_ours && envelope.to.is_empty() && envelope.asked.is_empty();
-            let outcome = if envelope.refused || nobody { "refused" } else { "abandoned" };
-            self.count(peer, outcome);
+            let ending = if envelope.refused || nobody { Ending::Refused } else { Ending::Abandoned };
+            self.count(peer, Timestamp::now(), ending);
             self.envelope = None;
         }
     }
 
     fn fault(&mut self, peer: &Peer<'_>, fault: Fault) {
-        tracing::info!(peer = self.peer_name(), helo = peer.session.hello(), kind = ?fault.kind, offset = fault.offset, code = fault.code, "fault");
+        tracing::info!(peer = peer_name(self.address()), helo = peer.session.hello(), kind = ?fault.kind, offset = fault.offset, code = fault.code, "fault");
         if matches!(fault.kind, FaultKind::Text(_) | FaultKind::MessageTooBig)
             && let Some(envelope) = &mut self.envelope
         {
@@ -264,12 +263,12 @@ impl Handler for Clerk {
     }
 
     fn closed(&mut self, peer: &Peer<'_>, reason: Reason) {
-        tracing::debug!(peer = self.peer_name(), ?reason, "closed");
+        tracing::debug!(peer = peer_name(self.address()), ?reason, "closed");
         self.reset(peer);
         // What the founding question is about, and what would leave no trace otherwise.
         match reason {
-            Reason::TlsFailed(_) => self.count(peer, "handshake-failed"),
-            _ if self.plaintext_refused && !self.counted => self.count(peer, "tls-required"),
+            Reason::TlsFailed(_) => self.count(peer, Timestamp::now(), Ending::HandshakeFailed),
+            _ if self.plaintext_refused && !self.counted => self.count(peer, Timestamp::now(), Ending::TlsRequired),
             _ => {}
         }
     }
@@ -340,24 +339,18 @@ impl Letter {
 }
 
 /// The envelope, as far as the ledger keeps it.
-fn address(line: &mut Line<'static>, from: &str, to: &[String]) {
+fn address(entry: &mut Entry<'static>, from: &str, to: &[String]) {
     let mut domains: Vec<String> = to.iter().map(|recipient| domain(recipient)).collect();
     domains.sort();
     domains.dedup();
-    line.recipient_domains = domains.into_iter().map(Into::into).collect();
-    line.recipients = u32::try_from(to.len()).unwrap_or(u32::MAX);
-    let hash = Retries::envelope(from, to.iter().map(String::as_str));
-    line.envelope = Some(format!("{hash:016x}").into());
+    entry.recipient_domains = domains.into_iter().map(Into::into).collect();
+    entry.recipients = u32::try_from(to.len()).unwrap_or(u32::MAX);
+    entry.envelope = Retries::envelope(from, to.iter().map(String::as_str));
 }
 
 /// In lower case; empty for the null reverse-path.
 fn domain(path: &str) -> String {
     path.rsplit_once('@').map_or_else(String::new, |(_, domain)| domain.to_ascii_lowercase())
-}
-
-/// RFC 3339, for logs.
-fn now() -> String {
-    format!("{:.3}", Timestamp::now())
 }
 
 /// RFC 5322 3.3, for fields.

@@ -13,7 +13,7 @@ mod role;
 pub(crate) mod users;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -165,6 +165,11 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE")]
     ledger: Option<PathBuf>,
 
+    /// Name of this host in the ledger, other than that of any other host whose ledger goes to the same place [default:
+    /// this machine's name]
+    #[arg(long, value_name = "NAME", requires = "ledger", value_parser = crate::node::name)]
+    node: Option<String>,
+
     /// What to log on stderr
     #[arg(long, value_name = "LEVEL", default_value = "warn", value_parser = ["off", "error", "warn", "info", "debug", "trace"])]
     log: String,
@@ -209,7 +214,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             )
         })?),
     };
-    let ledger = options.ledger.as_deref().map(LedgerFile::open).transpose().map_err(|error| {
+    let node = crate::node::of(options.node.as_deref());
+    let open = |file: &Path| LedgerFile::open(file, &node);
+    let ledger = options.ledger.as_deref().map(open).transpose().map_err(|error| {
         let file = options.ledger.clone().unwrap_or_default();
         Failure::option("--ledger", file.display(), error, "name a file that can be written")
     })?;

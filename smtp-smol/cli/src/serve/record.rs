@@ -2,16 +2,19 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
+use std::net::IpAddr;
 
-use serde::Serialize;
-
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
 use smtp_audit::ledger::Tls;
 
 /// A message that was taken, for the line that is printed.
 #[derive(Debug, Serialize)]
 pub(crate) struct Taken<'a> {
-    pub(crate) time: &'a str,
-    pub(crate) peer: &'a str,
+    #[serde(serialize_with = "time")]
+    pub(crate) time: Timestamp,
+    #[serde(serialize_with = "peer")]
+    pub(crate) peer: Option<IpAddr>,
     pub(crate) helo: Option<&'a str>,
     /// Who has authenticated.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -28,9 +31,9 @@ impl Taken<'_> {
         if json {
             return serde_json::to_string(self).unwrap_or_default();
         }
-        let mut line = format!("{} {} ", self.time, self.peer);
-        match (&self.tls.version, &self.tls.cipher) {
-            (Some(version), Some(cipher)) => drop(write!(line, "{version} {cipher}")),
+        let mut line = format!("{:.3} {} ", self.time, peer_name(self.peer));
+        match (self.tls.version(), &self.tls.cipher) {
+            (Some(version), Some(cipher)) => drop(write!(line, "{} {cipher}", version.as_str())),
             _ => line.push_str("plaintext"),
         }
         if let Some(user) = self.user {
@@ -43,6 +46,21 @@ impl Taken<'_> {
         let _ = write!(line, " size={} id={}", self.size, self.id);
         line
     }
+}
+
+/// Who comes by a Unix socket has no address.
+pub(crate) fn peer_name(peer: Option<IpAddr>) -> String {
+    peer.map_or_else(|| "unix".into(), |address| address.to_string())
+}
+
+/// RFC 3339, to the millisecond.
+fn time<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{time:.3}"))
+}
+
+#[expect(clippy::ref_option, reason = "serde asks so")]
+fn peer<S: Serializer>(peer: &Option<IpAddr>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&peer_name(*peer))
 }
 
 /// Prints a line; when nobody reads it any more, that is no reason to stop taking mail.
