@@ -31,7 +31,7 @@ mod link;
 mod server;
 
 pub use certificates::ClientTls;
-pub use client::{Client, Connection, Observer, Pool, PoolLimits, Said, Target};
+pub use client::{Client, Connection, Lent, Observer, Pool, PoolLimits, Said, Stopped, Target};
 pub use client_certificates::ClientCertificates;
 pub use handler::{Handler, Peer};
 pub use server::{Handle, Limits, Server};

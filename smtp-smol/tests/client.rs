@@ -180,7 +180,7 @@ fn tls_may_come_first() {
     let connecting = plain.client(Tls::Verify);
     let target = plain.target().implicit_tls(true);
     let error = smol::block_on(connecting.connect(&target)).expect_err("no handshake");
-    assert_eq!(error.kind(), std::io::ErrorKind::InvalidData);
+    assert!(matches!(error, Reason::TlsFailed(_)), "{error:?}");
 }
 
 #[test]
@@ -272,7 +272,7 @@ fn code(outcome: &Outcome<'_>) -> u16 {
 async fn many(pool: &Pool, target: &Target, messages: usize) {
     let to = to(&["b@example.net"]);
     for _ in 0..messages {
-        let transaction = pool.send(target, envelope(&to), TEXT).await.expect("sent");
+        let transaction = pool.send(target, envelope(&to), TEXT).await;
         assert!(transaction.outcomes().all(|outcome| outcome.is_accepted()), "{transaction:?}");
     }
 }

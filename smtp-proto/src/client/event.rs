@@ -1,5 +1,7 @@
 //! What a client session tells its driver, and why it may refuse a command.
 
+use alloc::boxed::Box;
+
 use super::state::{Awaited, State};
 use crate::auth::client::{Cancel, NoMechanism};
 use crate::syntax::{Extension, ReplyFault, ReplyLines};
@@ -151,6 +153,9 @@ impl FaultKind {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Reason {
+    /// There was no connection at all.
+    #[error("{0}")]
+    NotConnected(NoConnection),
     /// QUIT.
     #[error("the session ended by QUIT")]
     Quit,
@@ -201,6 +206,36 @@ pub enum Reason {
     Fault(FaultKind),
 }
 
+/// Why there is no connection to the server, as its driver knows.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NoConnection {
+    /// Nobody listens there.
+    #[error("cannot connect: connection refused")]
+    Refused,
+    /// No answer in time.
+    #[error("cannot connect: no answer in time")]
+    TimedOut,
+    /// There is no way to that host or network.
+    #[error("cannot connect: {0}")]
+    Unreachable(Box<str>),
+    /// The name has no address, or none could be looked up.
+    #[error("cannot connect: {0}")]
+    NoAddress(Box<str>),
+    /// There is no such Unix socket.
+    #[error("cannot connect: there is no such socket")]
+    NotFound,
+    /// The operating system forbids it.
+    #[error("cannot connect: permission denied")]
+    Denied,
+    /// Anything else, in the words of the operating system.
+    #[error("cannot connect: {0}")]
+    Other(Box<str>),
+    /// The client lacks a setting that this connection needs; to try again is of no use.
+    #[error("cannot connect: {0}")]
+    NotSetUp(Box<str>),
+}
+
 impl Reason {
     /// Whether the same may go well later, as far as one can know (RFC 5321 4.2.1): all but a refusal for good, and what
     /// is wrong on this side.
@@ -208,7 +243,7 @@ impl Reason {
     pub const fn is_temporary(&self) -> bool {
         match self {
             Self::Refused(code) | Self::AuthRefused(code) => *code < 500,
-            Self::NoMechanism(_) | Self::Text(_) => false,
+            Self::NotConnected(NoConnection::NotSetUp(_)) | Self::NoMechanism(_) | Self::Text(_) => false,
             _ => true,
         }
     }

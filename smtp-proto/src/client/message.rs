@@ -115,6 +115,7 @@ impl Session {
             self.go(Move::TextEnd);
             self.awaited.push(Awaited::Text, self.end());
         }
+        self.text_end = Some(self.end());
         Ok(())
     }
 

@@ -26,7 +26,7 @@ use zeroize::Zeroize as _;
 
 pub use config::{Config, ConfigError, Limits, Protocol, Timeouts, Tls};
 pub use envelope::{Body, Envelope};
-pub use event::{Event, Fault, FaultKind, MessageTicket, NotNow, Reason, TextError};
+pub use event::{Event, Fault, FaultKind, MessageTicket, NoConnection, NotNow, Reason, TextError};
 pub use offers::Offers;
 pub use outcome::{Because, Outcome};
 pub use state::{Awaited, Move, State};
@@ -103,6 +103,8 @@ pub struct Session {
     login: Option<Box<Login>>,
     authenticated: bool,
     message: Option<Message>,
+    /// Where the text of this transaction ends in all that is put out.
+    text_end: Option<u64>,
     /// Recipients accepted in this transaction; LMTP replies to its text that are still to come.
     accepted: u32,
     deliveries: u32,
@@ -163,6 +165,7 @@ impl Session {
             login: None,
             authenticated: false,
             message: None,
+            text_end: None,
             accepted: 0,
             deliveries: 0,
             mails: 0,
@@ -330,6 +333,19 @@ impl Session {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.opened && self.state == State::Ready && self.awaited.len() == 0 && !self.reader.in_reply()
+    }
+
+    /// Whether greeting, EHLO, STARTTLS and AUTH are done, as far as they were asked for.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        self.opened
+    }
+
+    /// Whether the whole text of the latest transaction has been written to the server, its end included. While its reply
+    /// has not come nobody knows whether the server has the message (RFC 1047).
+    #[must_use]
+    pub fn text_has_gone_out(&self) -> bool {
+        self.text_end.is_some_and(|end| end <= self.gone_out())
     }
 
     /// How many replies are awaited; the several replies of LMTP to one text are one.

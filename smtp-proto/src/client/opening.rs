@@ -51,6 +51,14 @@ impl Session {
         self.command(Awaited::Ehlo, &[verb, &config.name]);
     }
 
+    /// XCLIENT was accepted: what was learnt and won before counts no more, only TLS stays.
+    pub(super) fn begin_anew(&mut self) {
+        self.offers.forget();
+        (self.opened, self.authenticated) = (false, false);
+        (self.accepted, self.mails, self.named) = (0, 0, 0);
+        self.hello();
+    }
+
     pub(super) fn greeted(&mut self, code: u16) -> Result<(), FaultKind> {
         match code {
             220 => {

@@ -44,6 +44,10 @@ impl Session {
                 Ok(())
             }
             _ if reply.code() == 421 => {
+                // Replies come in order: with 421 to a command the server never came to a text behind it.
+                if to != Awaited::Nothing {
+                    self.text_end = None;
+                }
                 self.drop_output();
                 self.cut_off(Reason::ServerClosing);
                 Ok(())
@@ -53,6 +57,7 @@ impl Session {
             Awaited::Nothing => Err(FaultKind::Unsolicited),
             to => {
                 if to != Awaited::Text || self.last_delivery() {
+                    self.text_end = self.text_end.filter(|_| to != Awaited::Text);
                     self.awaited.pop();
                 }
                 self.replied(to, &reply)
@@ -122,6 +127,13 @@ impl Session {
                 self.consistently(to)?;
                 self.accepted = 0;
             }
+            // Not of an RFC: 220 begins the session anew. It opens a door, so the code is exact.
+            (Awaited::Xclient, 220) => {
+                self.consistently(to)?;
+                self.begin_anew();
+            }
+            (Awaited::Xforward, 250) => self.consistently(to)?,
+            (Awaited::Xclient | Awaited::Xforward, 400..) => {}
             (Awaited::Mail | Awaited::Rcpt | Awaited::Data, 400..) => {}
             (Awaited::Other, 200..300 | 400..) => {}
             _ => return Err(FaultKind::Unexpected { to, code }),

@@ -3,11 +3,13 @@
 use super::Session;
 use super::event::NotNow;
 use super::state::{Awaited, State};
-use crate::syntax::{Command, Extension, Keyword, Params, Verb};
+use crate::syntax::{Attributes, Capability, Command, Extension, Keyword, Params, Verb};
 
 /// Octets of a command line, CRLF included: 512 (RFC 5321 4.5.3.1.4) and what extensions add to MAIL and RCPT (RFC 3461
 /// 4 alone adds more than 600 to RCPT).
 const LINE: usize = 2048;
+/// Of XCLIENT and XFORWARD, which add nothing to what RFC 5321 4.5.3.1.4 allows.
+const ATTRIBUTES_LINE: usize = 512;
 
 impl Session {
     /// Gives a command. Its reply is told by [`Event::Reply`](super::Event::Reply), replies coming in the order of the
@@ -40,6 +42,8 @@ impl Session {
             Command::Vrfy(text) => self.with_text("VRFY", text)?,
             Command::Expn(text) => self.with_text("EXPN", text)?,
             Command::Help(text) => self.with_text("HELP", text)?,
+            Command::Xclient(client) => self.attributes(Awaited::Xclient, Extension::XClient, client)?,
+            Command::Xforward(client) => self.attributes(Awaited::Xforward, Extension::XForward, client)?,
             Command::Quit => self.quit(),
             _ => return Err(NotNow::NotYours),
         }
@@ -77,6 +81,7 @@ impl Session {
         self.line(Awaited::Mail, &["MAIL FROM:<", path, ">", keyword, size, first, second], params)?;
         self.mails += 1;
         self.named = 0;
+        self.text_end = None;
         Ok(())
     }
 
@@ -101,6 +106,28 @@ impl Session {
     fn simple(&mut self, awaited: Awaited, line: &[&str]) -> Result<(), NotNow> {
         self.may(awaited)?;
         self.line(awaited, line, &Params::default())
+    }
+
+    /// XCLIENT or XFORWARD, with attributes that the server has announced by name.
+    fn attributes(&mut self, awaited: Awaited, needs: Extension, said: &Attributes<'_>) -> Result<(), NotNow> {
+        self.may(awaited)?;
+        if !self.offers.has(needs) {
+            return Err(NotNow::NotOffered(needs));
+        }
+        let announced = |name: &str| {
+            self.offers.capabilities().any(|capability| match capability {
+                Capability::XClient(names) if needs == Extension::XClient => names.contains(name),
+                Capability::XForward(names) if needs == Extension::XForward => names.contains(name),
+                _ => false,
+            })
+        };
+        if !said.iter().all(|(name, _)| announced(name)) {
+            return Err(NotNow::UnknownParameter);
+        }
+        if needs.keyword().len() + 1 + said.as_str().len() + 2 > ATTRIBUTES_LINE {
+            return Err(NotNow::Forbidden);
+        }
+        self.line(awaited, &[needs.keyword(), " ", said.as_str()], &Params::default())
     }
 
     fn with_text(&mut self, verb: &str, text: &str) -> Result<(), NotNow> {

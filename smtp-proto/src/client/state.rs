@@ -64,6 +64,10 @@ pub enum Move {
     Delivered,
     /// RSET.
     Rset,
+    /// XCLIENT: the session begins anew, for another client.
+    Xclient,
+    /// XFORWARD.
+    Xforward,
     /// NOOP and others that change nothing.
     Noop,
     /// QUIT, 421, a fault, a timeout, the end of the connection.
@@ -87,6 +91,8 @@ pub(super) const TRANSITIONS: &[(State, Move, State)] = &[
     (S::Ready,     M::Mail,           S::Mail),
     (S::Ready,     M::DataForNobody,  S::Data),      // MAIL was refused, and all that followed in its group
     (S::Ready,     M::Rset,           S::Ready),
+    (S::Ready,     M::Xclient,        S::Greeted),   // the session begins anew, for another client
+    (S::Ready,     M::Xforward,       S::Ready),
     (S::Ready,     M::Noop,           S::Ready),
     (S::Ready,     M::End,            S::Closed),
 
@@ -198,6 +204,10 @@ pub enum Awaited {
     Text,
     /// RSET.
     Rset,
+    /// XCLIENT: 220 is asked for, and EHLO follows.
+    Xclient,
+    /// XFORWARD.
+    Xforward,
     /// A command that changes nothing here: NOOP, VRFY, EXPN, HELP and others.
     Other,
     /// QUIT.
@@ -220,6 +230,8 @@ impl Awaited {
             Self::Chunk => M::Chunk,
             Self::Text => M::TextEnd,
             Self::Rset => M::Rset,
+            Self::Xclient => M::Xclient,
+            Self::Xforward => M::Xforward,
             Self::Other | Self::Nothing => M::Noop,
             Self::Quit => M::End,
         }
@@ -245,6 +257,8 @@ impl fmt::Display for Awaited {
             Self::Chunk => "BDAT",
             Self::Text => "the text",
             Self::Rset => "RSET",
+            Self::Xclient => "XCLIENT",
+            Self::Xforward => "XFORWARD",
             Self::Other => "a command",
             Self::Quit => "QUIT",
             Self::Nothing => "no command",

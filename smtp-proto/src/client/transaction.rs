@@ -203,6 +203,15 @@ impl<'e> Transaction<'e> {
         self.checked(piece)
     }
 
+    /// There is no session, for this reason, such as [`Reason::NotConnected`]: that is the outcome of every recipient.
+    pub fn fail(&mut self, reason: Reason) {
+        let fate = if reason.is_temporary() { Fate::Later } else { Fate::Never };
+        self.set(0..self.slots.len(), &Slot::Session(fate));
+        self.closed.get_or_insert(reason);
+        self.ticket = None;
+        self.phase = Phase::Done;
+    }
+
     /// Ends the text.
     ///
     /// # Errors

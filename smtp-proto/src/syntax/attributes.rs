@@ -2,6 +2,10 @@
 //!
 //! No RFC defines them: <https://www.postfix.org/XCLIENT_README.html>, <https://www.postfix.org/XFORWARD_README.html>.
 
+use alloc::string::String;
+use core::fmt::Write as _;
+use core::net::{IpAddr, SocketAddr};
+
 use nom::bytes::complete::tag;
 use nom::multi::fold_many0;
 use nom::sequence::{preceded, separated_pair};
@@ -57,6 +61,86 @@ impl<'a> Attributes<'a> {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<AttributeValue<'a>> {
         self.iter().find(|(each, _)| each.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+}
+
+/// Makes [`Attributes`]: names are checked and values encoded as they are added, so that nothing that is in a value can
+/// become a second attribute or a second line.
+///
+/// ```
+/// use smtp_proto::syntax::AttributesBuilder;
+///
+/// let mut client = AttributesBuilder::new();
+/// client.address("[2001:db8::7]:40000".parse().unwrap())?.add("HELO", Some("a host"))?.add("NAME", None)?;
+/// let attributes = client.attributes().expect("some");
+/// assert_eq!(attributes.as_str(), "ADDR=IPV6:2001:db8::7 PORT=40000 HELO=a+20host NAME=[UNAVAILABLE]");
+/// # Ok::<(), smtp_proto::syntax::SyntaxError>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AttributesBuilder(String);
+
+impl AttributesBuilder {
+    /// Without any attribute yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(String::new())
+    }
+
+    /// `name=value`, the value in xtext; `None` is `[UNAVAILABLE]`.
+    ///
+    /// # Errors
+    /// [`SyntaxErrorKind::BadArgument`] for a name that is not of letters, digits and hyphens or was given before, and
+    /// for a value that is empty or not printable ASCII. Nothing is added then.
+    pub fn add(&mut self, name: &str, value: Option<&str>) -> Result<&mut Self, SyntaxError> {
+        let before = self.0.len();
+        let twice = pairs(&self.0).any(|(other, _)| other.eq_ignore_ascii_case(name));
+        if before > 0 {
+            self.0.push(' ');
+        }
+        let start = self.0.len();
+        self.0.push_str(name);
+        self.0.push('=');
+        let encoded = match value {
+            // A value in brackets would be read as a word of the protocol's.
+            Some(value) if value.starts_with('[') => {
+                self.0.push_str("+5B");
+                Xtext::encode(value.get(1..).unwrap_or_default(), &mut self.0)
+            }
+            Some(value) => Xtext::encode(value, &mut self.0),
+            None => {
+                self.0.push_str("[UNAVAILABLE]");
+                Some(())
+            }
+        };
+        let one = self.0.get(start..).is_some_and(|added| !added.contains(' ') && Attributes::parse(added).is_ok());
+        if twice || encoded.is_none() || !one {
+            self.0.truncate(before);
+            return Err(SyntaxError::new(SyntaxErrorKind::BadArgument, before));
+        }
+        Ok(self)
+    }
+
+    /// ADDR and PORT: whom the proxy speaks for.
+    ///
+    /// # Errors
+    /// When either was given before.
+    pub fn address(&mut self, client: SocketAddr) -> Result<&mut Self, SyntaxError> {
+        let mut address = String::new();
+        // Writing into a String does not fail.
+        let _ = match client.ip().to_canonical() {
+            IpAddr::V4(v4) => write!(address, "{v4}"),
+            IpAddr::V6(v6) => write!(address, "IPV6:{v6}"),
+        };
+        self.add("ADDR", Some(&address))?;
+        address.clear();
+        let _ = write!(address, "{}", client.port());
+        self.add("PORT", Some(&address))
+    }
+
+    /// All of them; `None` when there is none.
+    #[must_use]
+    pub fn attributes(&self) -> Option<Attributes<'_>> {
+        (!self.0.is_empty()).then_some(Attributes(&self.0))
     }
 }
 

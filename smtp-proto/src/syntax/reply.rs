@@ -148,6 +148,11 @@ impl<'a> Reply<'a> {
         }
     }
 
+    /// Of parts that are known to make a reply.
+    pub(super) const fn of_checked(code: u16, enhanced: Option<Enhanced>, text: &'a str) -> Self {
+        Self { code, enhanced, text }
+    }
+
     /// The reply code.
     #[must_use]
     pub const fn code(&self) -> u16 {

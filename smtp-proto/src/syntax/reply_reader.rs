@@ -232,6 +232,13 @@ impl<'i> ReplyLines<'i> {
         Ok(reply.filter(|_| input.is_empty()))
     }
 
+    /// What has been one reply before.
+    pub(super) fn of_checked(raw: &'i [u8]) -> Self {
+        let digit = |at: usize| raw.get(at).map_or(0, |octet| u16::from(octet & 0xf));
+        let code = digit(0) * 100 + digit(1) * 10 + digit(2);
+        Self { raw, code, lines: memchr::memchr_iter(b'\n', raw).count() }
+    }
+
     /// The reply code, 200 to 599. The second digit may be one that RFC 5321 4.2.1 does not define: a client acts on
     /// the first (4.3.2).
     #[must_use]

@@ -18,6 +18,7 @@ use smtp_proto::{Buffer, Step, Want};
 
 use super::settings::{Said, Settings};
 use super::target::Target;
+use super::writing::{Steps, TextWriter};
 use crate::link::{Link, Socket};
 
 /// Of a read buffer: whole replies fit in.
@@ -39,10 +40,12 @@ pub struct Connection {
     settings: Settings,
     target: Target,
     peer: Option<SocketAddr>,
-    buffer: Buffer,
+    pub(super) buffer: Buffer,
     /// Small pieces of text are gathered here.
-    stage: Vec<u8>,
+    pub(super) stage: Vec<u8>,
     clock: Clock,
+    /// Of a message that is sent by its commands.
+    pub(super) steps: Steps,
 }
 
 /// When the present wait is over: it begins anew when the session got on.
@@ -73,7 +76,7 @@ impl Connection {
     ) -> Self {
         let clock = Clock { progress: u64::MAX, deadline: Instant::now(), timer: Timer::never(), goes_off: None };
         let (link, buffer) = (Link::new(socket), Buffer::with_capacity(BUFFER));
-        Self { link, session, settings, target, peer, buffer, stage: Vec::new(), clock }
+        Self { link, session, settings, target, peer, buffer, stage: Vec::new(), clock, steps: Steps::default() }
     }
 
     /// Sends one message, and says what became of each recipient.
@@ -182,7 +185,7 @@ impl Connection {
     }
 
     /// Does what is wanted. First write out, whatever it is.
-    async fn serve(&mut self, want: Want) -> io::Result<()> {
+    pub(super) async fn serve(&mut self, want: Want) -> io::Result<()> {
         // The answer to what has just been written is not there yet; but within TLS octets may wait in the library.
         let mut ask = !self.write_out().await? || self.link.is_tls();
         match want {
@@ -199,27 +202,27 @@ impl Connection {
             Want::Close => {
                 self.link.finish();
             }
-            // A transaction never wants these.
+            // Nobody serves these.
             Want::Decision | Want::Output => {}
         }
         Ok(())
     }
 
     /// The next piece of text, or if it is empty the end. Gives how much of it was taken.
-    async fn put(&mut self, transaction: &mut Transaction<'_>, piece: &[u8]) -> io::Result<usize> {
+    pub(super) async fn put(&mut self, writer: &mut impl TextWriter, piece: &[u8]) -> io::Result<usize> {
         let piece = piece.get(..CUT).unwrap_or(piece);
         if !piece.is_empty() && self.stage.len() + piece.len() <= STAGE {
             self.stage.extend_from_slice(piece);
             return Ok(piece.len());
         }
         if self.stage.is_empty() && !piece.is_empty() {
-            return self.put_slices(transaction, piece).await;
+            return self.put_slices(writer, piece).await;
         }
         let mut stage = std::mem::take(&mut self.stage);
         if !piece.is_empty() {
-            let taken = self.put_slices(transaction, &stage).await?;
+            let taken = self.put_slices(writer, &stage).await?;
             stage.drain(..taken);
-        } else if transaction.finish_with(&mut self.session, &stage) != Err(TextError::Busy) {
+        } else if writer.finish_with(&mut self.session, &stage) != Err(TextError::Busy) {
             // It is written out with what comes next. What else goes wrong here is an outcome.
             stage.clear();
         }
@@ -229,13 +232,13 @@ impl Connection {
 
     /// Writes text as it is, and the dots that it needs between, without a copy where the slices are large. Gives how much
     /// of it was taken.
-    async fn put_slices(&mut self, transaction: &mut Transaction<'_>, text: &[u8]) -> io::Result<usize> {
+    async fn put_slices(&mut self, writer: &mut impl TextWriter, text: &[u8]) -> io::Result<usize> {
         let (mut rest, mut dense) = (text, Vec::new());
         loop {
             let (mut slices, mut count, mut octets): ([&[u8]; SLICES], _, _) = ([&[]; SLICES], 0, 0);
             let more = loop {
                 let Some(slot) = slices.get_mut(count) else { break true };
-                match transaction.piece(&mut self.session, &mut rest) {
+                match writer.piece(&mut self.session, &mut rest) {
                     Ok(Some(slice)) => *slot = slice,
                     // A reply must come first.
                     Ok(None) | Err(TextError::Busy) => break false,
@@ -268,7 +271,7 @@ impl Connection {
     }
 
     /// Reads what is there; false when nothing is.
-    fn read(&mut self) -> io::Result<bool> {
+    pub(super) fn read(&mut self) -> io::Result<bool> {
         let read = self.link.read(self.buffer.space())?;
         match read {
             None => return Ok(false),

@@ -4,28 +4,34 @@ mod attempts;
 mod connection;
 mod pool;
 mod settings;
+mod steps;
 mod target;
+mod writing;
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use smol::Async;
+use smol::future::or;
+use smol::io::{AsyncBufRead, AsyncWriteExt as _};
+use smol::{Async, Timer};
 use smtp_proto::Channel;
 use smtp_proto::auth::{Nonce, client::Credentials};
-use smtp_proto::client::{Config, Session, Tls};
+use smtp_proto::client::{Config, Envelope, NoConnection, Reason, Session, Tls, Transaction};
 
 use crate::certificates::ClientTls;
 use crate::link::Socket;
 use attempts::connect;
 pub use connection::Connection;
-pub use pool::{Pool, PoolLimits};
+pub use pool::{Lent, Pool, PoolLimits};
 use settings::Settings;
 pub use settings::{Observer, Said};
 use target::Place;
 pub use target::Target;
+pub use writing::Stopped;
 
 /// To be connected to a server.
 const CONNECT_TIME: Duration = Duration::from_secs(30);
@@ -98,37 +104,22 @@ impl Client {
         self
     }
 
-    /// Connects, and does the handshake where TLS comes first. The greeting is read with the first message.
+    /// Connects, says the PROXY header that the target may have, and does the handshake where TLS comes first. The greeting
+    /// is read with the first message.
     ///
     /// # Errors
-    /// Those of the operating system; [`io::ErrorKind::InvalidInput`] when TLS is wanted and [`Client::tls`] was not
-    /// said; [`io::ErrorKind::InvalidData`] when the handshake failed.
-    pub async fn connect(&self, target: &Target) -> io::Result<Connection> {
+    /// [`Reason::NotConnected`], and [`Reason::TlsFailed`] where TLS comes first: the same words in which a session ends,
+    /// for [`Transaction::fail`].
+    pub async fn connect(&self, target: &Target) -> Result<Connection, Reason> {
         if self.0.tls.is_none() && (target.implicit_tls || self.0.config.tls_policy() != Tls::Never) {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "TLS is wanted but nobody is trusted: say so with Client::tls, or say Tls::Never",
-            ));
+            let words = "TLS is wanted but nobody is trusted: say so with Client::tls, or say Tls::Never";
+            return Err(Reason::NotConnected(NoConnection::NotSetUp(words.into())));
         }
-        let (socket, peer) = match &target.place {
-            Place::Unix(path) => (Socket::Unix(Async::<UnixStream>::connect(path).await?), None),
-            Place::Host(host, port) => {
-                let host = host.trim_matches(['[', ']']);
-                let addresses = smol::net::resolve((host, *port)).await?;
-                let (socket, address) = connect(&addresses, self.0.connect_time).await?;
-                (Socket::Tcp(socket), Some(address))
-            }
-            Place::Addresses(addresses) => {
-                let (socket, address) = connect(addresses, self.0.connect_time).await?;
-                (Socket::Tcp(socket), Some(address))
-            }
-        };
+        let (socket, peer) = self.socket(target).await.map_err(Reason::NotConnected)?;
         let session = Session::new(self.0.config.clone(), Channel::Plain);
         let mut connection = Connection::new(socket, session, self.0.clone(), target.clone(), peer);
         if target.implicit_tls {
-            let info = connection.handshake(self.0.config.handshake_timeout()).await.map_err(|failure| {
-                io::Error::new(io::ErrorKind::InvalidData, format!("the TLS handshake failed: {failure}"))
-            })?;
+            let info = connection.handshake(self.0.config.handshake_timeout()).await.map_err(Reason::TlsFailed)?;
             connection.session = Session::new(self.0.config.clone(), Channel::Tls(info));
         }
         if let Some(credentials) = &self.0.credentials {
@@ -136,9 +127,86 @@ impl Client {
             rustls::crypto::ring::default_provider()
                 .secure_random
                 .fill(&mut random)
-                .map_err(|_| io::Error::other("no random numbers"))?;
+                .map_err(|_| Reason::NotConnected(NoConnection::Other("no random numbers".into())))?;
             connection.session.authenticate(credentials.clone(), Nonce::new(&random));
         }
         Ok(connection)
+    }
+
+    /// Connects, sends one message, and says QUIT. That there is no connection is an outcome like any other.
+    ///
+    /// # Errors
+    /// Only those of reading `text`.
+    pub async fn send<'e>(
+        &self,
+        target: &Target,
+        envelope: Envelope<'e>,
+        text: &mut (impl AsyncBufRead + Unpin),
+    ) -> io::Result<Transaction<'e>> {
+        match self.connect(target).await {
+            Ok(mut connection) => {
+                let transaction = connection.send(envelope, text).await?;
+                connection.quit().await;
+                Ok(transaction)
+            }
+            Err(reason) => Ok(failed(envelope, reason)),
+        }
+    }
+
+    async fn socket(&self, target: &Target) -> Result<(Socket, Option<SocketAddr>), NoConnection> {
+        let (mut socket, peer) = match &target.place {
+            Place::Unix(path) => {
+                let socket = Async::<UnixStream>::connect(path).await.map_err(|error| no_connection(&error))?;
+                (Socket::Unix(socket), None)
+            }
+            Place::Host(host, port) => {
+                let host = host.trim_matches(['[', ']']);
+                let addresses = smol::net::resolve((host, *port)).await;
+                let addresses = addresses.map_err(|error| NoConnection::NoAddress(error.to_string().into()))?;
+                self.tcp(&addresses).await?
+            }
+            Place::Addresses(addresses) => self.tcp(addresses).await?,
+        };
+        // What comes before everything else on the connection, TLS included.
+        let said = async {
+            match &mut socket {
+                Socket::Tcp(socket) => socket.write_all(&target.header).await,
+                Socket::Unix(socket) => socket.write_all(&target.header).await,
+            }
+        };
+        let late = async {
+            Timer::after(self.0.connect_time).await;
+            Err(io::ErrorKind::TimedOut.into())
+        };
+        or(said, late).await.map_err(|error| no_connection(&error))?;
+        Ok((socket, peer))
+    }
+
+    async fn tcp(&self, addresses: &[SocketAddr]) -> Result<(Socket, Option<SocketAddr>), NoConnection> {
+        match connect(addresses, self.0.connect_time).await {
+            Ok((socket, address)) => Ok((Socket::Tcp(socket), Some(address))),
+            Err(error) => Err(no_connection(&error)),
+        }
+    }
+}
+
+/// A transaction that never began: each recipient has this reason.
+fn failed(envelope: Envelope<'_>, reason: Reason) -> Transaction<'_> {
+    let mut transaction = Transaction::new(envelope);
+    transaction.fail(reason);
+    transaction
+}
+
+fn no_connection(error: &io::Error) -> NoConnection {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => NoConnection::Refused,
+        io::ErrorKind::TimedOut => NoConnection::TimedOut,
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+            NoConnection::Unreachable(error.to_string().into())
+        }
+        io::ErrorKind::AddrNotAvailable => NoConnection::NoAddress("the host has no address".into()),
+        io::ErrorKind::NotFound => NoConnection::NotFound,
+        io::ErrorKind::PermissionDenied => NoConnection::Denied,
+        _ => NoConnection::Other(error.to_string().into()),
     }
 }

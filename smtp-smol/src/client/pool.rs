@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use smtp_proto::client::{Envelope, Outcome, Reason, Transaction};
 
-use super::{Client, Connection, Target};
+use super::{Client, Connection, Target, failed};
 
 /// Bounds on a [`Pool`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +38,35 @@ pub struct Pool {
     idle: Mutex<HashMap<Target, Vec<Idle>>>,
 }
 
+/// A connection of a pool's, in use.
+#[derive(Debug)]
+pub struct Lent {
+    kept: Idle,
+    target: Target,
+}
+
+impl Lent {
+    /// Whether it has carried a message before.
+    #[must_use]
+    pub const fn is_used(&self) -> bool {
+        self.kept.messages > 0
+    }
+}
+
+impl Deref for Lent {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.kept.connection
+    }
+}
+
+impl DerefMut for Lent {
+    fn deref_mut(&mut self) -> &mut Connection {
+        &mut self.kept.connection
+    }
+}
+
 #[derive(Debug)]
 struct Idle {
     connection: Connection,
@@ -52,23 +82,53 @@ impl Pool {
     }
 
     /// Sends a message, over an idle connection if there is one. A connection that turns out to have ended before it took
-    /// the envelope is replaced by a new one.
+    /// the envelope is replaced by a new one. That there is no connection is an outcome like any other.
+    pub async fn send<'e>(&self, target: &Target, envelope: Envelope<'e>, text: &[u8]) -> Transaction<'e> {
+        if let Some(kept) = self.take(target) {
+            let mut lent = Lent { kept, target: target.clone() };
+            let transaction = text_of_memory(lent.send(envelope, &mut &*text).await, envelope);
+            if !ended_before(&transaction) {
+                self.give_back(lent).await;
+                return transaction;
+            }
+        }
+        match self.new_connection(target).await {
+            Ok(mut lent) => {
+                let transaction = text_of_memory(lent.send(envelope, &mut &*text).await, envelope);
+                self.give_back(lent).await;
+                transaction
+            }
+            Err(reason) => failed(envelope, reason),
+        }
+    }
+
+    /// A connection to send messages over, an idle one if there is one: [`give_back`](Self::give_back) keeps it for the
+    /// next. One that was idle has been looked at, and may end all the same before its next reply; whoever sends by
+    /// commands then tries once more with [`new_connection`](Self::new_connection).
     ///
     /// # Errors
     /// Those of [`Client::connect`].
-    pub async fn send<'e>(&self, target: &Target, envelope: Envelope<'e>, text: &[u8]) -> io::Result<Transaction<'e>> {
-        if let Some(mut kept) = self.take(target) {
-            let transaction = kept.connection.send(envelope, &mut &*text).await?;
-            if !ended_before(&transaction) {
-                self.keep(target, kept).await;
-                return Ok(transaction);
-            }
+    pub async fn connection(&self, target: &Target) -> Result<Lent, Reason> {
+        match self.take(target) {
+            Some(kept) => Ok(Lent { kept, target: target.clone() }),
+            None => self.new_connection(target).await,
         }
+    }
+
+    /// A new connection.
+    ///
+    /// # Errors
+    /// Those of [`Client::connect`].
+    pub async fn new_connection(&self, target: &Target) -> Result<Lent, Reason> {
         let connection = self.client.connect(target).await?;
-        let mut new = Idle { connection, since: Instant::now(), messages: 0 };
-        let transaction = new.connection.send(envelope, &mut &*text).await?;
-        self.keep(target, new).await;
-        Ok(transaction)
+        let kept = Idle { connection, since: Instant::now(), messages: 0 };
+        Ok(Lent { kept, target: target.clone() })
+    }
+
+    /// Keeps a connection for the next message if it can be used again; otherwise it is closed.
+    pub async fn give_back(&self, lent: Lent) {
+        let Lent { kept, target } = lent;
+        self.keep(&target, kept).await;
     }
 
     /// Ends the connections that have been idle for too long; all of them with `everything`.
@@ -118,6 +178,11 @@ impl Pool {
         };
         kept.connection.quit().await;
     }
+}
+
+/// To read a text from memory does not fail.
+fn text_of_memory<'e>(sent: io::Result<Transaction<'e>>, envelope: Envelope<'e>) -> Transaction<'e> {
+    sent.unwrap_or_else(|_| failed(envelope, Reason::Abandoned))
 }
 
 /// The server had closed an idle connection, or said 421 to MAIL: nothing was taken, and a new connection may do.

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use rustls::pki_types::ServerName;
+use smtp_proto::proxy::{Addresses, ProxyError, Tlv};
 
 /// Where a server is, and the name that its certificate must bear.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -14,6 +15,8 @@ pub struct Target {
     /// The name is a configured one, so that a certificate for it proves something.
     pub(crate) sure: bool,
     pub(crate) implicit_tls: bool,
+    /// A PROXY header, said before anything else.
+    pub(crate) header: Vec<u8>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -27,19 +30,19 @@ impl Target {
     /// A host, by a name that the system's resolver knows, or an address. Its certificate must bear that name.
     #[must_use]
     pub fn host(host: &str, port: u16) -> Self {
-        Self { place: Place::Host(host.to_owned(), port), name: Some(host.to_owned()), sure: true, implicit_tls: false }
+        Self { name: Some(host.to_owned()), sure: true, ..Self::at(Place::Host(host.to_owned(), port)) }
     }
 
     /// These addresses, the first that answers (RFC 8305).
     #[must_use]
     pub const fn addresses(addresses: Vec<SocketAddr>) -> Self {
-        Self { place: Place::Addresses(addresses), name: None, sure: false, implicit_tls: false }
+        Self::at(Place::Addresses(addresses))
     }
 
     /// A Unix socket, as LMTP servers have.
     #[must_use]
     pub const fn unix(path: PathBuf) -> Self {
-        Self { place: Place::Unix(path), name: None, sure: false, implicit_tls: false }
+        Self::at(Place::Unix(path))
     }
 
     /// The name that the certificate must bear: a configured one, never one learnt from the server or from plain DNS.
@@ -63,6 +66,31 @@ impl Target {
     pub const fn implicit_tls(mut self, implicit: bool) -> Self {
         self.implicit_tls = implicit;
         self
+    }
+
+    /// Says a PROXY header, version 1, before anything else: for a server that is set up to believe it. A connection that
+    /// speaks for one client is not used again for another.
+    ///
+    /// # Errors
+    /// [`ProxyError::NotInVersion1`], for all but two TCP addresses of one family and [`Addresses::Unknown`].
+    pub fn proxy_v1(mut self, between: &Addresses<'_>) -> Result<Self, ProxyError> {
+        self.header.clear();
+        between.write_v1(&mut self.header)?;
+        Ok(self)
+    }
+
+    /// The same by version 2, with these TLVs.
+    ///
+    /// # Errors
+    /// [`ProxyError::TooLong`], and [`ProxyError::Tlv`] for a TLV that is not valid.
+    pub fn proxy_v2(mut self, between: &Addresses<'_>, tlvs: &[Tlv<'_>]) -> Result<Self, ProxyError> {
+        self.header.clear();
+        between.write_v2(tlvs, &mut self.header)?;
+        Ok(self)
+    }
+
+    const fn at(place: Place) -> Self {
+        Self { place, name: None, sure: false, implicit_tls: false, header: Vec::new() }
     }
 
     /// For SNI and for the certificate. Without a name a certificate verifies for nothing.

@@ -1,12 +1,11 @@
 //! Which server is tried, and which next.
 
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use jiff::Timestamp;
 use smtp_audit::ledger::{Entry, LedgerFile, Tls};
 use smtp_proto::auth::client::NoMechanism;
-use smtp_proto::client::{Because, NotNow, Outcome, Reason, Transaction};
+use smtp_proto::client::{Because, NoConnection, NotNow, Outcome, Reason, Transaction};
 use smtp_proto::tls::{Direction, Hop, Retries};
 use smtp_smol::{Client, Connection, Target};
 
@@ -136,9 +135,9 @@ impl Office<'_> {
     ) -> Result<Vec<Fate>, (Vec<Fate>, Option<Reason>)> {
         let mut connection = match client.connect(target).await {
             Ok(connection) => connection,
-            Err(error) => {
-                let words = unreachable(&error);
-                return Err((self.all(of, End::Later, &words, Some(name)), None));
+            Err(reason) => {
+                let end = if reason.is_temporary() { End::Later } else { End::Never };
+                return Err((self.all(of, end, &unconnected(&reason), Some(name)), Some(reason)));
             }
         };
         let to = self.message.recipients(of);
@@ -216,24 +215,15 @@ fn told(outcome: &Outcome<'_>) -> (End, String) {
 }
 
 /// Why there is no connection, and what the user can do about it.
-fn unreachable(error: &io::Error) -> String {
-    let mend = match error.kind() {
-        io::ErrorKind::ConnectionRefused => "; nothing listens there: look at host and port",
-        io::ErrorKind::TimedOut => {
-            "; the host is down, or a firewall keeps mail in: many networks let nothing out to port 25"
+fn unconnected(reason: &Reason) -> String {
+    match (mend(&Because::Session(reason)), reason) {
+        (Some(mend), _) => format!("{reason}; {mend}"),
+        // Before the session there is a handshake only where TLS comes first.
+        (None, Reason::TlsFailed(_)) => {
+            format!("{reason}; --implicit-tls is for ports where TLS comes first, such as 465")
         }
-        io::ErrorKind::NotFound => "; look at the path",
-        io::ErrorKind::PermissionDenied => "; look at the permissions of the socket",
-        io::ErrorKind::InvalidData => {
-            let failure = error.to_string();
-            return match certificate(&failure) {
-                Some(mend) => format!("{failure}; {mend}"),
-                None => format!("{failure}; --implicit-tls is for ports where TLS comes first, such as 465"),
-            };
-        }
-        _ => "",
-    };
-    format!("cannot connect: {error}{mend}")
+        (None, _) => reason.to_string(),
+    }
 }
 
 /// A certificate that was refused, in the words of the TLS library.
@@ -246,6 +236,13 @@ fn certificate(failure: &str) -> Option<&'static str> {
 fn mend(because: &Because<'_>) -> Option<&'static str> {
     Some(match because {
         Because::Session(reason) => match reason {
+            Reason::NotConnected(NoConnection::Refused) => "nothing listens there: look at host and port",
+            Reason::NotConnected(NoConnection::TimedOut) => {
+                "the host is down, or a firewall keeps mail in: many networks let nothing out to port 25"
+            }
+            Reason::NotConnected(NoConnection::NoAddress(_)) => "look at the name of the host",
+            Reason::NotConnected(NoConnection::NotFound) => "look at the path",
+            Reason::NotConnected(NoConnection::Denied) => "look at the permissions of the socket",
             Reason::TlsNotOffered | Reason::TlsRefused(_) => {
                 "--tls opportunistic sends in plaintext where there is no TLS; port 465 wants --implicit-tls"
             }
@@ -290,8 +287,8 @@ mod tests {
             assert!(mend.contains(option), "{words}");
         }
         assert!(told(&Outcome::Later(Because::Session(&Reason::Eof))).1.ends_with("closed the connection"));
-        let handshake = io::Error::new(io::ErrorKind::InvalidData, refused.to_string());
-        assert!(unreachable(&handshake).contains("--ca"));
-        assert!(unreachable(&io::ErrorKind::ConnectionRefused.into()).contains("host and port"));
+        assert!(unconnected(&Reason::TlsFailed(refused)).contains("--ca"));
+        assert!(unconnected(&Reason::TlsFailed(TlsFailure::Closed)).contains("--implicit-tls"));
+        assert!(unconnected(&Reason::NotConnected(NoConnection::Refused)).contains("host and port"));
     }
 }
