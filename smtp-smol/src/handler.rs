@@ -56,6 +56,8 @@ pub trait Handler: Send + 'static {
 pub struct Peer<'s> {
     /// The peer's address; behind a load balancer, the one that the PROXY header gives. A Unix socket has none.
     pub address: Option<SocketAddr>,
+    /// By which listener it came: the number that [`Server::add`](crate::Server::add) gave; the first has 0.
+    pub listener: usize,
     /// The session: name, TLS, protocol type.
     pub session: &'s Session,
 }

@@ -34,4 +34,4 @@ pub use certificates::ClientTls;
 pub use client::{Client, Connection, Lent, Observer, Pool, PoolLimits, Said, Stopped, Target};
 pub use client_certificates::ClientCertificates;
 pub use handler::{Handler, Peer};
-pub use server::{Handle, Limits, Server};
+pub use server::{Handle, Limits, Listener, Server};

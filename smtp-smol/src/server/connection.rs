@@ -33,15 +33,17 @@ const ROUNDS: u32 = 16;
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_OCTETS: usize = 256 << 10;
 
-/// What all connections of a server share.
+/// What all connections of a listener share.
 #[derive(Debug)]
 pub(crate) struct Shared {
+    /// Which listener it is.
+    pub(crate) listener: usize,
     pub(crate) config: Arc<Config>,
     pub(crate) tls: Option<Arc<ServerConfig>>,
     pub(crate) certificates: Option<Arc<ClientCertificates>>,
     pub(crate) places: Arc<Places>,
     pub(crate) stop: Receiver<()>,
-    pub(crate) spare: Mutex<Vec<Buffer>>,
+    pub(crate) spare: Arc<Mutex<Vec<Buffer>>>,
 }
 
 impl Shared {
@@ -73,6 +75,7 @@ impl Shared {
 /// A whole connection.
 pub(crate) async fn converse<H: Handler>(
     shared: &Shared,
+    config: Arc<Config>,
     mut link: Link,
     handler: H,
     address: Option<SocketAddr>,
@@ -80,7 +83,7 @@ pub(crate) async fn converse<H: Handler>(
 ) -> io::Result<()> {
     let channel = match &shared.tls {
         Some(tls) if implicit_tls => {
-            let time = shared.config.handshake_timeout();
+            let time = config.handshake_timeout();
             match or(link.handshake(ServerConnection::new(tls.clone())), expired(time)).await {
                 Ok(info) => Channel::Tls(shared.sorted(info, &link)),
                 Err(failure) => {
@@ -92,7 +95,7 @@ pub(crate) async fn converse<H: Handler>(
         }
         _ => Channel::Plain,
     };
-    let session = Session::new(shared.config.clone(), channel);
+    let session = Session::new(config, channel);
     let clock = Clock { progress: u64::MAX, deadline: Instant::now() };
     let mut connection = Connection { shared, link, session, handler, address, clock, stopping: false };
     let result = connection.run().await;
@@ -212,7 +215,7 @@ impl<H: Handler> Connection<'_, H> {
                 Step::Want(want) => return want,
                 Step::Event(event) => event,
             };
-            let peer = Peer { address: self.address, session: &self.session };
+            let peer = Peer { address: self.address, listener: self.shared.listener, session: &self.session };
             let (ticket, verdict) = match event {
                 Event::Chunk(text) => {
                     self.handler.chunk(text).await;
