@@ -35,6 +35,7 @@ pub struct Server {
     config: Arc<Config>,
     tls: Option<Arc<ServerConfig>>,
     certificates: Option<Arc<ClientCertificates>>,
+    trusted: Arc<[Network]>,
     limits: Limits,
     listeners: Vec<Listener>,
     stop: (Sender<()>, Receiver<()>),
@@ -60,6 +61,7 @@ impl Server {
             config,
             tls: None,
             certificates: None,
+            trusted: Arc::default(),
             limits: Limits::default(),
             listeners: Vec::new(),
             stop: smol::channel::bounded(1),
@@ -77,6 +79,15 @@ impl Server {
     #[must_use]
     pub fn client_certificates(mut self, certificates: Arc<ClientCertificates>) -> Self {
         self.certificates = Some(certificates);
+        self
+    }
+
+    /// Peers of these networks may speak for others: XCLIENT and XFORWARD are announced to them, and the handler decides
+    /// on each. Whoever is trusted so can claim to be anyone; nobody is by default. Behind a load balancer it is the
+    /// address in the PROXY header that counts.
+    #[must_use]
+    pub fn trust(mut self, networks: &[Network]) -> Self {
+        self.trusted = networks.into();
         self
     }
 
@@ -205,6 +216,7 @@ impl Server {
                 config: listener.config.unwrap_or_else(|| self.config.clone()),
                 tls: listener.tls.or_else(|| self.tls.clone()),
                 certificates: self.certificates.clone(),
+                trusted: self.trusted.clone(),
                 places: places.clone(),
                 stop: self.stop.1.clone(),
                 spare: Arc::clone(&spare),
