@@ -12,6 +12,7 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
 use rustls::ServerConfig;
 use slab::Slab;
+use smtp_proto::proxy::Network;
 use smtp_proto::server::{Config, State};
 
 use super::connection::{Common, Connection, Office, Phase};
