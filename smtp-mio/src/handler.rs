@@ -4,12 +4,13 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use mio::Waker;
 use smtp_proto::auth::server::{Answer as Login, Question as AuthQuestion};
 use smtp_proto::server::{Fault, MessageEnd, Reason, Session, Verdict};
-use smtp_proto::syntax::{Attributes, Enhanced, Host, Mail, Rcpt, Reply, Verb};
+use smtp_proto::syntax::{Enhanced, Host, Mail, Rcpt, Reply, Verb};
+use smtp_proto::trace::Date;
 
 /// What a server does with what it hears: the return value is the answer.
 ///
@@ -37,15 +38,6 @@ pub trait Handler: Send + 'static {
     fn command(&mut self, _peer: &Peer<'_>, _verb: Verb) -> Answer<'_> {
         Verdict::Accept.into()
     }
-    /// XCLIENT, of a peer that [is trusted](crate::Server::trust): who its client is. When accepted, [`Peer::address`] is
-    /// the client's from then on.
-    fn xclient(&mut self, _peer: &Peer<'_>, _client: &Attributes<'_>) -> Answer<'_> {
-        Verdict::Accept.into()
-    }
-    /// XFORWARD, likewise: who its client is, for the log alone.
-    fn xforward(&mut self, _peer: &Peer<'_>, _client: &Attributes<'_>) -> Answer<'_> {
-        Verdict::Accept.into()
-    }
     /// MAIL.
     fn mail(&mut self, _peer: &Peer<'_>, _mail: &Mail<'_>) -> Answer<'_> {
         Verdict::Accept.into()
@@ -63,9 +55,7 @@ pub trait Handler: Send + 'static {
     /// The text is complete; accepting it takes over the responsibility (RFC 5321 6.1). In LMTP it is
     /// asked for each recipient.
     fn message(&mut self, _peer: &Peer<'_>, _end: MessageEnd) -> Answer<'_>;
-    /// The transaction is over: forget its sender, its recipients and its text. Called once for each transaction, after
-    /// the answer to [`message`](Self::message) (in LMTP to the last one) or what else ended it; a connection that ends
-    /// inside one calls [`closed`](Self::closed) instead.
+    /// The transaction is gone: forget envelope and text.
     fn reset(&mut self, _peer: &Peer<'_>) {}
     /// The peer broke a rule, and has been answered.
     fn fault(&mut self, _peer: &Peer<'_>, _fault: Fault) {}
@@ -76,8 +66,7 @@ pub trait Handler: Send + 'static {
 /// Who is at the other end, and what is known of the session.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer<'s> {
-    /// The peer's address; behind a load balancer, the one that the PROXY header gives; behind an accepted XCLIENT, the
-    /// client's, which is 0.0.0.0:0 where the peer does not know it. A Unix socket has none.
+    /// The peer's address; behind a load balancer, the one that the PROXY header gives. A Unix socket has none.
     pub address: Option<SocketAddr>,
     /// The session: name, TLS, protocol type.
     pub session: &'s Session,
@@ -86,6 +75,17 @@ pub struct Peer<'s> {
 }
 
 impl Peer<'_> {
+    /// The Received field that goes on top of a message of this session (RFC 5321 4.4), with its CRLF and the present
+    /// date. `id` is your name for the message, and `to` are its recipients.
+    #[must_use]
+    pub fn received(&self, id: &str, to: &[String]) -> Vec<u8> {
+        let now = UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
+        let address = self.address.map(|address| address.ip().to_canonical());
+        let mut field = Vec::new();
+        self.session.received(address, id, to, &Date::from_unix(now).to_string()).write(&mut field);
+        field
+    }
+
     /// Puts the present answer off: the handler returns [`Answer::Later`] with the first, and the second gives the
     /// answer, from any thread. Meanwhile the connection waits, and nothing further is read from it.
     pub fn defer(&self) -> (Later, Deferred) {

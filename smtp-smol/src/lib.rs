@@ -28,10 +28,14 @@ mod client;
 mod client_certificates;
 mod handler;
 mod link;
+mod messages;
 mod server;
+mod users;
 
 pub use certificates::ClientTls;
 pub use client::{Client, Connection, Lent, Observer, Pool, PoolLimits, Said, Stopped, Target};
 pub use client_certificates::ClientCertificates;
 pub use handler::{Handler, Peer};
-pub use server::{Handle, Limits, Listener, Server};
+pub use messages::{MessageHandler, Messages};
+pub use server::{Handle, Limits, Server};
+pub use users::Users;

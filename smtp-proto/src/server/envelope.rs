@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::mem;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
+use super::MessageEnd;
 use crate::syntax::{Mail, Rcpt, Reply};
 
 const TOO_BIG: Reply<'static> = Reply::fixed(552, (5, 3, 4), "The message is larger than this server holds in memory");
@@ -57,22 +58,57 @@ impl Default for Room {
     }
 }
 
-/// Gathers the messages of one connection. Drivers tell it of events; it never holds more than its [`Room`] allows.
+/// Gathers the messages of one connection. A driver tells it of events as they come, before they are answered; it never
+/// holds more text than its [`Room`] allows.
 ///
 /// ```
-/// use std::sync::Arc;
-/// use smtp_proto::server::{Gather, Room};
-/// use smtp_proto::syntax::{ForwardPath, Params, Rcpt, Mail, ReversePath};
+/// # use std::sync::Arc;
+/// use smtp_proto::server::{Config, Event, Gather, Room, Session, Verdict};
+/// use smtp_proto::{Channel, Step};
 ///
-/// let mut gather = Gather::new(Arc::new(Room::new(100, 1000)));
-/// gather.mail(&Mail { path: ReversePath::parse("ann@example.org", false)?, params: Params::default() });
-/// gather.rcpt(&Rcpt { path: ForwardPath::parse("ben@example.net", false)?, params: Params::default() });
-/// gather.chunk(b"Subject: Hi\r\n");
-/// gather.chunk(b"\r\nHello.\r\n");
-/// let envelope = gather.finish().expect("it fits");
-/// assert_eq!(envelope.to, ["ben@example.net"]);
-/// assert_eq!(envelope.text, b"Subject: Hi\r\n\r\nHello.\r\n");
-/// # Ok::<(), smtp_proto::syntax::SyntaxError>(())
+/// let mut session = Session::new(Config::new("mx.example.net")?.shared(), Channel::Plain);
+/// let mut gather = Gather::new(Arc::new(Room::new(1_000, 10_000)));
+/// # let mut input = &b"EHLO a.example\r\nMAIL FROM:<ann@example.org>\r\nRCPT TO:<ben@example.net>\r\n\
+/// #     RCPT TO:<cyd@example.net>\r\nDATA\r\nSubject: Hi\r\n\r\nHello.\r\n.\r\n"[..];
+/// # let mut envelopes = Vec::new();
+/// # if let Step::Event(Event::Connect(ticket)) = session.step(&mut &[][..]) {
+/// #     session.answer(ticket, Verdict::Accept);
+/// # }
+/// # let _greeted = session.step(&mut &[][..]);
+/// while let Step::Event(event) = session.step(&mut input) {
+///     match event {
+///         Event::Mail(mail, ticket) => {
+///             gather.mail(&mail);
+///             session.answer(ticket, Verdict::Accept);
+///         }
+///         Event::Rcpt(rcpt, ticket) => {
+///             gather.rcpt(&rcpt, session.recipients());
+///             session.answer(ticket, Verdict::Accept);
+///         }
+///         Event::Data(ticket) => {
+///             gather.data(session.recipients());
+///             session.answer(ticket, Verdict::Accept);
+///         }
+///         Event::Chunk(text) => gather.chunk(text),
+///         Event::Message(end, ticket) => {
+///             match gather.finish(end) {
+///                 Ok(envelope) => {
+///                     println!("{} octets from {} to {:?}", envelope.text.len(), envelope.from, envelope.to);
+/// #                   envelopes.push(envelope);
+///                     session.answer(ticket, Verdict::Accept);
+///                 }
+///                 Err(reply) => session.answer(ticket, Verdict::Refuse(reply)),
+///             }
+///             gather.answered(end);
+///         }
+///         Event::Reset => gather.clear(),
+///         Event::Connect(ticket) | Event::Hello(_, ticket) => session.answer(ticket, Verdict::Accept),
+///         _ => {}
+///     }
+/// }
+/// # assert_eq!(envelopes.len(), 1);
+/// # assert_eq!(envelopes[0].to, ["ben@example.net", "cyd@example.net"]);
+/// # Ok::<(), smtp_proto::server::ConfigError>(())
 /// ```
 #[derive(Debug)]
 pub struct Gather {
@@ -91,15 +127,22 @@ impl Gather {
         Self { room, envelope: Envelope::default(), taken: 0, refused: None }
     }
 
-    /// MAIL was accepted: a transaction begins, and nothing of an earlier one stays.
+    /// MAIL: nothing of an earlier transaction stays.
     pub fn mail(&mut self, mail: &Mail<'_>) {
         self.clear();
         self.envelope.from.push_str(mail.path.as_str());
     }
 
-    /// RCPT was accepted.
-    pub fn rcpt(&mut self, rcpt: &Rcpt<'_>) {
+    /// RCPT. `accepted` is what [`Session::recipients`](super::Session::recipients) says before this one is answered: if
+    /// the one before was refused, at once or later, it is forgotten here.
+    pub fn rcpt(&mut self, rcpt: &Rcpt<'_>, accepted: u32) {
+        self.data(accepted);
         self.envelope.to.push(rcpt.path.as_str().into());
+    }
+
+    /// DATA, or the first BDAT; `accepted` as for [`Gather::rcpt`].
+    pub fn data(&mut self, accepted: u32) {
+        self.envelope.to.truncate(usize::try_from(accepted).unwrap_or(usize::MAX));
     }
 
     /// A piece of text. Where there is no room for it, what was held is let go, and [`Gather::finish`] says why.
@@ -123,25 +166,38 @@ impl Gather {
         self.refused = Some(refused);
     }
 
-    /// The text is complete: the message, once. Its octets count until [`Gather::clear`] or the next MAIL.
+    /// The text is complete: the message, with all its recipients. In LMTP, which asks about each recipient, with this
+    /// one alone; the text is then copied for all but the last.
     ///
     /// # Errors
     /// The reply to refuse the message with, when there was no room for it.
-    pub fn finish(&mut self) -> Result<Envelope, Reply<'static>> {
-        match self.refused.take() {
-            None => Ok(mem::take(&mut self.envelope)),
-            Some(reply) => {
-                self.clear();
-                Err(reply)
-            }
+    pub fn finish(&mut self, end: MessageEnd) -> Result<Envelope, Reply<'static>> {
+        if let Some(reply) = self.refused {
+            return Err(reply);
+        }
+        let Some(recipient) = end.recipient else { return Ok(mem::take(&mut self.envelope)) };
+        let one = usize::try_from(recipient).ok().and_then(|index| self.envelope.to.get_mut(index));
+        let to = one.map(mem::take).into_iter().collect();
+        let text = if self.is_last(end) { mem::take(&mut self.envelope.text) } else { self.envelope.text.clone() };
+        Ok(Envelope { from: self.envelope.from.clone(), to, text })
+    }
+
+    /// What [`Gather::finish`] gave has been dealt with: after the last recipient its octets no longer count.
+    pub fn answered(&mut self, end: MessageEnd) {
+        if self.is_last(end) {
+            self.clear();
         }
     }
 
-    /// The transaction is gone, or its message has been answered: forgets it.
+    /// The transaction is gone: forgets it.
     pub fn clear(&mut self) {
         self.envelope = Envelope::default();
         self.refused = None;
         self.give_back();
+    }
+
+    fn is_last(&self, end: MessageEnd) -> bool {
+        end.recipient.is_none_or(|index| u64::from(index) + 1 >= self.envelope.to.len() as u64)
     }
 
     fn give_back(&mut self) {
@@ -160,13 +216,20 @@ mod tests {
     use super::*;
     use crate::syntax::{ForwardPath, Params, ReversePath};
 
+    const END: MessageEnd = MessageEnd { octets: 0, recipient: None };
+
     fn begin(gather: &mut Gather, from: &str, to: &[&str]) {
         let path = ReversePath::parse(from, false).expect("a path");
         gather.mail(&Mail { path, params: Params::default() });
-        for to in to {
-            let path = ForwardPath::parse(to, false).expect("a path");
-            gather.rcpt(&Rcpt { path, params: Params::default() });
+        for (accepted, to) in (0..).zip(to) {
+            rcpt(gather, to, accepted);
         }
+        gather.data(u32::try_from(to.len()).expect("few"));
+    }
+
+    fn rcpt(gather: &mut Gather, to: &str, accepted: u32) {
+        let path = ForwardPath::parse(to, false).expect("a path");
+        gather.rcpt(&Rcpt { path, params: Params::default() }, accepted);
     }
 
     /// Two messages of one connection never share recipients, whether or not the first is told to be gone.
@@ -175,18 +238,47 @@ mod tests {
         let mut gather = Gather::new(Arc::new(Room::default()));
         begin(&mut gather, "a@example.org", &["b@example.net", "c@example.net"]);
         gather.chunk(b"one");
-        let first = gather.finish().expect("room");
+        let first = gather.finish(END).expect("room");
         assert_eq!((first.from.as_str(), first.to.len(), &*first.text), ("a@example.org", 2, &b"one"[..]));
         begin(&mut gather, "", &["d@example.net"]);
-        let second = gather.finish().expect("room");
+        let second = gather.finish(END).expect("room");
         assert_eq!((second.from.as_str(), &*second.to, &*second.text), ("", &["d@example.net".into()][..], &b""[..]));
         // One that was broken off.
         begin(&mut gather, "a@example.org", &["b@example.net"]);
         gather.chunk(b"half");
         begin(&mut gather, "a@example.org", &["d@example.net"]);
         gather.chunk(b"whole");
-        let third = gather.finish().expect("room");
+        let third = gather.finish(END).expect("room");
         assert_eq!((&*third.to, &*third.text), (&["d@example.net".into()][..], &b"whole"[..]));
+    }
+
+    /// Whether a recipient was accepted may be known only when the next one comes.
+    #[test]
+    fn refused_recipients_are_left_out() {
+        let mut gather = Gather::new(Arc::new(Room::default()));
+        begin(&mut gather, "", &[]);
+        for (to, accepted) in [("a@x.example", 0), ("b@x.example", 0), ("c@x.example", 1), ("d@x.example", 2)] {
+            rcpt(&mut gather, to, accepted);
+        }
+        gather.data(2);
+        assert_eq!(gather.finish(END).expect("room").to, ["b@x.example", "c@x.example"]);
+    }
+
+    /// RFC 2033 4.2: each recipient is asked about, and has the message for itself.
+    #[test]
+    fn in_lmtp_each_recipient_has_its_message() {
+        let room = Arc::new(Room::default());
+        let mut gather = Gather::new(room.clone());
+        begin(&mut gather, "a@x.example", &["b@x.example", "c@x.example"]);
+        gather.chunk(b"text");
+        for (index, to) in [(0, "b@x.example"), (1, "c@x.example")] {
+            let end = MessageEnd { octets: 4, recipient: Some(index) };
+            let envelope = gather.finish(end).expect("room");
+            assert_eq!((envelope.from.as_str(), &*envelope.text, room.used()), ("a@x.example", &b"text"[..], 4));
+            assert_eq!(envelope.to, [to]);
+            gather.answered(end);
+        }
+        assert_eq!(room.used(), 0);
     }
 
     #[test]
@@ -201,17 +293,17 @@ mod tests {
         other.chunk(b"6");
         assert_eq!((other.envelope.text.capacity(), room.used()), (0, 10), "let go at once");
         other.chunk(b"7");
-        assert_eq!(other.finish(), Err(NO_ROOM));
+        assert_eq!(other.finish(END), Err(NO_ROOM));
         one.chunk(b"y");
-        assert_eq!((one.finish(), room.used()), (Err(TOO_BIG), 0));
+        assert_eq!((one.finish(END), room.used()), (Err(TOO_BIG), 0));
         // And both can go on.
         for gather in [&mut one, &mut other] {
             begin(gather, "", &["b@example.net"]);
             gather.chunk(b"1234567");
-            assert_eq!(gather.finish().expect("room").text, b"1234567");
+            assert_eq!(gather.finish(END).expect("room").text, b"1234567");
         }
         assert_eq!(room.used(), 14, "until they are answered");
-        one.clear();
+        one.answered(END);
         drop(other);
         assert_eq!(room.used(), 0);
     }
