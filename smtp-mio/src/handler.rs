@@ -9,7 +9,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use mio::Waker;
 use smtp_proto::auth::server::{Answer as Login, Question as AuthQuestion};
 use smtp_proto::server::{Fault, MessageEnd, Reason, Session, Verdict};
-use smtp_proto::syntax::{Enhanced, Host, Mail, Rcpt, Reply, Verb};
+use smtp_proto::syntax::{Attributes, Enhanced, Host, Mail, Rcpt, Reply, Verb};
 use smtp_proto::trace::Date;
 
 /// What a server does with what it hears: the return value is the answer.
@@ -38,6 +38,15 @@ pub trait Handler: Send + 'static {
     fn command(&mut self, _peer: &Peer<'_>, _verb: Verb) -> Answer<'_> {
         Verdict::Accept.into()
     }
+    /// XCLIENT, of a peer that [is trusted](crate::Server::trust): who its client is. When accepted, [`Peer::address`] is
+    /// the client's from then on.
+    fn xclient(&mut self, _peer: &Peer<'_>, _client: &Attributes<'_>) -> Answer<'_> {
+        Verdict::Accept.into()
+    }
+    /// XFORWARD, likewise: who its client is, for the log alone.
+    fn xforward(&mut self, _peer: &Peer<'_>, _client: &Attributes<'_>) -> Answer<'_> {
+        Verdict::Accept.into()
+    }
     /// MAIL.
     fn mail(&mut self, _peer: &Peer<'_>, _mail: &Mail<'_>) -> Answer<'_> {
         Verdict::Accept.into()
@@ -55,7 +64,9 @@ pub trait Handler: Send + 'static {
     /// The text is complete; accepting it takes over the responsibility (RFC 5321 6.1). In LMTP it is
     /// asked for each recipient.
     fn message(&mut self, _peer: &Peer<'_>, _end: MessageEnd) -> Answer<'_>;
-    /// The transaction is gone: forget envelope and text.
+    /// The transaction is over: forget its sender, its recipients and its text. Called once for each transaction, after
+    /// the answer to [`message`](Self::message) (in LMTP to the last one) or what else ended it; a connection that ends
+    /// inside one calls [`closed`](Self::closed) instead.
     fn reset(&mut self, _peer: &Peer<'_>) {}
     /// The peer broke a rule, and has been answered.
     fn fault(&mut self, _peer: &Peer<'_>, _fault: Fault) {}
@@ -66,7 +77,8 @@ pub trait Handler: Send + 'static {
 /// Who is at the other end, and what is known of the session.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer<'s> {
-    /// The peer's address; behind a load balancer, the one that the PROXY header gives. A Unix socket has none.
+    /// The peer's address; behind a load balancer, the one that the PROXY header gives; behind an accepted XCLIENT, the
+    /// client's, which is 0.0.0.0:0 where the peer does not know it. A Unix socket has none.
     pub address: Option<SocketAddr>,
     /// The session: name, TLS, protocol type.
     pub session: &'s Session,

@@ -67,6 +67,11 @@ pub mod text;
 pub mod tls;
 pub mod trace;
 
+/// Compiles the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}
+
 pub use buffer::Buffer;
 pub use tls::{Channel, TlsInfo};
 

@@ -37,7 +37,7 @@ impl Peer {
                     Event::Closed(reason) => {
                         assert!(matches!(reason, Reason::Quit | Reason::Fault(FaultKind::Pipelining)), "{reason:?}");
                     }
-                    Event::Chunk(_) => {}
+                    Event::Chunk(_) | Event::Reset => {}
                     other => panic!("{other:?}"),
                 },
                 Step::Want(want) => {

@@ -7,7 +7,7 @@ use std::time::UNIX_EPOCH;
 
 use smtp_proto::auth::server::{Answer, Question};
 use smtp_proto::server::{Fault, MessageEnd, Reason, Session, Verdict};
-use smtp_proto::syntax::{Host, Mail, Rcpt};
+use smtp_proto::syntax::{Attributes, Host, Mail, Rcpt, Verb};
 use smtp_proto::trace::Date;
 
 /// What a server does with what it hears: the return value is the answer.
@@ -22,9 +22,27 @@ pub trait Handler: Send + 'static {
     fn hello(&mut self, _peer: &Peer<'_>, _host: &Host<'_>) -> impl Future<Output = Verdict<'_>> + Send {
         async { Verdict::Accept }
     }
+    /// STARTTLS. When accepted, the handshake follows (RFC 3207 4).
+    fn start_tls(&mut self, _peer: &Peer<'_>) -> impl Future<Output = Verdict<'_>> + Send {
+        async { Verdict::Accept }
+    }
     /// AUTH: what the mechanism asks. By default nobody is known here.
     fn authenticate(&mut self, _peer: &Peer<'_>, _question: Question) -> impl Future<Output = Answer> + Send {
         async { Answer::Reject }
+    }
+    /// RSET, NOOP, VRFY, HELP or QUIT, where the configuration
+    /// [has them asked about](smtp_proto::server::Config::ask_about_all).
+    fn command(&mut self, _peer: &Peer<'_>, _verb: Verb) -> impl Future<Output = Verdict<'_>> + Send {
+        async { Verdict::Accept }
+    }
+    /// XCLIENT, of a peer that [is trusted](crate::Server::trust): who its client is. When accepted, [`Peer::address`] is
+    /// the client's from then on.
+    fn xclient(&mut self, _peer: &Peer<'_>, _client: &Attributes<'_>) -> impl Future<Output = Verdict<'_>> + Send {
+        async { Verdict::Accept }
+    }
+    /// XFORWARD, likewise: who its client is, for the log alone.
+    fn xforward(&mut self, _peer: &Peer<'_>, _client: &Attributes<'_>) -> impl Future<Output = Verdict<'_>> + Send {
+        async { Verdict::Accept }
     }
     /// MAIL.
     fn mail(&mut self, _peer: &Peer<'_>, _mail: &Mail<'_>) -> impl Future<Output = Verdict<'_>> + Send {
@@ -45,7 +63,9 @@ pub trait Handler: Send + 'static {
     /// The text is complete; accepting it takes over the responsibility (RFC 5321 6.1). In LMTP it is
     /// asked for each recipient.
     fn message(&mut self, peer: &Peer<'_>, end: MessageEnd) -> impl Future<Output = Verdict<'_>> + Send;
-    /// The transaction is gone: forget envelope and text.
+    /// The transaction is over: forget its sender, its recipients and its text. Called once for each transaction, after
+    /// the answer to [`message`](Self::message) (in LMTP to the last one) or what else ended it; a connection that ends
+    /// inside one calls [`closed`](Self::closed) instead.
     fn reset(&mut self, _peer: &Peer<'_>) {}
     /// The peer broke a rule, and has been answered.
     fn fault(&mut self, _peer: &Peer<'_>, _fault: Fault) {}
@@ -56,8 +76,11 @@ pub trait Handler: Send + 'static {
 /// Who is at the other end, and what is known of the session.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer<'s> {
-    /// The peer's address; behind a load balancer, the one that the PROXY header gives. A Unix socket has none.
+    /// The peer's address; behind a load balancer, the one that the PROXY header gives; behind an accepted XCLIENT, the
+    /// client's, which is 0.0.0.0:0 where the peer does not know it. A Unix socket has none.
     pub address: Option<SocketAddr>,
+    /// By which listener it came: the number that [`Server::add`](crate::Server::add) gave; the first has 0.
+    pub listener: usize,
     /// The session: name, TLS, protocol type.
     pub session: &'s Session,
 }

@@ -37,5 +37,5 @@ pub use client::{Client, Connection, Lent, Observer, Pool, PoolLimits, Said, Sto
 pub use client_certificates::ClientCertificates;
 pub use handler::{Handler, Peer};
 pub use messages::{MessageHandler, Messages};
-pub use server::{Handle, Limits, Server};
+pub use server::{Handle, Limits, Listener, Server};
 pub use users::Users;

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
 use rustls::server::UnbufferedServerConnection;
-use smtp_proto::server::{AuthTicket, Config, Event, Reason, Session, State, Ticket, Verdict};
-use smtp_proto::syntax::Reply;
+use smtp_proto::proxy::Network;
+use smtp_proto::server::{AuthTicket, Config, Event, Reason, Session, State, Ticket};
 use smtp_proto::tls::TlsFailure;
 use smtp_proto::{Channel, Step, Want};
 
@@ -21,8 +21,6 @@ use crate::wheel::ticks;
 const ROUNDS: usize = 8;
 /// Octets of a read while commands are waited for.
 const COMMANDS: usize = 16 << 10;
-/// To XCLIENT and XFORWARD.
-const NOT_TRUSTED: Reply<'static> = Reply::fixed(550, (5, 7, 0), "Not trusted to speak for others");
 
 /// For a peer to close after the last reply.
 pub(crate) const LINGER_TICKS: u64 = 4;
@@ -103,8 +101,20 @@ pub(crate) struct Common {
 pub(crate) struct Office {
     pub(crate) config: Arc<Config>,
     pub(crate) tls: Option<Arc<ServerConfig>>,
+    /// Who may speak for others.
+    pub(crate) trusted: Arc<[Network]>,
     pub(crate) mailroom: Mailroom,
     pub(crate) counters: Arc<Counters>,
+}
+
+impl Office {
+    fn session(&self, address: Option<SocketAddr>, channel: Channel) -> Session {
+        let mut session = Session::new(self.config.clone(), channel);
+        if address.is_some_and(|address| self.trusted.iter().any(|network| network.contains(address.ip()))) {
+            session.trust();
+        }
+        session
+    }
 }
 
 impl<H: Handler> Connection<H> {
@@ -113,11 +123,11 @@ impl<H: Handler> Connection<H> {
         address: Option<SocketAddr>,
         question: Question,
         handler: H,
-        config: &Arc<Config>,
+        office: &Office,
     ) -> Self {
         Self {
             link,
-            session: Session::new(config.clone(), Channel::Plain),
+            session: office.session(address, Channel::Plain),
             address,
             question,
             parked: None,
@@ -150,7 +160,7 @@ impl<H: Handler> Connection<H> {
 
     /// Ends without a word; the handler hears of it.
     pub(crate) fn abandon(&mut self, office: &Office) {
-        self.session.eof();
+        self.session.lost();
         let _ = self.step(&mut &[][..], office);
         self.phase = Phase::Gone;
     }
@@ -257,7 +267,7 @@ impl<H: Handler> Connection<H> {
         // Before the greeting there is no session that could tell of it.
         let implicit = self.session.state() == State::Connected;
         match done {
-            Ok(info) if implicit => self.session = Session::new(office.config.clone(), Channel::Tls(info)),
+            Ok(info) if implicit => self.session = office.session(self.address, Channel::Tls(info)),
             Ok(info) => self.session.tls_established(info),
             Err(failure) if implicit => {
                 tracing::info!(peer = %Name(self.address), %failure, "no handshake on a port where TLS comes first");
@@ -307,7 +317,7 @@ impl<H: Handler> Connection<H> {
             };
             self.question.serial += 1;
             let peer = Peer {
-                address: self.address,
+                address: self.session.client_address().or(self.address),
                 session: &self.session,
                 question: self.question,
                 mailroom: &office.mailroom,
@@ -318,8 +328,8 @@ impl<H: Handler> Connection<H> {
                     self.handler.chunk(text);
                     continue;
                 }
-                // Nobody is trusted to speak for others: they are not announced.
-                Event::Xclient(_, ticket) | Event::Xforward(_, ticket) => (ticket, Verdict::Refuse(NOT_TRUSTED).into()),
+                Event::Xclient(client, ticket) => (ticket, self.handler.xclient(&peer, &client)),
+                Event::Xforward(client, ticket) => (ticket, self.handler.xforward(&peer, &client)),
                 Event::Connect(ticket) => (ticket, self.handler.connect(&peer)),
                 Event::Hello(host, ticket) => (ticket, self.handler.hello(&peer, &host)),
                 Event::StartTls(ticket) => (ticket, self.handler.start_tls(&peer)),

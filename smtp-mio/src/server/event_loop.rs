@@ -12,6 +12,7 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
 use rustls::ServerConfig;
 use slab::Slab;
+use smtp_proto::proxy::Network;
 use smtp_proto::server::{Config, State};
 
 use super::connection::{Common, Connection, Office, Phase};
@@ -60,7 +61,7 @@ impl<H: Handler, F: Fn(Option<SocketAddr>) -> H> Loop<H, F> {
     pub(crate) fn new(
         mut listeners: Vec<Listener>,
         config: Arc<Config>,
-        tls: Option<Arc<ServerConfig>>,
+        (tls, trusted): (Option<Arc<ServerConfig>>, Arc<[Network]>),
         limits: Limits,
         counts: Arc<Counts>,
         handle: Handle,
@@ -87,7 +88,7 @@ impl<H: Handler, F: Fn(Option<SocketAddr>) -> H> Loop<H, F> {
             common: Common {
                 plain: vec![0; PLAIN],
                 wire: vec![0; WIRE],
-                office: Office { config, tls, mailroom, counters },
+                office: Office { config, tls, trusted, mailroom, counters },
             },
             wheel: Wheel::new(0),
             begun: Instant::now(),
@@ -265,7 +266,7 @@ impl<H: Handler, F: Fn(Option<SocketAddr>) -> H> Loop<H, F> {
         self.generation += 1;
         let question = Question { key, generation: self.generation, serial: 0 };
         let mut connection =
-            Connection::new(Link::new(socket), Some(address), question, (self.make)(Some(address)), &office.config);
+            Connection::new(Link::new(socket), Some(address), question, (self.make)(Some(address)), office);
         if implicit_tls {
             connection.start_with_tls(office);
         }

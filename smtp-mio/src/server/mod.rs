@@ -31,6 +31,7 @@ use listener::{First, Listener, listen};
 pub struct Server {
     config: Arc<Config>,
     tls: Option<Arc<ServerConfig>>,
+    trusted: Arc<[Network]>,
     limits: Limits,
     /// Of each loop.
     listeners: Vec<Vec<Listener>>,
@@ -50,6 +51,7 @@ impl Server {
         Self {
             config,
             tls: None,
+            trusted: Arc::default(),
             limits: Limits::default(),
             listeners: (0..threads.max(1)).map(|_| Vec::new()).collect(),
             handle: Handle::default(),
@@ -60,6 +62,15 @@ impl Server {
     #[must_use]
     pub fn tls(mut self, tls: Arc<ServerConfig>) -> Self {
         self.tls = Some(tls);
+        self
+    }
+
+    /// Peers of these networks may speak for others: XCLIENT and XFORWARD are announced to them, and the handler decides
+    /// on each. Whoever is trusted so can claim to be anyone; nobody is by default. Behind a load balancer it is the
+    /// address in the PROXY header that counts.
+    #[must_use]
+    pub fn trust(mut self, networks: &[Network]) -> Self {
+        self.trusted = networks.into();
         self
     }
 
@@ -143,7 +154,7 @@ impl Server {
             loops.push(Loop::new(
                 listeners,
                 self.config.clone(),
-                tls.clone(),
+                (tls.clone(), self.trusted.clone()),
                 self.limits,
                 counts.clone(),
                 self.handle.clone(),

@@ -38,7 +38,6 @@ impl Session {
             Pending::StartTls => {
                 self.go(Move::StartTls);
                 self.reply_in(words, &replies::READY_FOR_TLS);
-                self.progress += 1;
             }
             Pending::Mail { utf8, binary } => {
                 self.go(Move::Mail);
@@ -58,16 +57,18 @@ impl Session {
                 self.go(Move::Data);
                 self.text = Intake::lines(self.config.text, self.offset);
                 self.reply_in(words, &replies::SEND_TEXT);
-                self.progress += 1;
             }
             Pending::Bdat => self.go(Move::Bdat),
             Pending::Xclient => {
                 self.go(Move::Xclient);
                 self.begin_anew();
+                if let Some(rare) = &mut self.rare {
+                    rare.client = rare.claimed.take().or(rare.client);
+                }
                 let lmtp = self.config.role == Role::Lmtp;
                 replies::greeting(&mut self.output, &self.config.hostname, lmtp, words);
             }
-            Pending::Command(verb) => self.housekeeping(verb),
+            Pending::Command(verb) => self.housekeeping(verb, words),
             Pending::Xforward => {
                 self.go(Move::Xforward);
                 self.reply_in(words, &replies::OK);
@@ -107,6 +108,8 @@ impl Session {
         if self.config.role != Role::Lmtp || self.answered >= self.recipients {
             self.go(Move::Delivered);
             self.forget_transaction();
+            // Told for every end of a transaction, so that no envelope runs into the next.
+            self.due.reset();
         }
     }
 
@@ -149,7 +152,10 @@ impl Session {
     /// Which command a ticket stands for, if it is the one that is out.
     pub(super) fn redeem(&mut self, ticket: &Ticket) -> Option<Pending> {
         let ours = ticket.config == self.config_id() && ticket.session == self.id && ticket.serial == self.serial;
-        self.pending.take_if(|_| ours)
+        let pending = self.pending.take_if(|_| ours);
+        // From its answer on it is the peer's turn: a new period begins, the one behind the greeting among them.
+        self.progress += u64::from(pending.is_some());
+        pending
     }
 
     /// The address of the shared configuration: unique among those in use, as this session keeps it alive.

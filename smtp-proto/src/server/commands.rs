@@ -3,7 +3,10 @@
 use super::replies::{self, Fixed};
 use super::{End, Event, FaultKind, Move, Pending, Role, Session, State};
 use crate::Step;
-use crate::syntax::{Body, Command, ForwardPath, Host, Keyword, KeywordSet, Mail, Params, Rcpt, ReversePath, Verb};
+use crate::syntax::{
+    Attributes, Body, Command, ForwardPath, Host, Keyword, KeywordSet, Mail, Params, Rcpt, ReversePath,
+    SyntaxErrorKind, Verb,
+};
 use crate::tls::Policy;
 
 impl Session {
@@ -90,7 +93,7 @@ impl Session {
             Command::Bdat { size, last } => self.bdat(size, last, start, input),
             Command::StartTls => Some(Step::Event(Event::StartTls(self.ticket(Pending::StartTls)))),
             Command::Auth { mechanism, initial } => self.auth(mechanism, initial, start),
-            Command::Xclient(client) => Some(Step::Event(Event::Xclient(client, self.ticket(Pending::Xclient)))),
+            Command::Xclient(client) => self.xclient(client, start),
             Command::Xforward(client) => Some(Step::Event(Event::Xforward(client, self.ticket(Pending::Xforward)))),
             command if self.config.ask_about_all => {
                 let verb = command.verb();
@@ -98,17 +101,18 @@ impl Session {
             }
             Command::Quit => self.end(input, End::Quit, &replies::BYE),
             command => {
-                self.housekeeping(command.verb());
+                self.housekeeping(command.verb(), None);
                 None
             }
         }
     }
 
-    /// Commands that leave nothing to decide.
-    pub(super) fn housekeeping(&mut self, verb: Verb) {
+    /// Commands that leave nothing to decide; `words` are the application's own, should it have some.
+    pub(super) fn housekeeping(&mut self, verb: Verb, words: Option<&str>) {
         match verb {
             Verb::Quit => {
-                self.last_words(&replies::BYE);
+                self.replies_withdrawn();
+                self.reply_in(words, &replies::BYE);
                 self.close(End::Quit);
             }
             Verb::Rset => {
@@ -117,21 +121,21 @@ impl Session {
                 }
                 self.go(Move::Rset);
                 self.forget_transaction();
-                self.reply(&replies::OK);
+                self.reply_in(words, &replies::OK);
             }
             // RFC 5321 3.5.3, 7.3: 252 tells nothing about who exists.
             Verb::Vrfy => {
                 self.go(Move::Noop);
-                self.reply(&replies::CANNOT_VRFY);
+                self.reply_in(words, &replies::CANNOT_VRFY);
             }
             Verb::Help => {
                 self.go(Move::Noop);
                 let lmtp = self.config.role == Role::Lmtp;
-                self.reply(if lmtp { &replies::HELP_LMTP } else { &replies::HELP });
+                self.reply_in(words, if lmtp { &replies::HELP_LMTP } else { &replies::HELP });
             }
             _ => {
                 self.go(Move::Noop);
-                self.reply(&replies::OK);
+                self.reply_in(words, &replies::OK);
             }
         }
     }
@@ -190,6 +194,15 @@ impl Session {
         }
         let pending = Pending::Mail { utf8: params.smtputf8(), binary: body == Body::BinaryMime };
         Some(Step::Event(Event::Mail(mail, self.ticket(pending))))
+    }
+
+    fn xclient<'i>(&mut self, client: Attributes<'i>, start: u64) -> Option<Step<Event<'i>>> {
+        let Ok(claimed) = client.address() else {
+            self.fault(FaultKind::Syntax(SyntaxErrorKind::BadArgument), start, Some(&replies::NO_ADDRESS));
+            return None;
+        };
+        self.rare.get_or_insert_default().claimed = claimed;
+        Some(Step::Event(Event::Xclient(client, self.ticket(Pending::Xclient))))
     }
 
     fn rcpt<'i>(&mut self, rcpt: Rcpt<'i>, start: u64) -> Option<Step<Event<'i>>> {

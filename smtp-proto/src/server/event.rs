@@ -30,14 +30,17 @@ pub enum Event<'i> {
     /// written after the answer, so answer when the message is safe. In LMTP it comes once for each recipient.
     Message(MessageEnd, Ticket),
     /// XCLIENT, of a peer that [is trusted](super::Session::trust): who its client is. When accepted the session begins anew,
-    /// with the greeting; the rights that the peer had are gone.
+    /// with the greeting; the rights that the peer had are gone, and
+    /// [`Session::client_address`](super::Session::client_address) tells the client's address.
     Xclient(Attributes<'i>, Ticket),
     /// XFORWARD, likewise: who its client is, for the log alone.
     Xforward(Attributes<'i>, Ticket),
     /// RSET, NOOP, VRFY, HELP or QUIT, where the application [is asked](super::Config::ask_about_all) about them. Accepted
-    /// it is carried out, and answered in the words of the protocol; refused it changes nothing.
+    /// it is carried out; refused it changes nothing.
     Command(Verb, Ticket),
-    /// The transaction is gone (RSET, EHLO, a fault in the text, TLS): forget envelope and text.
+    /// The transaction is over: forget its sender, its recipients and its text. It comes once for each transaction that
+    /// was begun: after the answer to [`Event::Message`] (in LMTP to the last one), and after RSET, EHLO, a refused chunk
+    /// or a fault in the text. A session that ends inside a transaction says [`Event::Closed`] instead.
     Reset,
     /// The peer broke a rule; it has been answered already.
     Fault(Fault),

@@ -16,6 +16,7 @@ impl Session {
         if self.in_greet_pause() && !self.flags.greeted && !self.flags.shutting_down {
             return Some(Step::Want(Want::Input));
         }
+        self.end_greet_pause();
         Some(Step::Event(Event::Connect(self.ticket(Pending::Connect))))
     }
 
@@ -23,6 +24,14 @@ impl Session {
     pub(super) fn in_greet_pause(&self) -> bool {
         let pause = self.config.timeouts.greet_pause;
         self.state == State::Connected && self.pending.is_none() && !self.flags.paused && !pause.is_zero()
+    }
+
+    /// The time to hold the greeting back is over; the next wait is another.
+    pub(super) fn end_greet_pause(&mut self) {
+        if self.in_greet_pause() {
+            self.flags.paused = true;
+            self.progress += 1;
+        }
     }
 
     fn early_talker<'i>(&mut self, input: &mut &'i [u8]) -> Option<Step<Event<'i>>> {

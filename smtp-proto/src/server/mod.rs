@@ -19,7 +19,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::sync::atomic::Ordering;
 use core::time::Duration;
 
@@ -133,6 +133,10 @@ struct Flags {
 #[derive(Debug, Default)]
 struct Rare {
     tls_failure: Option<TlsFailure>,
+    /// The address that the last accepted XCLIENT gave.
+    client: Option<SocketAddr>,
+    /// The one in an XCLIENT that waits for its answer.
+    claimed: Option<SocketAddr>,
     authentication: auth::Authentication,
 }
 
@@ -281,13 +285,14 @@ impl Session {
         match self.state {
             State::Data | State::Chunk => self.config.timeouts.text,
             State::StartTls => self.config.timeouts.handshake,
-            State::Connected if !self.flags.paused && self.pending.is_none() => self.config.timeouts.greet_pause,
+            State::Connected if self.in_greet_pause() => self.config.timeouts.greet_pause,
             _ if self.flags.discarding => self.config.timeouts.text,
             _ => self.config.timeouts.command,
         }
     }
 
-    /// Changes when the peer got on: with each command, and in text with every [`Timeouts::text_octets`] octets.
+    /// Changes when the peer got on: with each command, with each answer to one, with the greeting, and in text with
+    /// every [`Timeouts::text_octets`] octets. [`timeout`](Self::timeout) never changes alone.
     #[must_use]
     pub fn progress(&self) -> u64 {
         self.progress
@@ -298,8 +303,7 @@ impl Session {
         if self.state == State::StartTls {
             self.tls_failed(TlsFailure::TimedOut);
         } else if self.in_greet_pause() {
-            self.flags.paused = true;
-            self.progress += 1;
+            self.end_greet_pause();
         } else if self.state != State::Closed {
             self.last_words(&replies::TIMED_OUT);
             self.close(End::TimedOut);
@@ -313,6 +317,14 @@ impl Session {
         } else {
             self.close(End::Eof);
         }
+    }
+
+    /// Says that the connection has failed: a read or a write gave an error. As [`eof`](Self::eof), and what still waits
+    /// to be written is dropped, so that a driver that cannot write comes to the end too.
+    pub fn lost(&mut self) {
+        self.eof();
+        self.output.clear();
+        self.written = 0;
     }
 
     /// Ends the session with 421 as soon as no text is in flight (RFC 5321 3.8).
@@ -348,6 +360,13 @@ impl Session {
     #[must_use]
     pub fn hello(&self) -> Option<&str> {
         self.names.get(..self.hello).filter(|name| !name.is_empty())
+    }
+
+    /// The client's address, where a [trusted](Self::trust) peer gave one by XCLIENT that was accepted: it stands in for
+    /// the peer's own until the connection ends, behind STARTTLS too. `0.0.0.0:0` says that the peer does not know it.
+    #[must_use]
+    pub fn client_address(&self) -> Option<SocketAddr> {
+        self.rare.as_ref()?.client
     }
 
     /// What is known of the TLS connection, if the hop is encrypted.

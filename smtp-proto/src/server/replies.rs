@@ -81,6 +81,7 @@ replies! {
     BYE = "221 2.0.0 Bye";
     READY_FOR_TLS = "220 2.0.0 Ready to start TLS";
     SEND_TEXT = "354 End the text with CRLF.CRLF";
+    NO_ADDRESS = "501 5.5.4 ADDR is no address, or PORT no port";
     CANNOT_VRFY = "252 2.5.0 Cannot verify, but will take mail and try";
     HELP = "214 2.0.0 EHLO HELO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP STARTTLS AUTH QUIT; see RFC 5321";
     HELP_LMTP = "214 2.0.0 LHLO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP STARTTLS AUTH QUIT; see RFC 2033";

@@ -4,7 +4,7 @@
 
 use alloc::string::String;
 use core::fmt::Write as _;
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use nom::bytes::complete::tag;
 use nom::multi::fold_many0;
@@ -61,6 +61,41 @@ impl<'a> Attributes<'a> {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<AttributeValue<'a>> {
         self.iter().find(|(each, _)| each.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+}
+
+impl Attributes<'_> {
+    /// The client's address and port, by ADDR and PORT: `None` without ADDR. An address that the peer does not know is
+    /// 0.0.0.0, and a port 0.
+    ///
+    /// # Errors
+    /// [`SyntaxErrorKind::BadArgument`] for an ADDR that is neither an IPv4 address nor `IPV6:` and an IPv6 address, and
+    /// for a PORT that is no port.
+    pub fn address(&self) -> Result<Option<SocketAddr>, SyntaxError> {
+        let bad = || SyntaxError::new(SyntaxErrorKind::BadArgument, 0);
+        let text = |value| if let AttributeValue::Text(text) = value { Some(text) } else { None };
+        let address = match self.get("ADDR") {
+            None => return Ok(None),
+            Some(value) => text(value).map_or(Ok(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), |text| {
+                let words = text.as_str();
+                match words.get(..5) {
+                    Some(tag) if tag.eq_ignore_ascii_case("IPV6:") => {
+                        words.get(5..).and_then(|v6| v6.parse().ok()).map(IpAddr::V6)
+                    }
+                    _ => words.parse().ok().map(IpAddr::V4),
+                }
+                .ok_or_else(bad)
+            })?,
+        };
+        let digits = |words: &str| words.bytes().all(|octet| octet.is_ascii_digit());
+        let port = match self.get("PORT").and_then(text) {
+            None => 0,
+            Some(text) => Some(text.as_str())
+                .filter(|words| digits(words))
+                .and_then(|words| words.parse().ok())
+                .ok_or_else(bad)?,
+        };
+        Ok(Some(SocketAddr::new(address, port)))
     }
 }
 

@@ -333,6 +333,10 @@ pub struct Driver {
     events: bool,
     every_line: bool,
     text: Vec<u8>,
+    /// Recipients, kept as the simplest handler would: collected with RCPT, forgotten with Reset.
+    recipients: Vec<String>,
+    /// What the session last said of time: its progress, and how long to wait from there.
+    time: (u64, Duration),
     pub lines: Vec<String>,
     pub closed: bool,
     wants_tls: bool,
@@ -352,6 +356,7 @@ impl Driver {
         if transcript.config.get("trusted").is_some_and(|trusted| trusted == "yes") {
             session.trust();
         }
+        let time = (session.progress(), session.timeout());
         Self {
             session,
             buffer: Buffer::with_capacity(4096),
@@ -359,6 +364,8 @@ impl Driver {
             events: transcript.events,
             every_line: transcript.every_line,
             text: Vec::new(),
+            recipients: Vec::new(),
+            time,
             lines: Vec::new(),
             closed: false,
             wants_tls: false,
@@ -403,8 +410,13 @@ impl Driver {
         let buffer = std::mem::take(&mut self.buffer);
         let mut input = buffer.filled();
         loop {
-            match self.session.step(&mut input) {
-                Step::Event(event) => self.event(event),
+            let step = self.session.step(&mut input);
+            self.keep_time();
+            match step {
+                Step::Event(event) => {
+                    self.event(event);
+                    self.keep_time();
+                }
                 Step::Want(want) => {
                     self.flush();
                     self.wants_tls = want == Want::Tls;
@@ -425,6 +437,14 @@ impl Driver {
             let learnt = (self.session.hello(), self.session.identity(), self.session.in_transaction());
             assert_eq!(learnt, (None, None, false), "RFC 3207 4.2: what was learnt is forgotten");
         }
+    }
+
+    /// A driver starts a new period when `progress` changes, and only then.
+    fn keep_time(&mut self) {
+        let time = (self.session.progress(), self.session.timeout());
+        let over = self.session.state() == State::Closed;
+        assert!(over || time.0 != self.time.0 || time.1 == self.time.1, "another timeout without progress");
+        self.time = time;
     }
 
     fn flush(&mut self) {
@@ -494,10 +514,12 @@ impl Driver {
                     }
                 }
                 self.say(line);
+                assert_eq!(self.recipients, [""; 0], "an envelope has run into the next");
                 self.answer("MAIL", ticket);
             }
             Event::Rcpt(rcpt, ticket) => {
                 self.say(format!("Rcpt <{}>", rcpt.path.as_str()));
+                self.recipients.push(rcpt.path.as_str().to_owned());
                 self.answer("RCPT", ticket);
             }
             Event::Xclient(client, ticket) => {
@@ -524,12 +546,10 @@ impl Driver {
                     Some(index) => format!("Message {text} for {index}"),
                 });
                 self.answer("MESSAGE", ticket);
-                if !self.session.in_transaction() {
-                    self.text.clear();
-                }
             }
             Event::Reset => {
                 self.text.clear();
+                self.recipients.clear();
                 self.say("Reset");
             }
             // Depends on the reads: `pipelining.rs` has its tests.

@@ -2,17 +2,26 @@
 
 mod audit;
 mod failure;
+mod manual;
 mod node;
 mod send;
 mod serve;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+use failure::Failure;
 
 /// SMTP over smol: a mail server that knows what requiring STARTTLS would cost.
 #[derive(Debug, Parser)]
-#[command(version, about, arg_required_else_help = true, after_help = "Try: smtp-smol serve --help")]
+#[command(
+    name = "smtp-smol",
+    version,
+    about,
+    arg_required_else_help = true,
+    after_help = "Try: smtp-smol serve --help"
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -20,21 +29,29 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Serve(serve::Options),
+    Serve(Box<serve::Options>),
     Send(send::Options),
+    CheckConfig(serve::CheckConfig),
     User(serve::users::Options),
     Audit(audit::Options),
+    Man(manual::Man),
+    Completions(manual::Completions),
 }
 
 fn main() -> ExitCode {
-    let done = match Arguments::parse().command {
-        Command::Serve(options) => serve::run(&options).map(|()| ExitCode::SUCCESS),
-        Command::Send(options) => send::run(&options),
-        Command::User(options) => serve::users::run(&options).map(|()| ExitCode::SUCCESS),
-        Command::Audit(options) => audit::run(&options).map(|()| ExitCode::SUCCESS),
+    let matches = Arguments::command().get_matches();
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let done = match (arguments.command, matches.subcommand()) {
+        (Command::Serve(_), Some((_, matches))) => serve::run(matches).map(|()| ExitCode::SUCCESS),
+        (Command::Serve(_), None) => Err(Failure::usage("no settings")),
+        (Command::CheckConfig(options), _) => serve::check_config(&options).map(|()| ExitCode::SUCCESS),
+        (Command::Send(options), _) => send::run(&options),
+        (Command::User(options), _) => serve::users::run(&options).map(|()| ExitCode::SUCCESS),
+        (Command::Audit(options), _) => audit::run(&options).map(|()| ExitCode::SUCCESS),
+        (Command::Man(options), _) => manual::man(&options, Arguments::command()).map(|()| ExitCode::SUCCESS),
+        (Command::Completions(options), _) => {
+            manual::completions(&options, Arguments::command()).map(|()| ExitCode::SUCCESS)
+        }
     };
-    match done {
-        Ok(code) => code,
-        Err(failure) => failure.report(),
-    }
+    done.unwrap_or_else(|failure| failure.report())
 }

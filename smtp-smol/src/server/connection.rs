@@ -10,8 +10,8 @@ use rustls::{ServerConfig, ServerConnection};
 use smol::Timer;
 use smol::channel::Receiver;
 use smol::future::{or, yield_now};
-use smtp_proto::server::{Config, Event, Session, State, Verdict};
-use smtp_proto::syntax::Reply;
+use smtp_proto::proxy::Network;
+use smtp_proto::server::{Config, Event, Session, State};
 use smtp_proto::tls::{ClientCertificate, TlsFailure, TlsInfo};
 use smtp_proto::{Buffer, Channel, Step, Want};
 
@@ -22,8 +22,6 @@ use crate::link::Link;
 
 /// Of a read buffer; a connection has one only while it has something to say.
 const BUFFER: usize = 64 << 10;
-/// To XCLIENT and XFORWARD.
-const NOT_TRUSTED: Reply<'static> = Reply::fixed(550, (5, 7, 0), "Not trusted to speak for others");
 
 /// Buffers kept for reuse.
 const SPARE_BUFFERS: usize = 64;
@@ -33,15 +31,19 @@ const ROUNDS: u32 = 16;
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_OCTETS: usize = 256 << 10;
 
-/// What all connections of a server share.
+/// What all connections of a listener share.
 #[derive(Debug)]
 pub(crate) struct Shared {
+    /// Which listener it is.
+    pub(crate) listener: usize,
     pub(crate) config: Arc<Config>,
     pub(crate) tls: Option<Arc<ServerConfig>>,
     pub(crate) certificates: Option<Arc<ClientCertificates>>,
+    /// Who may speak for others.
+    pub(crate) trusted: Arc<[Network]>,
     pub(crate) places: Arc<Places>,
     pub(crate) stop: Receiver<()>,
-    pub(crate) spare: Mutex<Vec<Buffer>>,
+    pub(crate) spare: Arc<Mutex<Vec<Buffer>>>,
 }
 
 impl Shared {
@@ -73,6 +75,7 @@ impl Shared {
 /// A whole connection.
 pub(crate) async fn converse<H: Handler>(
     shared: &Shared,
+    config: Arc<Config>,
     mut link: Link,
     handler: H,
     address: Option<SocketAddr>,
@@ -80,7 +83,7 @@ pub(crate) async fn converse<H: Handler>(
 ) -> io::Result<()> {
     let channel = match &shared.tls {
         Some(tls) if implicit_tls => {
-            let time = shared.config.handshake_timeout();
+            let time = config.handshake_timeout();
             match or(link.handshake(ServerConnection::new(tls.clone())), expired(time)).await {
                 Ok(info) => Channel::Tls(shared.sorted(info, &link)),
                 Err(failure) => {
@@ -92,13 +95,16 @@ pub(crate) async fn converse<H: Handler>(
         }
         _ => Channel::Plain,
     };
-    let session = Session::new(shared.config.clone(), channel);
+    let mut session = Session::new(config, channel);
+    if address.is_some_and(|address| shared.trusted.iter().any(|network| network.contains(address.ip()))) {
+        session.trust();
+    }
     let clock = Clock { progress: u64::MAX, deadline: Instant::now() };
     let mut connection = Connection { shared, link, session, handler, address, clock, stopping: false };
     let result = connection.run().await;
     if result.is_err() {
         // The handler hears of the end all the same.
-        connection.session.eof();
+        connection.session.lost();
         let _ = connection.step(&mut &[][..]).await;
     }
     result
@@ -212,18 +218,19 @@ impl<H: Handler> Connection<'_, H> {
                 Step::Want(want) => return want,
                 Step::Event(event) => event,
             };
-            let peer = Peer { address: self.address, session: &self.session };
+            let address = self.session.client_address().or(self.address);
+            let peer = Peer { address, listener: self.shared.listener, session: &self.session };
             let (ticket, verdict) = match event {
                 Event::Chunk(text) => {
                     self.handler.chunk(text).await;
                     continue;
                 }
-                // Nobody is trusted to speak for others: they are not announced.
-                Event::Xclient(_, ticket) | Event::Xforward(_, ticket) => (ticket, Verdict::Refuse(NOT_TRUSTED)),
-                Event::Command(_, ticket) => (ticket, Verdict::Accept),
+                Event::Xclient(client, ticket) => (ticket, self.handler.xclient(&peer, &client).await),
+                Event::Xforward(client, ticket) => (ticket, self.handler.xforward(&peer, &client).await),
+                Event::Command(verb, ticket) => (ticket, self.handler.command(&peer, verb).await),
                 Event::Connect(ticket) => (ticket, self.handler.connect(&peer).await),
                 Event::Hello(host, ticket) => (ticket, self.handler.hello(&peer, &host).await),
-                Event::StartTls(ticket) => (ticket, Verdict::Accept),
+                Event::StartTls(ticket) => (ticket, self.handler.start_tls(&peer).await),
                 Event::Auth(question, ticket) => {
                     let answer = self.handler.authenticate(&peer, question).await;
                     self.session.authenticate(ticket, answer);

@@ -1,5 +1,6 @@
 //! Where connections come in, and what comes before SMTP on them.
 
+use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::FileTypeExt as _;
@@ -7,15 +8,127 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::ServerConfig;
 use smol::Async;
 use smtp_proto::proxy::Network;
+use smtp_proto::server::Config;
 
 use crate::link::Socket;
 
+/// A place where a [`Server`](crate::Server) listens. What it is not told it takes from the server.
+///
+/// ```no_run
+/// use smtp_proto::{server::{Config, Role}, tls::Policy};
+/// use smtp_smol::{Listener, Server};
+///
+/// let mx = Config::new("mx.example.net")?.tls(Policy::Off).shared();
+/// let lmtp = Config::new("mx.example.net")?.tls(Policy::Off).role(Role::Lmtp).shared();
+/// let mut server = Server::new(mx);
+/// server.listen("127.0.0.1:2525".parse()?)?;
+/// server.add(Listener::unix("/run/lmtp".as_ref())?.config(lmtp));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
-pub(super) struct Listener {
+pub struct Listener {
     pub(super) door: Door,
     pub(super) first: First,
+    pub(super) config: Option<Arc<Config>>,
+    pub(super) tls: Option<Arc<ServerConfig>>,
+    pub(super) choice: Option<Choice>,
+}
+
+/// What comes before SMTP.
+#[derive(Clone, Debug, Default)]
+pub(super) struct First {
+    /// A PROXY header, from these; nobody else may connect.
+    pub(super) proxy: Option<Arc<[Network]>>,
+    /// TLS.
+    pub(super) tls: bool,
+}
+
+/// The configuration for a client.
+#[derive(Clone)]
+pub(super) struct Choice(Arc<dyn Fn(Option<SocketAddr>) -> Option<Arc<Config>> + Send + Sync>);
+
+impl Choice {
+    pub(super) fn of(&self, client: Option<SocketAddr>) -> Option<Arc<Config>> {
+        (self.0)(client)
+    }
+}
+
+impl fmt::Debug for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Choice")
+    }
+}
+
+impl Listener {
+    /// On an address; port 0 becomes a real one.
+    ///
+    /// # Errors
+    /// Those of the operating system: an address in use, or not ours.
+    pub fn tcp(address: SocketAddr) -> io::Result<Self> {
+        Ok(Self::new(Door::tcp(address)?))
+    }
+
+    /// On a Unix socket, as is usual for LMTP. Its file is made here and removed at the end; one that a server has left
+    /// there which was killed is replaced.
+    ///
+    /// # Errors
+    /// Those of the operating system: something else is there, or somebody listens on it; no such folder.
+    pub fn unix(path: &Path) -> io::Result<Self> {
+        Ok(Self::new(Door::unix(path)?))
+    }
+
+    fn new(door: Door) -> Self {
+        Self { door, first: First::default(), config: None, tls: None, choice: None }
+    }
+
+    /// Its address; a Unix socket has none.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.door.address()
+    }
+
+    /// A configuration of its own.
+    #[must_use]
+    pub fn config(mut self, config: Arc<Config>) -> Self {
+        self.config = Some(config);
+        self
+    }
+
+    /// A configuration of TLS of its own.
+    #[must_use]
+    pub fn tls(mut self, tls: Arc<ServerConfig>) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// TLS comes first (RFC 8314 3.3).
+    #[must_use]
+    pub fn tls_first(mut self) -> Self {
+        self.first.tls = true;
+        self
+    }
+
+    /// A PROXY header comes first, from these load balancers; nobody else may connect. Without a header, in time and well
+    /// formed, a connection is closed without a word.
+    #[must_use]
+    pub fn proxy(mut self, from: &[Network]) -> Self {
+        self.first.proxy = Some(from.into());
+        self
+    }
+
+    /// Chooses the configuration by the client's address, which is known when this is asked; `None` is the listener's
+    /// own. No choice may offer TLS where the listener has no certificate.
+    #[must_use]
+    pub fn config_for(
+        mut self,
+        choose: impl Fn(Option<SocketAddr>) -> Option<Arc<Config>> + Send + Sync + 'static,
+    ) -> Self {
+        self.choice = Some(Choice(Arc::new(choose)));
+        self
+    }
 }
 
 /// Where connections come in.
@@ -30,6 +143,10 @@ pub(super) enum Door {
 pub(super) struct SocketFile(PathBuf);
 
 impl Door {
+    pub(super) fn tcp(address: SocketAddr) -> io::Result<Self> {
+        Ok(Self::Tcp(Async::<TcpListener>::bind(address)?))
+    }
+
     pub(super) fn unix(path: &Path) -> io::Result<Self> {
         let is_socket = path.symlink_metadata().is_ok_and(|file| file.file_type().is_socket());
         let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
@@ -37,6 +154,14 @@ impl Door {
             std::fs::remove_file(path)?;
         }
         Ok(Self::Unix { listener: Async::<UnixListener>::bind(path)?, _file: SocketFile(path.to_owned()) })
+    }
+
+    /// Its address, port 0 made a real one; a Unix socket has none.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(listener) => listener.get_ref().local_addr().ok(),
+            Self::Unix { .. } => None,
+        }
     }
 
     pub(super) async fn accept(&self) -> io::Result<(Socket, Option<SocketAddr>)> {
@@ -55,13 +180,4 @@ impl Drop for SocketFile {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);
     }
-}
-
-/// What comes before SMTP on the connections of a listener.
-#[derive(Clone, Debug)]
-pub(super) struct First {
-    /// A PROXY header, from these; nobody else may connect.
-    pub(super) proxy: Option<Arc<[Network]>>,
-    /// TLS.
-    pub(super) tls: bool,
 }

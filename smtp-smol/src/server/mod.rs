@@ -6,10 +6,10 @@ mod listener;
 mod proxy;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -26,7 +26,8 @@ use crate::link::{Link, Socket};
 use connection::{Shared, converse};
 pub use limits::Limits;
 use limits::Places;
-use listener::{Door, First, Listener};
+pub use listener::Listener;
+use listener::{Choice, Door, First};
 
 /// A server, bound and not yet running.
 #[derive(Debug)]
@@ -34,6 +35,7 @@ pub struct Server {
     config: Arc<Config>,
     tls: Option<Arc<ServerConfig>>,
     certificates: Option<Arc<ClientCertificates>>,
+    trusted: Arc<[Network]>,
     limits: Limits,
     listeners: Vec<Listener>,
     stop: (Sender<()>, Receiver<()>),
@@ -44,7 +46,8 @@ pub struct Server {
 pub struct Handle(Sender<()>);
 
 impl Handle {
-    /// No new connections; messages in flight complete; 421 to the rest. The server ends when all have ended.
+    /// No new connections; messages in flight complete; 421 to the rest. The server ends when all have ended, or after
+    /// [`Limits::drain`].
     pub fn shut_down(&self) {
         self.0.close();
     }
@@ -58,6 +61,7 @@ impl Server {
             config,
             tls: None,
             certificates: None,
+            trusted: Arc::default(),
             limits: Limits::default(),
             listeners: Vec::new(),
             stop: smol::channel::bounded(1),
@@ -78,6 +82,15 @@ impl Server {
         self
     }
 
+    /// Peers of these networks may speak for others: XCLIENT and XFORWARD are announced to them, and the handler decides
+    /// on each. Whoever is trusted so can claim to be anyone; nobody is by default. Behind a load balancer it is the
+    /// address in the PROXY header that counts.
+    #[must_use]
+    pub fn trust(mut self, networks: &[Network]) -> Self {
+        self.trusted = networks.into();
+        self
+    }
+
     /// Bounds on connections.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
@@ -90,7 +103,7 @@ impl Server {
     /// # Errors
     /// Those of the operating system: an address in use, or not ours.
     pub fn listen(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
-        self.bind(address, First { proxy: None, tls: false })
+        self.bind(address, |listener| listener)
     }
 
     /// Listens on an address where TLS comes first (RFC 8314 3.3).
@@ -98,7 +111,7 @@ impl Server {
     /// # Errors
     /// As [`Server::listen`].
     pub fn listen_tls(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
-        self.bind(address, First { proxy: None, tls: true })
+        self.bind(address, Listener::tls_first)
     }
 
     /// Listens on an address for load balancers, which begin with a PROXY header that says who the client is. Without
@@ -107,7 +120,7 @@ impl Server {
     /// # Errors
     /// As [`Server::listen`].
     pub fn listen_proxy(&mut self, address: SocketAddr, from: &[Network]) -> io::Result<SocketAddr> {
-        self.bind(address, First { proxy: Some(from.into()), tls: false })
+        self.bind(address, |listener| listener.proxy(from))
     }
 
     /// The same, where TLS with the client follows the header.
@@ -115,14 +128,23 @@ impl Server {
     /// # Errors
     /// As [`Server::listen`].
     pub fn listen_proxy_tls(&mut self, address: SocketAddr, from: &[Network]) -> io::Result<SocketAddr> {
-        self.bind(address, First { proxy: Some(from.into()), tls: true })
+        self.bind(address, |listener| listener.proxy(from).tls_first())
     }
 
-    fn bind(&mut self, address: SocketAddr, first: First) -> io::Result<SocketAddr> {
-        let socket = Async::<TcpListener>::bind(address)?;
-        let address = socket.get_ref().local_addr()?;
-        self.listeners.push(Listener { door: Door::Tcp(socket), first });
+    fn bind(&mut self, address: SocketAddr, dress: impl FnOnce(Listener) -> Listener) -> io::Result<SocketAddr> {
+        let listener = Listener::tcp(address)?;
+        let address = listener.address().ok_or(io::ErrorKind::AddrNotAvailable)?;
+        self.add(dress(listener));
         Ok(address)
+    }
+
+    /// Takes a listener, which may have settings of its own. Gives its number, by which [`Peer::listener`] tells from
+    /// which of them somebody comes; those that the server makes by itself are counted, too.
+    ///
+    /// [`Peer::listener`]: crate::Peer::listener
+    pub fn add(&mut self, listener: Listener) -> usize {
+        self.listeners.push(listener);
+        self.listeners.len() - 1
     }
 
     /// Listens on a Unix socket, as is usual for LMTP. Its file is made here and removed at the end; one that a server
@@ -131,8 +153,7 @@ impl Server {
     /// # Errors
     /// Those of the operating system: something else is there, or somebody listens on it; no such folder.
     pub fn listen_unix(&mut self, path: &Path) -> io::Result<()> {
-        let door = Door::unix(path)?;
-        self.listeners.push(Listener { door, first: First { proxy: None, tls: false } });
+        self.add(Listener::unix(path)?);
         Ok(())
     }
 
@@ -173,8 +194,12 @@ impl Server {
         executor: Arc<Executor<'static>>,
         make: impl Fn(Option<SocketAddr>) -> H + Clone + Send + Sync + 'static,
     ) -> io::Result<()> {
-        let implied = self.listeners.iter().any(|listener| listener.first.tls);
-        if self.tls.is_none() && (implied || self.config.tls_policy().offers()) {
+        let needs_tls = |listener: &Listener| {
+            let offered = listener.config.as_ref().unwrap_or(&self.config).tls_policy().offers();
+            (offered || listener.first.tls) && self.tls.is_none() && listener.tls.is_none()
+        };
+        let offered = self.listeners.is_empty() && self.tls.is_none() && self.config.tls_policy().offers();
+        if offered || self.listeners.iter().any(needs_tls) {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 "TLS is offered but there is no certificate: give one with Server::tls, or say Policy::Off",
@@ -182,26 +207,44 @@ impl Server {
         }
         // Every connection holds a sender: when the last is dropped, all have ended.
         let (alive, ended) = smol::channel::bounded::<()>(1);
-        let shared = Arc::new(Shared {
-            config: self.config,
-            tls: self.tls,
-            certificates: self.certificates,
-            places: Arc::new(Places::new(self.limits)),
-            stop: self.stop.1,
-            spare: Mutex::default(),
-        });
-        for listener in self.listeners {
+        let (cut, cut_off) = smol::channel::bounded::<()>(1);
+        let places = Arc::new(Places::new(self.limits));
+        let spare = Arc::default();
+        for (number, listener) in self.listeners.into_iter().enumerate() {
+            let shared = Shared {
+                listener: number,
+                config: listener.config.unwrap_or_else(|| self.config.clone()),
+                tls: listener.tls.or_else(|| self.tls.clone()),
+                certificates: self.certificates.clone(),
+                trusted: self.trusted.clone(),
+                places: places.clone(),
+                stop: self.stop.1.clone(),
+                spare: Arc::clone(&spare),
+            };
             let connections = Connections {
                 executor: executor.clone(),
-                shared: shared.clone(),
+                shared: Arc::new(shared),
                 first: listener.first,
+                choice: listener.choice,
                 alive: alive.clone(),
+                cut_off: cut_off.clone(),
                 make: make.clone(),
             };
             executor.spawn(connections.accept(listener.door)).detach();
         }
         drop(alive);
-        let _ = ended.recv().await;
+        let all_ended = async {
+            let _ = ended.recv().await;
+        };
+        let patience = self.limits.drain;
+        let out_of_time = async {
+            let _ = self.stop.1.recv().await;
+            Timer::after(patience).await;
+            tracing::warn!(after = ?patience, "connections that did not end in time are cut off");
+            drop(cut);
+            let _ = ended.recv().await;
+        };
+        or(all_ended, out_of_time).await;
         Ok(())
     }
 }
@@ -211,7 +254,10 @@ struct Connections<M> {
     executor: Arc<Executor<'static>>,
     shared: Arc<Shared>,
     first: First,
+    choice: Option<Choice>,
     alive: Sender<()>,
+    /// Closed when the server has waited long enough.
+    cut_off: Receiver<()>,
     make: M,
 }
 
@@ -253,7 +299,8 @@ impl<H: Handler, M: Fn(Option<SocketAddr>) -> H + Clone + Send + Sync + 'static>
             turn_away(&socket, !self.first.tls);
             return;
         };
-        let (shared, alive, make) = (self.shared.clone(), self.alive.clone(), self.make.clone());
+        let (shared, alive, make, choice) =
+            (self.shared.clone(), self.alive.clone(), self.make.clone(), self.choice.clone());
         let implicit_tls = self.first.tls;
         let connection = async move {
             let _alive = alive;
@@ -268,11 +315,17 @@ impl<H: Handler, M: Fn(Option<SocketAddr>) -> H + Clone + Send + Sync + 'static>
                 (place, address) = (counted, Some(client));
             }
             let handler = make(address);
-            if let Err(error) = converse(&shared, Link::new(socket), handler, address, implicit_tls).await {
+            let chosen = choice.and_then(|choice| choice.of(address));
+            let config = chosen.unwrap_or_else(|| shared.config.clone());
+            if let Err(error) = converse(&shared, config, Link::new(socket), handler, address, implicit_tls).await {
                 tracing::debug!(%error, peer = %Name(address), "connection lost");
             }
             drop(place);
         };
+        let cut_off = self.cut_off.clone();
+        let connection = or(connection, async move {
+            let _ = cut_off.recv().await;
+        });
         self.executor
             .spawn(async move {
                 // A handler that panics ends its own connection and no other.

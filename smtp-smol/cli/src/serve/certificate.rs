@@ -17,6 +17,10 @@ use smtp_smol::ClientCertificates;
 
 use crate::failure::Failure;
 
+use super::check::Checked;
+use super::listener::ListenerOptions;
+use super::options::Oldest;
+
 type Chain = Vec<CertificateDer<'static>>;
 
 /// The operator's certificate, which is read again when its files have changed.
@@ -42,15 +46,63 @@ impl ResolvesServerCert for Renewable {
     }
 }
 
-/// TLS with the certificate and key in these files.
-pub(crate) fn from_files(
-    certificate: &Path,
-    key: &Path,
-    clients: &Arc<ClientCertificates>,
-) -> Result<(Arc<ServerConfig>, Arc<Renewable>), Failure> {
-    let now = RwLock::new(read(certificate, key)?);
-    let renewable = Arc::new(Renewable { certificate: certificate.to_owned(), key: key.to_owned(), now });
-    Ok((config(renewable.clone(), clients), renewable))
+/// A certificate with its key, and the files that they are from.
+#[derive(Debug)]
+pub(super) struct Pair {
+    certificate: PathBuf,
+    key: PathBuf,
+    certified: Arc<CertifiedKey>,
+}
+
+impl Pair {
+    pub(super) fn read(certificate: &Path, key: &Path) -> Result<Self, Failure> {
+        let certified = read(certificate, key)?;
+        Ok(Self { certificate: certificate.to_owned(), key: key.to_owned(), certified })
+    }
+
+    fn renewable(&self) -> Arc<Renewable> {
+        let (certificate, key) = (self.certificate.clone(), self.key.clone());
+        Arc::new(Renewable { certificate, key, now: RwLock::new(self.certified.clone()) })
+    }
+}
+
+/// What listeners need for TLS.
+#[derive(Debug)]
+pub(super) struct Tls {
+    /// By the oldest version that is allowed; none where nobody offers TLS.
+    configs: Vec<(Oldest, Arc<ServerConfig>)>,
+    pub(super) renewable: Option<Arc<Renewable>>,
+    /// For the operator.
+    pub(super) words: String,
+}
+
+impl Tls {
+    /// With the operator's certificate, or one that is made and kept in the folder.
+    pub(super) fn new(checked: &Checked, state: impl FnOnce() -> Result<PathBuf, Failure>) -> Result<Self, Failure> {
+        let (resolver, renewable, words): (Arc<dyn ResolvesServerCert>, _, _) = match &checked.pair {
+            _ if !checked.has_tls() => {
+                return Ok(Self { configs: Vec::new(), renewable: None, words: "off".into() });
+            }
+            Some(pair) => {
+                let renewable = pair.renewable();
+                let words = format!("certificate in {}", pair.certificate.display());
+                (renewable.clone(), Some(renewable), words)
+            }
+            None => {
+                let (certified, file) = self_signed(&state()?, &checked.hostname)?;
+                let words = format!("self-signed certificate in {}", file.display());
+                (Arc::new(SingleCertAndKey::from(certified)), None, words)
+            }
+        };
+        let config = |oldest| (oldest, config(resolver.clone(), &checked.clients, oldest));
+        Ok(Self { configs: [Oldest::Tls12, Oldest::Tls13].map(config).into(), renewable, words })
+    }
+
+    /// The configuration for a listener.
+    pub(super) fn of(&self, listener: &ListenerOptions) -> Option<Arc<ServerConfig>> {
+        let oldest = listener.tls_min_version;
+        self.configs.iter().find(|(version, _)| *version == oldest).map(|(_, config)| config.clone())
+    }
 }
 
 fn read(certificate: &Path, key: &Path) -> Result<Arc<CertifiedKey>, Failure> {
@@ -70,12 +122,8 @@ fn read(certificate: &Path, key: &Path) -> Result<Arc<CertifiedKey>, Failure> {
     })
 }
 
-/// TLS with a self-signed certificate for `host`, made at the first start. Gives the file's name, too.
-pub(crate) fn self_signed(
-    state: &Path,
-    host: &str,
-    clients: &Arc<ClientCertificates>,
-) -> Result<(Arc<ServerConfig>, PathBuf), Failure> {
+/// A self-signed certificate for `host`, made at the first start. Gives the file's name, too.
+fn self_signed(state: &Path, host: &str) -> Result<(CertifiedKey, PathBuf), Failure> {
     let file = state.join(format!("{}.pem", host.replace(['/', ':', '[', ']'], "_")));
     let unusable = |wrong: String| {
         Failure::option(
@@ -92,7 +140,7 @@ pub(crate) fn self_signed(
     let certified = pair
         .and_then(|(chain, key)| certified(chain, key))
         .map_err(|wrong| Failure::usage(format!("{}: {wrong}; remove it, and a new one is made", file.display())))?;
-    Ok((config(Arc::new(SingleCertAndKey::from(certified)), clients), file))
+    Ok((certified, file))
 }
 
 /// Who vouches for clients' certificates: the authorities in this file, or those that the system trusts.
@@ -169,9 +217,19 @@ fn certified(chain: Chain, key: PrivateKeyDer<'static>) -> Result<CertifiedKey, 
     CertifiedKey::from_der(chain, key, &provider).map_err(|error| error.to_string())
 }
 
-fn config(certificate: Arc<dyn ResolvesServerCert>, clients: &Arc<ClientCertificates>) -> Arc<ServerConfig> {
+fn config(
+    certificate: Arc<dyn ResolvesServerCert>,
+    clients: &Arc<ClientCertificates>,
+    oldest: Oldest,
+) -> Arc<ServerConfig> {
     // TLS 1.2 and 1.3 (RFC 8996, RFC 9325); the library knows no older ones.
-    let mut config = ServerConfig::builder().with_client_cert_verifier(clients.clone()).with_cert_resolver(certificate);
+    let versions = match oldest {
+        Oldest::Tls12 => rustls::ALL_VERSIONS,
+        Oldest::Tls13 => &[&rustls::version::TLS13],
+    };
+    let mut config = ServerConfig::builder_with_protocol_versions(versions)
+        .with_client_cert_verifier(clients.clone())
+        .with_cert_resolver(certificate);
     // A client that names protocols, and SMTP not among them, is on its way to another server (RFC 7301 3.2, RFC 9325
     // 3.8). No name is registered for SMTP; these two are in use. Clients that name none go on.
     config.alpn_protocols = vec![b"smtp".to_vec(), b"esmtp".to_vec()];
@@ -186,11 +244,10 @@ mod tests {
     fn a_certificate_is_made_once_and_its_key_is_private() {
         let folder = tempfile::tempdir().expect("a folder");
         let state = folder.path().join("a/b");
-        let clients = super::clients(None).expect("whatever the system trusts");
-        let (_, file) = super::self_signed(&state, "mx.example.net", &clients).expect("made");
+        let (_, file) = super::self_signed(&state, "mx.example.net").expect("made");
         let first = std::fs::read(&file).expect("read");
         assert_eq!(std::fs::metadata(&file).expect("there").permissions().mode() & 0o777, 0o600);
-        super::self_signed(&state, "mx.example.net", &clients).expect("kept");
+        super::self_signed(&state, "mx.example.net").expect("kept");
         assert_eq!(std::fs::read(&file).expect("read"), first);
         assert_eq!(std::fs::read_dir(&state).expect("read").count(), 1, "nothing else is left there");
     }
@@ -198,12 +255,11 @@ mod tests {
     #[test]
     fn a_renewed_certificate_is_read_again_and_a_wrong_one_is_not_taken() {
         let folder = tempfile::tempdir().expect("a folder");
-        let clients = super::clients(None).expect("whatever the system trusts");
-        let of = |name| super::self_signed(&folder.path().join(name), "mx.example.net", &clients).expect("made").1;
+        let of = |name| super::self_signed(&folder.path().join(name), "mx.example.net").expect("made").1;
         let (first, second) = (of("a"), of("b"));
         let file = folder.path().join("mx.pem");
         std::fs::copy(&first, &file).expect("copied");
-        let (_, renewable) = super::from_files(&file, &file, &clients).expect("read");
+        let renewable = super::Pair::read(&file, &file).expect("read").renewable();
         let shown = || renewable.now.read().expect("whole").end_entity_cert().expect("one").to_vec();
         let before = shown();
         std::fs::copy(&second, &file).expect("copied");

@@ -34,16 +34,25 @@ const NO_ROOM: Reply<'static> = Reply::fixed(452, (4, 3, 1), "There is no room f
 #[derive(Debug)]
 pub(crate) struct Office {
     pub(crate) hostname: String,
-    /// Whose mail is taken.
-    pub(crate) domains: Domains,
     /// Where mail goes; without one it is thrown away.
     pub(crate) maildir: Option<Maildir>,
     pub(crate) books: Arc<Books>,
     pub(crate) unwanted_if: Vec<UnwantedIf>,
     pub(crate) rehearsing: Option<Rehearsing>,
+    /// By the number of the listener.
+    pub(crate) desks: Vec<Desk>,
+    pub(crate) json: bool,
+}
+
+/// What is particular to a listener.
+#[derive(Debug)]
+pub(crate) struct Desk {
     /// Who may submit mail.
     pub(crate) users: Option<Arc<Users>>,
-    pub(crate) json: bool,
+    /// Whose mail is taken.
+    pub(crate) domains: Domains,
+    /// Whether it takes part in the rehearsal.
+    pub(crate) rehearses: bool,
 }
 
 /// The handler of a connection.
@@ -168,8 +177,8 @@ impl Clerk {
 }
 
 impl Handler for Clerk {
-    async fn authenticate(&mut self, _: &Peer<'_>, question: Question) -> Answer {
-        match &self.office.users {
+    async fn authenticate(&mut self, peer: &Peer<'_>, question: Question) -> Answer {
+        match &self.office.desks[peer.listener].users {
             Some(users) => users.answer(question).await,
             None => Answer::Reject,
         }
@@ -194,12 +203,13 @@ impl Handler for Clerk {
     async fn rcpt(&mut self, peer: &Peer<'_>, rcpt: &Rcpt<'_>) -> Verdict<'_> {
         let Some(envelope) = &mut self.envelope else { return Verdict::Accept };
         let to = rcpt.path.as_str();
-        if !self.office.domains.hold(&rcpt.path) {
+        if !self.office.desks[peer.listener].domains.hold(&rcpt.path) {
             envelope.not_ours = true;
             return Verdict::Refuse(NOT_OURS);
         }
         // Whoever comes by a Unix socket has no TLS to come back with.
-        if let (Some(rehearsing), Some(from)) = (&self.office.rehearsing, self.peer) {
+        let rehearsing = self.office.rehearsing.as_ref().filter(|_| self.office.desks[peer.listener].rehearses);
+        if let (Some(rehearsing), Some(from)) = (rehearsing, self.peer) {
             match rehearsing.rcpt(from.ip(), &envelope.from, to, peer.session.tls().is_some()) {
                 Ok(found) => envelope.rehearsed = envelope.rehearsed.or(found),
                 Err(verdict) => {

@@ -5,11 +5,16 @@ use std::io::Error;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
-use smtp_proto::proxy::Network;
-use smtp_smol::Server;
-
-use super::{Delivery, Domains, Options, Role, Tls};
 use crate::failure::Failure;
+use smtp_proto::proxy::Network;
+use smtp_smol::{Listener, Server};
+
+use super::certificate;
+use super::check::Checked;
+use super::listener::ListenerOptions;
+use super::options::{Delivery, Tls};
+use super::role::Role;
+use super::settings::Settings;
 
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,71 +32,91 @@ impl fmt::Display for Place {
     }
 }
 
-/// Where it listens, and what comes first there.
+/// Where it listens, what comes first there, and by which settings.
 #[derive(Debug)]
 pub(super) struct Listening {
     place: Place,
     first: &'static str,
+    /// Which of the settings of listeners are its.
+    pub(super) settings: usize,
 }
 
-/// Binds all addresses of the options; says which they became.
-pub(super) fn listen(options: &Options, server: &mut Server) -> Result<Vec<Listening>, Failure> {
-    let default = [Place::Tcp(SocketAddr::from(([127, 0, 0, 1], 2525)))];
-    let elsewhere = !options.proxy.is_empty() || !options.implicit_tls.is_empty();
-    let plain = if options.listen.is_empty() && !elsewhere { &default[..] } else { &options.listen };
+/// Binds all addresses of the settings; says which they became, in the order of the server's listeners.
+pub(super) fn listen(
+    settings: &Settings,
+    checked: &Checked,
+    tls: &certificate::Tls,
+    server: &mut Server,
+) -> Result<Vec<Listening>, Failure> {
     let failed = |option, address: &SocketAddr, error: Error| {
         Failure::option(option, address, error, "name an address of this machine and a port that is free and allowed")
     };
     let mut listening = Vec::new();
-    let mut add = |place, first| listening.push(Listening { place, first });
-    for place in plain {
-        match place {
-            Place::Tcp(address) => {
-                let bound = server.listen(*address).map_err(|error| failed("--listen", address, error))?;
-                add(Place::Tcp(bound), "");
+    for (settings, (options, checked)) in settings.listeners.iter().zip(&checked.listeners).enumerate() {
+        let mut add = |listener: Listener, place, first| {
+            let mut listener = listener.config(checked.config.clone());
+            if let Some(tls) = tls.of(options) {
+                listener = listener.tls(tls);
             }
-            Place::Unix(path) => {
-                server.listen_unix(path).map_err(|error| {
-                    let mend = "name a file that is not there, in a folder that can be written";
-                    Failure::option("--listen", place, error, mend)
-                })?;
-                add(place.clone(), "");
-            }
+            server.add(listener);
+            listening.push(Listening { place, first, settings });
+        };
+        let default = [Place::Tcp(SocketAddr::from(([127, 0, 0, 1], 2525)))];
+        let plain = if options.has_address() { &options.listen[..] } else { &default };
+        let tcp = |option, address: &SocketAddr| -> Result<_, Failure> {
+            let listener = Listener::tcp(*address).map_err(|error| failed(option, address, error))?;
+            let bound = listener.address().unwrap_or(*address);
+            Ok((listener, Place::Tcp(bound)))
+        };
+        for place in plain {
+            let (listener, bound) = match place {
+                Place::Tcp(address) => tcp("--listen", address)?,
+                Place::Unix(path) => {
+                    let listener = Listener::unix(path).map_err(|error| {
+                        let mend = "name a file that is not there, in a folder that can be written";
+                        Failure::option("--listen", place, error, mend)
+                    })?;
+                    (listener, place.clone())
+                }
+            };
+            add(listener, bound, "");
         }
-    }
-    for address in &options.implicit_tls {
-        let bound = server.listen_tls(*address).map_err(|error| failed("--implicit-tls", address, error))?;
-        add(Place::Tcp(bound), ", TLS first");
-    }
-    for address in &options.proxy {
-        let bound = server.listen_proxy(*address, &options.proxy_from);
-        add(Place::Tcp(bound.map_err(|error| failed("--proxy", address, error))?), ", a PROXY header first");
+        for address in &options.implicit_tls {
+            let (listener, bound) = tcp("--implicit-tls", address)?;
+            add(listener.tls_first(), bound, ", TLS first");
+        }
+        for address in &options.proxy {
+            let (listener, bound) = tcp("--proxy", address)?;
+            add(listener.proxy(&options.proxy_from), bound, ", a PROXY header first");
+        }
     }
     Ok(listening)
 }
 
 /// Tells on stderr what was started, and how to try it; stdout is for the line a message.
-pub(super) fn tell(
-    options: &Options,
-    domains: &Domains,
-    hostname: &str,
-    listening: &[Listening],
-    certificate: Option<&std::path::Path>,
-) {
-    for Listening { place, first } in listening {
-        eprintln!("listening on {place} as {hostname}{first}");
+pub(super) fn tell(settings: &Settings, checked: &Checked, listening: &[Listening], tls: &certificate::Tls) {
+    let several = settings.listeners.len() > 1;
+    for Listening { place, first, settings: of } in listening {
+        let role = if several { format!(", {}", settings.listeners[*of].role) } else { String::new() };
+        eprintln!("listening on {place} as {}{role}{first}", checked.hostname);
     }
-    match certificate {
-        Some(file) => eprintln!("TLS: self-signed certificate in {}", file.display()),
-        None if matches!(options.tls, Tls::Off) => eprintln!("TLS: off"),
-        None => eprintln!("TLS: certificate in {}", options.cert.clone().unwrap_or_default().display()),
-    }
-    match &options.deliver {
+    eprintln!("TLS: {}", tls.words);
+    match &settings.server.deliver {
         Delivery::Maildir(folder, _) => eprintln!("mail goes to the Maildir {}", folder.display()),
         Delivery::Discard => eprintln!("mail is thrown away"),
     }
-    eprintln!("{}", domains.told());
-    let Some(Listening { place, first }) = listening.first() else { return };
+    let first = checked.first();
+    let alike = checked.listeners.iter().all(|listener| listener.domains == first.domains);
+    for listener in checked.listeners.iter().take(if alike { 1 } else { usize::MAX }) {
+        let role = if alike { String::new() } else { format!("{}: ", listener.options.role) };
+        eprintln!("{role}{}", listener.domains.told());
+    }
+    if let Some(first) = listening.first() {
+        how_to_try(first, &settings.listeners[first.settings]);
+    }
+}
+
+fn how_to_try(Listening { place, first, .. }: &Listening, options: &ListenerOptions) {
     let message = "printf 'Subject: hello\\n\\nIt works.\\n'";
     let envelope = "--from me@example.org --to you@example.net --newlines convert -";
     match (place, options.role) {

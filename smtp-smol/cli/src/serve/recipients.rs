@@ -2,7 +2,9 @@
 
 use smtp_proto::syntax::{ForwardPath, Reply};
 
-use super::{Options, Place, Role};
+use super::listen::Place;
+use super::listener::ListenerOptions;
+use super::role::Role;
 use crate::failure::Failure;
 
 /// What a recipient of another domain is answered (RFC 5321 3.6.2, RFC 3463 3.8).
@@ -20,7 +22,7 @@ pub(crate) enum Domains {
 impl Domains {
     /// Those of the options. Mail for any recipient is taken only where no stranger can bring it: a server on the internet
     /// that answers 250 to everything swallows mail that others were to get.
-    pub(super) fn of(options: &Options) -> Result<Self, Failure> {
+    pub(super) fn of(options: &ListenerOptions) -> Result<Self, Failure> {
         let stars = options.domain.iter().filter(|name| *name == "*").count();
         let names: Vec<_> = options.domain.iter().filter(|name| *name != "*").map(|name| name.to_lowercase()).collect();
         if let (Some(name), true) = (names.first(), stars > 0) {
@@ -74,7 +76,7 @@ pub(super) fn domain(text: &str) -> Result<String, String> {
 }
 
 /// The first listener that others than this machine can reach, whether directly or through a load balancer.
-fn open_to_others(options: &Options) -> Option<String> {
+fn open_to_others(options: &ListenerOptions) -> Option<String> {
     let tcp = options.listen.iter().filter_map(|place| match place {
         Place::Tcp(address) => Some(address),
         Place::Unix(_) => None,
@@ -87,6 +89,7 @@ fn open_to_others(options: &Options) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::serve::options::Options;
     use clap::Parser;
     use smtp_proto::syntax::Mailbox;
 
@@ -98,7 +101,7 @@ mod tests {
 
     fn domains(arguments: &[&str]) -> Result<Domains, Failure> {
         let arguments = ["serve"].iter().chain(arguments);
-        Domains::of(&Arguments::try_parse_from(arguments).unwrap_or_else(|error| panic!("{error}")).options)
+        Domains::of(&Arguments::try_parse_from(arguments).unwrap_or_else(|error| panic!("{error}")).options.listener)
     }
 
     #[test]

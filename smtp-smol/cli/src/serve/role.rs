@@ -1,10 +1,13 @@
 //! What the server is for, and which options go with it.
 
+use std::fmt;
+
 use clap::ValueEnum;
 use smtp_proto::auth::MechanismSet;
 use smtp_proto::server::{self, Config};
 
-use super::{Options, Tls};
+use super::listener::ListenerOptions;
+use super::options::Tls;
 use crate::failure::Failure;
 
 /// What the server is for.
@@ -18,26 +21,50 @@ pub(crate) enum Role {
     Lmtp,
 }
 
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Mx => "mx",
+            Self::Submission => "submission",
+            Self::Lmtp => "lmtp",
+        })
+    }
+}
+
 impl Role {
-    /// Finds out whether the other options fit.
-    pub(super) fn check(self, options: &Options) -> Result<(), Failure> {
+    /// Finds out whether the other settings of its listener fit.
+    pub(super) fn check(self, options: &ListenerOptions) -> Result<(), Failure> {
         let off = matches!(options.tls, Tls::Off);
+        let leave_out = "leave one of them out";
         if let (Some(address), true) = (options.implicit_tls.first(), off) {
-            let mend = "leave one of them out";
-            return Err(Failure::option("--implicit-tls", address, "there is no TLS with --tls off", mend));
+            return Err(Failure::option("--implicit-tls", address, "there is no TLS with --tls off", leave_out));
+        }
+        if let (Some(address), true) = (options.proxy.first(), options.proxy_from.is_empty()) {
+            let mend = "name the load balancers that may connect there with --proxy-from";
+            return Err(Failure::option("--proxy", address, "nobody could connect", mend));
         }
         if self != Self::Mx && matches!(options.tls, Tls::Rehearse(_)) {
             let wrong = "a rehearsal asks other mail servers to come again, which come to an MX";
             return Err(Failure::option("--tls", "rehearse", wrong, "leave it or --role out"));
         }
+        if self != Self::Submission && options.auth_mechanisms.is_some() {
+            let wrong = "only a submission server asks who somebody is";
+            return Err(Failure::option("--auth-mechanisms", "", wrong, "leave it out, or add --role submission"));
+        }
         match (self, &options.users) {
+            (Self::Mx | Self::Lmtp, _) if options.plaintext_auth => {
+                let wrong = "only a submission server asks who somebody is";
+                Err(Failure::option("--plaintext-auth", "", wrong, "leave it out, or add --role submission"))
+            }
             (Self::Submission, None) => {
                 let mend = "name a file of users with --users; `smtp-smol user NAME` makes its lines";
                 Err(Failure::option("--role", "submission", "nobody could authenticate", mend))
             }
-            (Self::Submission, Some(_)) if off => {
+            (Self::Submission, Some(_)) if off && !options.plaintext_auth => {
                 let wrong = "users authenticate inside TLS only";
-                Err(Failure::option("--tls", "off", wrong, "leave it out, or say require"))
+                let mend =
+                    "leave it out, or say require; on a network that nobody else can listen to, add --plaintext-auth";
+                Err(Failure::option("--tls", "off", wrong, mend))
             }
             (Self::Mx | Self::Lmtp, Some(file)) => {
                 let wrong = "only a submission server asks who somebody is";
@@ -47,10 +74,13 @@ impl Role {
         }
     }
 
-    pub(super) fn configure(self, config: Config) -> Config {
+    pub(super) fn configure(self, config: Config, options: &ListenerOptions) -> Config {
         match self {
             Self::Mx => config.role(server::Role::Mx),
-            Self::Submission => config.role(server::Role::Submission).auth(MechanismSet::PASSWORD),
+            Self::Submission => config
+                .role(server::Role::Submission)
+                .auth(options.auth_mechanisms.unwrap_or(MechanismSet::PASSWORD))
+                .allow_plaintext_auth(options.plaintext_auth),
             Self::Lmtp => config.role(server::Role::Lmtp),
         }
     }

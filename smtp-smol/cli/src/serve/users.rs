@@ -74,6 +74,8 @@ impl Users {
 
     fn parse(text: &str) -> Result<Self, String> {
         let mut users = Self { records: HashMap::new(), secret: text.as_bytes().to_vec(), iterations: ITERATIONS };
+        // An editor on another system may have put a byte order mark first.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
             let wrong = |what: &dyn fmt::Display| format!("line {}: {what}", at + 1);
             let (name, secret) = line.split_once(':').ok_or_else(|| wrong(&"no colon in it"))?;

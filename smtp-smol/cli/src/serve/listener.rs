@@ -1,0 +1,98 @@
+//! The settings that a listener may have of its own: on the command line they are those of all, in the file each
+//! `[[listener]]` may have others.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, Args};
+use smtp_proto::auth::MechanismSet;
+use smtp_proto::proxy::Network;
+
+use super::listen::{Place, address, network, place};
+use super::options::{Oldest, Tls, mechanisms, pause, size, time, tls};
+use super::recipients::domain;
+use super::role::Role;
+
+/// Where it listens, and what is particular to it.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ListenerOptions {
+    /// What the server is for
+    #[arg(long, value_enum, default_value = "mx")]
+    pub(crate) role: Role,
+
+    /// Who may submit mail, with --role submission: a file with a line NAME:SECRET for each user, as `smtp-smol user NAME`
+    /// prints it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) users: Option<PathBuf>,
+
+    /// Listen here, or on unix:PATH; may be given several times. Port 0 means any free one [default: 127.0.0.1:2525,
+    /// unless --implicit-tls or --proxy]
+    #[arg(long, value_name = "ADDRESS", value_parser = place)]
+    pub(crate) listen: Vec<Place>,
+
+    /// Listen here, where TLS comes first, as on port 465 (RFC 8314); may be given several times
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
+    pub(crate) implicit_tls: Vec<SocketAddr>,
+
+    /// Listen here for load balancers, which must begin with a PROXY header (v1 or v2); may be given several times
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
+    pub(crate) proxy: Vec<SocketAddr>,
+
+    /// Load balancers that may connect to --proxy: an address, or a network such as 192.0.2.0/24
+    #[arg(long, value_name = "NETWORK", value_parser = network)]
+    pub(crate) proxy_from: Vec<Network>,
+
+    /// Take mail for this domain, and refuse other mail; may be given several times. `*` is every domain: what is taken
+    /// where this machine alone can connect, and elsewhere only if `*` is given twice [default: every domain, on this
+    /// machine and for users who authenticate]
+    #[arg(long, value_name = "NAME", value_parser = domain)]
+    pub(crate) domain: Vec<String>,
+
+    /// What to do about TLS: `offer` it, and take mail without it too; `require` it, answering 530 to mail in plaintext,
+    /// as a public server must not (RFC 3207 section 4); `off`; or `rehearse[=WINDOW]`: ask each plaintext sender once to
+    /// come again, refuse nobody, remember them for WINDOW (such as 12h or 5d, which is the default), and report who
+    /// came with TLS
+    #[arg(long, value_name = "POLICY", default_value = "offer", value_parser = tls)]
+    pub(crate) tls: Tls,
+
+    /// The oldest version of TLS; a client that has less and does not go on in plaintext cannot send its mail
+    #[arg(long, value_name = "VERSION", value_enum, default_value = "1.2")]
+    pub(crate) tls_min_version: Oldest,
+
+    /// Mechanisms of AUTH, with --role submission: names with commas between them [default: all that can be used]
+    #[arg(long, value_name = "NAMES", value_parser = mechanisms)]
+    pub(crate) auth_mechanisms: Option<MechanismSet>,
+
+    /// Take passwords in plaintext too, with --role submission: for networks that nobody else can listen to
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
+          default_value_t = false, default_missing_value = "true", hide_default_value = true, hide_possible_values = true)]
+    pub(crate) plaintext_auth: bool,
+
+    /// Hold the greeting back for so long, and send away who talks before it: seconds, or with s or m behind
+    #[arg(long, value_name = "TIME", value_parser = pause)]
+    pub(crate) greet_pause: Option<Duration>,
+
+    /// Largest message: octets, or with k, M or G behind
+    #[arg(long, value_name = "SIZE", default_value = "50M", value_parser = size)]
+    pub(crate) max_size: u64,
+
+    /// How long to wait for a command (RFC 5321 section 4.5.3.2.7 asks for 5 minutes)
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = time)]
+    pub(crate) command_timeout: Duration,
+
+    /// How long to wait for the next KiB of text (RFC 5321 section 4.5.3.2.5 asks for 3 minutes)
+    #[arg(long, value_name = "TIME", default_value = "3m", value_parser = time)]
+    pub(crate) text_timeout: Duration,
+
+    /// How long a TLS handshake may take
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time)]
+    pub(crate) handshake_timeout: Duration,
+}
+
+impl ListenerOptions {
+    /// Whether it says where.
+    pub(crate) fn has_address(&self) -> bool {
+        !(self.listen.is_empty() && self.implicit_tls.is_empty() && self.proxy.is_empty())
+    }
+}
