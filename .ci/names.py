@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Files and tests that a page names must exist: relative links, and `names_of_tests` in docs/architecture.md and
-docs/security.md. And files that two crates have alike must be alike."""
+docs/security.md."""
 
 import pathlib
 import re
@@ -8,8 +8,6 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SKIP = {"target", ".git", "mail"}
-
-TWINS = [("smtp-smol/src/certificates.rs", "smtp-mio/src/certificates.rs")]
 
 sources = [path for kind in ("rs", "py") for path in ROOT.rglob(f"*.{kind}") if not SKIP & set(path.relative_to(ROOT).parts)]
 functions = set(re.findall(r"\b(?:fn|def) (\w+)\s*[(<]", "\n".join(path.read_text() for path in sources)))
@@ -28,9 +26,5 @@ for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]:
     wrong += len(missing)
     for name in missing:
         print(f"{page.relative_to(ROOT)}: no {name}")
-for one, other in TWINS:
-    if (ROOT / one).read_text() != (ROOT / other).read_text():
-        print(f"{one} and {other} are not alike")
-        wrong += 1
 print(f"{checked} names checked, {wrong} wrong")
 sys.exit(1 if wrong or not checked else 0)

@@ -63,20 +63,18 @@
 //! }
 //! ```
 
-mod certificates;
 mod client;
 mod handler;
 mod link;
 mod messages;
 mod server;
-mod tls;
 mod users;
 mod wheel;
-mod witness;
 
-pub use certificates::ClientTls;
 pub use client::{Client, Closed, Key, Line, Next, Sender, Target, Text};
 pub use handler::{Answer, AuthAnswer, Deferred, DeferredAuth, Handler, Later, LaterAuth, OwnedVerdict, Peer};
 pub use messages::{MessageHandler, Messages};
 pub use server::{Handle, Limits, Server, Stats};
+#[cfg(feature = "tls")]
+pub use smtp_rustls::{ClientCertificates, ClientTls};
 pub use users::Users;

@@ -6,10 +6,8 @@ use std::net::Shutdown;
 
 use mio::event::Event;
 use mio::net::TcpStream;
-use rustls::pki_types::CertificateDer;
 use smtp_proto::tls::{TlsFailure, TlsInfo, TlsVersion};
-
-use crate::tls::{End, Tls};
+use smtp_rustls::{End, Stream};
 
 /// Octets of a read while the handshake lasts.
 const HANDSHAKE_READ: usize = 16 << 10;
@@ -17,7 +15,7 @@ const HANDSHAKE_READ: usize = 16 << 10;
 /// Readiness is edge-triggered: it is told once, and lasts until a read comes back short or empty.
 pub(crate) struct Link<E> {
     socket: TcpStream,
-    tls: Option<Box<Tls<E>>>,
+    tls: Option<Box<Stream<E>>>,
     /// The socket was read empty since it was last said to be readable.
     drained: bool,
     /// The peer's end was told: it lies behind what a short read brings.
@@ -28,7 +26,7 @@ pub(crate) struct Link<E> {
 
 impl<E: End> fmt::Debug for Link<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link").field("socket", &self.socket).field("tls", &self.tls).finish_non_exhaustive()
+        f.debug_struct("Link").field("socket", &self.socket).field("tls", &self.tls.is_some()).finish_non_exhaustive()
     }
 }
 
@@ -146,9 +144,8 @@ impl<E: End> Link<E> {
     }
 
     /// Begins TLS: what comes next on the socket is TLS's.
-    pub(crate) fn start_tls(&mut self, end: Result<E, rustls::Error>) -> Result<(), TlsFailure> {
-        self.tls = Some(Box::new(Tls::new(end)?));
-        Ok(())
+    pub(crate) fn start_tls(&mut self, tls: Stream<E>) {
+        self.tls = Some(Box::new(tls));
     }
 
     /// A client begins the handshake.
@@ -194,11 +191,6 @@ impl<E: End> Link<E> {
                 }
             }
         }
-    }
-
-    /// The certificates that the peer has shown, its own first.
-    pub(crate) fn certificates(&self) -> &[CertificateDer<'static>] {
-        self.tls.as_ref().map_or(&[], |tls| tls.certificates())
     }
 
     /// Whether the handshake took up an earlier session.

@@ -23,19 +23,17 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod certificates;
 mod client;
-mod client_certificates;
 mod handler;
 mod link;
 mod messages;
 mod server;
 mod users;
 
-pub use certificates::ClientTls;
 pub use client::{Client, Connection, Lent, Observer, Pool, PoolLimits, Said, Stopped, Target};
-pub use client_certificates::ClientCertificates;
 pub use handler::{Handler, Peer};
 pub use messages::{MessageHandler, Messages};
 pub use server::{Handle, Limits, Listener, Server};
+#[cfg(feature = "tls")]
+pub use smtp_rustls::{ClientCertificates, ClientTls};
 pub use users::Users;

@@ -1,25 +1,45 @@
 //! A socket, perhaps with TLS on it. Nothing of SMTP.
 
+use std::cell::RefCell;
+use std::fmt;
 use std::io::{self, IoSlice, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::task::{Context, Poll};
 
-use rustls::Connection;
-use rustls::pki_types::CertificateDer;
 use smol::Async;
-use smtp_proto::tls::{ClientCertificate, TlsFailure, TlsInfo, TlsVersion};
+use smtp_proto::tls::{TlsFailure, TlsInfo, TlsVersion};
+use smtp_rustls::{End, Stream};
 
-/// More than this before the handshake is done is no ClientHello of a mail client.
-const HANDSHAKE_LIMIT: usize = 64 << 10;
+/// Octets of a read while the handshake lasts.
+const HANDSHAKE_READ: usize = 16 << 10;
+/// What is read within TLS, and of what is written so much at a time.
+const WIRE: usize = 64 << 10;
+
+thread_local! {
+    /// What is yet to be decrypted, or encrypted. It is used up before a connection waits, so that the connections of a
+    /// thread share one.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+fn with_scratch<T>(use_it: impl FnOnce(&mut [u8]) -> T) -> T {
+    SCRATCH.with_borrow_mut(|scratch| {
+        scratch.resize(WIRE, 0);
+        use_it(scratch)
+    })
+}
 
 /// Everything here is tried at once; what would block says so, and is tried again after [`Link::readable`] or
 /// [`Link::writable`]. So no buffer is lent out while a connection waits.
-#[derive(Debug)]
-pub(crate) struct Link {
+pub(crate) struct Link<E> {
     socket: Socket,
-    tls: Option<Box<Connection>>,
-    handshake_octets: usize,
+    tls: Option<Box<Stream<E>>>,
+}
+
+impl<E: End> fmt::Debug for Link<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("socket", &self.socket).field("tls", &self.tls.is_some()).finish()
+    }
 }
 
 /// A stream of octets.
@@ -30,9 +50,9 @@ pub(crate) enum Socket {
     Unix(Async<UnixStream>),
 }
 
-impl Link {
+impl<E: End> Link<E> {
     pub(crate) const fn new(socket: Socket) -> Self {
-        Self { socket, tls: None, handshake_octets: 0 }
+        Self { socket, tls: None }
     }
 
     pub(crate) async fn readable(&self) -> io::Result<()> {
@@ -72,25 +92,40 @@ impl Link {
     pub(crate) fn read(&mut self, space: &mut [u8]) -> io::Result<Option<usize>> {
         let mut socket = &self.socket;
         let Some(tls) = &mut self.tls else { return unless_blocked(|| socket.read(space)) };
-        loop {
-            match tls.reader().read(space) {
-                Ok(n) => return Ok(Some(n)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                // The TCP connection ended without close_notify.
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(Some(0)),
-                Err(error) => return Err(error),
-            }
-            match unless_blocked(|| tls.read_tls(&mut socket))? {
-                None => return Ok(None),
-                Some(0) => return Ok(Some(0)),
-                Some(_) => {
-                    tls.process_new_packets().map_err(io::Error::other)?;
+        with_scratch(|wire| {
+            loop {
+                if tls.has_ended() {
+                    return Ok(Some(0));
+                }
+                let held = tls.recall(wire);
+                // What is decrypted is no longer than what it came in: no more is read than finds room.
+                let room = wire.len().min(space.len().max(held + HANDSHAKE_READ));
+                let unread = wire.get_mut(held..room).unwrap_or_default();
+                let fresh = match unless_blocked(|| socket.read(unread)) {
+                    Ok(Some(n)) if n > 0 => n,
+                    Ok(None) if held == 0 && !tls.has_plaintext() => return Ok(None),
+                    Ok(None) => 0,
+                    // Without close_notify: whatever was held is no whole record.
+                    end => {
+                        tls.keep(wire.get(..held).unwrap_or_default());
+                        return end;
+                    }
+                };
+                match tls.decrypt(wire.get_mut(..held + fresh).unwrap_or_default(), space) {
+                    Ok(0) if fresh == 0 && !tls.has_ended() => return Ok(None),
+                    Ok(0) => {}
+                    Ok(n) => return Ok(Some(n)),
+                    Err(error) => {
+                        // The alert that says why.
+                        let _ = flush_tls(tls, socket);
+                        return Err(error);
+                    }
                 }
             }
-        }
+        })
     }
 
-    /// Writes what it can of `output`; says how much was taken. Within TLS some may wait in the library: `flush`.
+    /// Writes what it can of `output`; says how much was taken. Within TLS all is taken, and may wait encrypted: `flush`.
     pub(crate) fn write(&mut self, output: &[u8]) -> io::Result<usize> {
         let mut socket = &self.socket;
         match &mut self.tls {
@@ -101,9 +136,9 @@ impl Link {
                 taken => Ok(taken.unwrap_or(0)),
             },
             Some(tls) => {
-                let taken = tls.writer().write(output)?;
+                tls.encrypt(output)?;
                 flush_tls(tls, socket)?;
-                Ok(taken)
+                Ok(output.len())
             }
         }
     }
@@ -119,62 +154,88 @@ impl Link {
                 taken => Ok((taken.unwrap_or(0), false)),
             },
             Some(tls) => {
-                let taken = tls.writer().write_vectored(slices)?;
+                // Of what was written before some may wait: it must not become more and more.
+                if !flush_tls(tls, socket)? {
+                    return Ok((0, false));
+                }
+                let taken = with_scratch(|scratch| {
+                    let mut taken = 0;
+                    for slice in slices {
+                        let n = slice.len().min(scratch.len() - taken);
+                        scratch[taken..taken + n].copy_from_slice(&slice[..n]);
+                        taken += n;
+                    }
+                    tls.encrypt(&scratch[..taken]).map(|()| taken)
+                })?;
                 Ok((taken, flush_tls(tls, socket)?))
             }
         }
     }
 
-    /// The certificates that the peer has shown, its own first.
-    pub(crate) fn certificates(&self) -> &[CertificateDer<'static>] {
-        self.tls.as_ref().and_then(|tls| tls.peer_certificates()).unwrap_or_default()
-    }
-
-    /// Writes out what waits in the TLS library; true when nothing waits any more.
+    /// Writes out what waits encrypted; true when nothing waits any more.
     pub(crate) fn flush(&mut self) -> io::Result<bool> {
         let socket = &self.socket;
         self.tls.as_mut().map_or(Ok(true), |tls| flush_tls(tls, socket))
     }
 
     /// The whole handshake of either side: what comes next on the socket is TLS.
-    pub(crate) async fn handshake(
-        &mut self,
-        begun: Result<impl Into<Connection>, rustls::Error>,
-    ) -> Result<TlsInfo, TlsFailure> {
-        let tls = begun.map_err(|error| refused(&error))?;
-        self.tls = Some(Box::new(tls.into()));
+    pub(crate) async fn handshake(&mut self, begun: Result<Stream<E>, TlsFailure>) -> Result<TlsInfo, TlsFailure> {
+        let closed = |_| TlsFailure::Closed;
+        let tls = self.tls.insert(Box::new(begun?));
+        // A client speaks first.
+        tls.handshake(&mut [], 0)?;
         loop {
-            while !self.flush().map_err(|_| TlsFailure::Closed)? {
-                self.writable().await.map_err(|_| TlsFailure::Closed)?;
+            while !self.flush().map_err(closed)? {
+                self.writable().await.map_err(closed)?;
             }
-            let mut socket = &self.socket;
-            let Some(tls) = &mut self.tls else { return Err(TlsFailure::Closed) };
-            if !tls.is_handshaking() {
-                return Ok(describe(tls));
-            }
-            match unless_blocked(|| tls.read_tls(&mut socket)).map_err(|_| TlsFailure::Closed)? {
-                None => self.readable().await.map_err(|_| TlsFailure::Closed)?,
-                Some(0) => return Err(TlsFailure::Closed),
-                Some(n) => {
-                    self.handshake_octets += n;
-                    if self.handshake_octets > HANDSHAKE_LIMIT {
-                        return Err(TlsFailure::Refused("handshake too large".into()));
-                    }
-                    if let Err(error) = tls.process_new_packets() {
-                        // The alert that says why.
-                        let _ = flush_tls(tls, socket);
-                        return Err(failure(&error));
-                    }
+            if let Some(info) = self.go_on()? {
+                // The tickets of TLS 1.3 can wait, and go out with what the session says next.
+                if info.version == TlsVersion::Tls12 {
+                    self.flush().map_err(closed)?;
                 }
+                return Ok(info);
+            }
+            if self.tls.as_ref().is_some_and(|tls| tls.outgoing().is_empty()) {
+                self.readable().await.map_err(closed)?;
             }
         }
+    }
+
+    /// Goes on with the handshake as far as it goes without waiting.
+    fn go_on(&mut self) -> Result<Option<TlsInfo>, TlsFailure> {
+        let mut socket = &self.socket;
+        let Some(tls) = &mut self.tls else { return Err(TlsFailure::Closed) };
+        with_scratch(|wire| {
+            let held = tls.recall(wire);
+            let unread = wire.get_mut(held..held + HANDSHAKE_READ).unwrap_or_default();
+            let fresh = match unless_blocked(|| socket.read(unread)) {
+                Ok(Some(n)) if n > 0 => n,
+                Ok(None) => {
+                    tls.keep(wire.get(..held).unwrap_or_default());
+                    return Ok(None);
+                }
+                Ok(Some(_)) | Err(_) => {
+                    tls.give_up();
+                    return Err(TlsFailure::Closed);
+                }
+            };
+            match tls.handshake(wire.get_mut(..held + fresh).unwrap_or_default(), fresh) {
+                Ok(true) => Ok(Some(tls.describe())),
+                Ok(false) => Ok(None),
+                Err(failure) => {
+                    // The alert that says why.
+                    let _ = flush_tls(tls, socket);
+                    Err(failure)
+                }
+            }
+        })
     }
 
     /// Says that nothing more will be written (close_notify, FIN). The peer may still be reading.
     pub(crate) fn finish(&mut self) {
         let socket = &self.socket;
         if let Some(tls) = &mut self.tls {
-            tls.send_close_notify();
+            let _ = tls.close_notify();
             let _ = flush_tls(tls, socket);
         }
         let _ = socket.shutdown();
@@ -244,75 +305,13 @@ impl io::Write for &Socket {
     }
 }
 
-fn flush_tls(tls: &mut Connection, mut socket: &Socket) -> io::Result<bool> {
-    while tls.wants_write() {
-        if unless_blocked(|| tls.write_tls(&mut socket))?.is_none() {
-            return Ok(false);
+fn flush_tls<E: End>(tls: &mut Stream<E>, mut socket: &Socket) -> io::Result<bool> {
+    while !tls.outgoing().is_empty() {
+        match unless_blocked(|| socket.write(tls.outgoing()))? {
+            Some(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Some(n) => tls.sent(n),
+            None => return Ok(false),
         }
     }
     Ok(true)
-}
-
-/// As in `smtp-mio`'s `tls.rs`, which describes another type of the library: neither adapter is the other's.
-fn describe(tls: &Connection) -> TlsInfo {
-    let version = match tls.protocol_version() {
-        Some(rustls::ProtocolVersion::TLSv1_2) => TlsVersion::Tls12,
-        _ => TlsVersion::Tls13,
-    };
-    let cipher = tls.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or("unknown");
-    // The library writes TLS13_AES_…; the registry, and everyone's logs, TLS_AES_….
-    let mut info =
-        TlsInfo::new(version, cipher.strip_prefix("TLS13_").map_or(cipher.into(), |c| format!("TLS_{c}").into()));
-    if let Connection::Server(server) = tls {
-        info.server_name = server.server_name().map(Into::into);
-        info.client_certificate = match tls.peer_certificates() {
-            None | Some([]) => ClientCertificate::None,
-            Some(_) => ClientCertificate::Untrusted,
-        };
-    }
-    // RFC 9266 4.1: not in TLS 1.2, where the exporter binds nothing without the extended master secret.
-    if version == TlsVersion::Tls13 {
-        info.channel_binding = tls.export_keying_material(vec![0; 32], b"EXPORTER-Channel-Binding", None).ok();
-    }
-    info
-}
-
-fn failure(error: &rustls::Error) -> TlsFailure {
-    match error {
-        rustls::Error::AlertReceived(alert) => TlsFailure::Alert(snake(&format!("{alert:?}")).into()),
-        other => refused(other),
-    }
-}
-
-fn refused(error: &rustls::Error) -> TlsFailure {
-    let words: String = error.to_string().chars().filter(|char| !char.is_control()).take(200).collect();
-    TlsFailure::Refused(words.into())
-}
-
-/// `UnknownCA` to `unknown_ca`, as alerts are named in RFC 8446 6.
-fn snake(name: &str) -> String {
-    let mut out = String::new();
-    let mut upper = true;
-    for char in name.chars() {
-        if char.is_ascii_uppercase() && !upper {
-            out.push('_');
-        }
-        upper = char.is_ascii_uppercase();
-        out.push(char.to_ascii_lowercase());
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn alerts_have_the_names_of_the_rfc() {
-        for (name, expected) in [
-            ("UnknownCA", "unknown_ca"),
-            ("BadCertificate", "bad_certificate"),
-            ("HandshakeFailure", "handshake_failure"),
-        ] {
-            assert_eq!(super::snake(name), expected);
-        }
-    }
 }

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use mio::event::Event;
 use mio::{Registry, Token};
-use rustls::client::UnbufferedClientConnection;
 use smtp_proto::auth::Nonce;
 use smtp_proto::client::{Awaited, Envelope, Event as Told, Progress, Reason, Session, State, Tls, Transaction};
 use smtp_proto::tls::TlsFailure;
 use smtp_proto::{Channel, Step, Want};
+use smtp_rustls::ClientEnd;
 
 use super::attempts::Attempts;
 use super::sender::{Closed, Key, Line, Next, Sender, Text};
@@ -32,7 +32,7 @@ pub(super) struct Connection<'e> {
     address: SocketAddr,
     attempts: Attempts,
     /// Once it is connected.
-    link: Option<Link<UnbufferedClientConnection>>,
+    link: Option<Link<ClientEnd>>,
     session: Session,
     /// What the session left over: the beginning of a reply.
     held: Vec<u8>,
@@ -205,7 +205,7 @@ impl<'e> Connection<'e> {
     fn connected(
         &mut self,
         settings: &Settings,
-        link: Link<UnbufferedClientConnection>,
+        link: Link<ClientEnd>,
         address: SocketAddr,
         sender: &mut impl Sender<'e>,
     ) {
@@ -413,12 +413,16 @@ impl<'e> Connection<'e> {
     fn start_tls(&mut self, settings: &Settings) {
         self.since = Instant::now();
         let verify = settings.config.tls_policy() == Tls::Verify;
-        let begun = self.target.server_name(self.address).and_then(|name| match &settings.tls {
-            Some(trust) => UnbufferedClientConnection::new(trust.config(verify), name),
-            None => Err(rustls::Error::General("nobody is trusted".into())),
-        });
+        let begun = match &settings.tls {
+            Some(tls) => tls.begin(verify, &self.target.name, self.address.ip()),
+            None => Err(TlsFailure::Refused("nobody is trusted".into())),
+        };
         let Some(link) = &mut self.link else { return };
-        match link.start_tls(begun).and_then(|()| link.speak_first()) {
+        let begun = begun.and_then(|tls| {
+            link.start_tls(tls);
+            link.speak_first()
+        });
+        match begun {
             Ok(()) => self.phase = Phase::Handshake,
             Err(failure) => self.no_handshake(failure),
         }
@@ -429,12 +433,8 @@ impl<'e> Connection<'e> {
         let Some(link) = &mut self.link else { return false };
         match link.handshake(&mut scratch.wire) {
             Ok(None) => return false,
-            Ok(Some(mut info)) => {
+            Ok(Some(info)) => {
                 self.phase = Phase::Talk;
-                info.server_verified = self.target.sure
-                    && self.target.server_name(self.address).is_ok_and(|name| {
-                        settings.tls.as_ref().is_some_and(|trust| trust.is_trusted(link.certificates(), &name))
-                    });
                 let time = self.since.elapsed();
                 if self.is_before_session() {
                     self.session = Session::new(settings.config.clone(), Channel::Tls(info));
@@ -474,7 +474,7 @@ impl<'e> Connection<'e> {
     fn authenticate(&mut self, settings: &Settings) {
         let Some(credentials) = &settings.credentials else { return };
         let mut random = [0; 18];
-        match rustls::crypto::ring::default_provider().secure_random.fill(&mut random) {
+        match getrandom::fill(&mut random) {
             Ok(()) => self.session.authenticate(credentials.clone(), Nonce::new(&random)),
             Err(_) => self.end = Some(Closed::Io(io::Error::other("no random numbers"))),
         }

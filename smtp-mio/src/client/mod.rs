@@ -16,12 +16,10 @@ use slab::Slab;
 use smtp_proto::auth::client::Credentials;
 use smtp_proto::client::{Config, Envelope, Tls};
 
-use crate::certificates::ClientTls;
 use crate::wheel::{TICK, Wheel, ticks};
-use crate::witness;
 use connection::{Connection, Phase};
 pub use sender::{Closed, Key, Line, Next, Sender, Text};
-use settings::{Scratch, Settings, Trust};
+use settings::{Scratch, Settings};
 pub use target::Target;
 
 /// What connections share to read into: plaintext, and what is yet to be decrypted.
@@ -116,13 +114,10 @@ impl<'e> Client<'e> {
     }
 
     /// Whom to trust.
+    #[cfg(feature = "tls")]
     #[must_use]
-    pub fn tls(mut self, tls: &ClientTls) -> Self {
-        self.settings.tls = Some(Trust {
-            strict: witness::client(tls.config(true)),
-            opportunistic: witness::client(tls.config(false)),
-            tls: tls.clone(),
-        });
+    pub fn tls(mut self, tls: &smtp_rustls::ClientTls) -> Self {
+        self.settings.tls = Some(tls.clone());
         self
     }
 

@@ -3,8 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use rustls::pki_types::ServerName;
-use smtp_proto::net::in_turn;
+use smtp_proto::net::{PeerName, in_turn};
 
 /// Where a server is, and the name that its certificate must bear.
 ///
@@ -12,9 +11,7 @@ use smtp_proto::net::in_turn;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     pub(super) addresses: Arc<[SocketAddr]>,
-    name: Option<Arc<str>>,
-    /// The name is a configured one, so that a certificate for it proves something.
-    pub(super) sure: bool,
+    pub(super) name: PeerName,
     implicit_tls: bool,
 }
 
@@ -22,22 +19,20 @@ impl Target {
     /// These addresses, the first that answers (RFC 8305).
     #[must_use]
     pub fn addresses(addresses: &[SocketAddr]) -> Self {
-        Self { addresses: in_turn(addresses).into(), name: None, sure: false, implicit_tls: false }
+        Self { addresses: in_turn(addresses).into(), name: PeerName::default(), implicit_tls: false }
     }
 
     /// The name that the certificate must bear: a configured one, never one learnt from the server or from plain DNS.
     #[must_use]
     pub fn named(mut self, name: &str) -> Self {
-        self.name = Some(name.into());
-        self.sure = true;
+        self.name = PeerName::sure(name);
         self
     }
 
     /// The name that it is asked for by (SNI), learnt from plain DNS: a certificate for it proves nothing.
     #[must_use]
     pub fn called(mut self, name: &str) -> Self {
-        self.name = Some(name.into());
-        self.sure = false;
+        self.name = PeerName::learnt(name);
         self
     }
 
@@ -50,16 +45,5 @@ impl Target {
 
     pub(super) const fn is_implicit_tls(&self) -> bool {
         self.implicit_tls
-    }
-
-    /// For SNI and for the certificate. Without a name a certificate verifies for nothing.
-    pub(super) fn server_name(&self, address: SocketAddr) -> Result<ServerName<'static>, rustls::Error> {
-        let address = ServerName::IpAddress(address.ip().to_canonical().into());
-        let Some(name) = &self.name else { return Ok(address) };
-        match ServerName::try_from(name.trim_matches(['[', ']']).to_owned()) {
-            Ok(name) => Ok(name),
-            Err(_) if self.sure => Err(rustls::Error::General(format!("{name:?} is no name for a certificate"))),
-            Err(_) => Ok(address),
-        }
     }
 }

@@ -5,12 +5,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustls::ServerConfig;
-use rustls::server::UnbufferedServerConnection;
 use smtp_proto::proxy::Network;
 use smtp_proto::server::{AuthTicket, Config, Event, Reason, Session, State, Ticket};
 use smtp_proto::tls::TlsFailure;
 use smtp_proto::{Channel, Step, Want};
+use smtp_rustls::{ServerEnd, ServerTls};
 
 use super::limits::Counters;
 use crate::handler::{Answer, AuthAnswer, Given, Handler, Mailroom, Name, Peer, Question};
@@ -26,7 +25,7 @@ const COMMANDS: usize = 16 << 10;
 pub(crate) const LINGER_TICKS: u64 = 4;
 const LINGER_OCTETS: u32 = 256 << 10;
 
-pub(crate) type ServerLink = Link<UnbufferedServerConnection>;
+pub(crate) type ServerLink = Link<ServerEnd>;
 
 /// While it waits it holds no buffer, unless half a line or half a TLS record has come.
 #[derive(Debug)]
@@ -100,7 +99,7 @@ pub(crate) struct Common {
 #[derive(Debug)]
 pub(crate) struct Office {
     pub(crate) config: Arc<Config>,
-    pub(crate) tls: Option<Arc<ServerConfig>>,
+    pub(crate) tls: Option<ServerTls>,
     /// Who may speak for others.
     pub(crate) trusted: Arc<[Network]>,
     pub(crate) mailroom: Mailroom,
@@ -251,8 +250,9 @@ impl<H: Handler> Connection<H> {
     }
 
     fn start_tls(&mut self, office: &Office) -> Result<(), TlsFailure> {
-        let config = office.tls.clone().ok_or(TlsFailure::Refused("no certificate".into()))?;
-        self.link.start_tls(UnbufferedServerConnection::new(config))
+        let tls = office.tls.as_ref().ok_or(TlsFailure::Refused("no certificate".into()))?;
+        self.link.start_tls(tls.begin()?);
+        Ok(())
     }
 
     /// True when the handshake has ended, one way or the other, and the session can go on.

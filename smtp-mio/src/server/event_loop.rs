@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
-use rustls::ServerConfig;
 use slab::Slab;
 use smtp_proto::proxy::Network;
 use smtp_proto::server::{Config, State};
+use smtp_rustls::ServerTls;
 
 use super::connection::{Common, Connection, Office, Phase};
 use super::handle::Handle;
@@ -61,7 +61,7 @@ impl<H: Handler, F: Fn(Option<SocketAddr>) -> H> Loop<H, F> {
     pub(crate) fn new(
         mut listeners: Vec<Listener>,
         config: Arc<Config>,
-        (tls, trusted): (Option<Arc<ServerConfig>>, Arc<[Network]>),
+        (tls, trusted): (Option<ServerTls>, Arc<[Network]>),
         limits: Limits,
         counts: Arc<Counts>,
         handle: Handle,

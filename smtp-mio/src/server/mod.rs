@@ -13,24 +13,30 @@ use std::sync::Arc;
 use std::thread;
 
 use mio::net::TcpListener;
-use rustls::ServerConfig;
 use smtp_proto::auth::Mechanism;
 use smtp_proto::proxy::Network;
 use smtp_proto::server::Config;
+use smtp_rustls::{ClientCertificates, ServerTls};
 
 use crate::handler::Handler;
-use crate::witness;
 use event_loop::Loop;
 pub use handle::Handle;
 use limits::Counts;
 pub use limits::{Limits, Stats};
 use listener::{First, Listener, listen};
 
+const NO_CERTIFICATE: &str = if cfg!(feature = "tls") {
+    "TLS is offered but there is no certificate: give one with Server::tls, or say Policy::Off"
+} else {
+    "TLS is offered but this is built without it: enable the feature `tls` of the crate, or say Policy::Off"
+};
+
 /// A server that is not yet running.
 #[derive(Debug)]
 pub struct Server {
     config: Arc<Config>,
-    tls: Option<Arc<ServerConfig>>,
+    tls: Option<ServerTls>,
+    certificates: Option<Arc<ClientCertificates>>,
     trusted: Arc<[Network]>,
     limits: Limits,
     /// Of each loop.
@@ -51,6 +57,7 @@ impl Server {
         Self {
             config,
             tls: None,
+            certificates: None,
             trusted: Arc::default(),
             limits: Limits::default(),
             listeners: (0..threads.max(1)).map(|_| Vec::new()).collect(),
@@ -59,9 +66,18 @@ impl Server {
     }
 
     /// The certificate and key, for STARTTLS and implicit TLS.
+    #[cfg(feature = "tls")]
     #[must_use]
-    pub fn tls(mut self, tls: Arc<ServerConfig>) -> Self {
-        self.tls = Some(tls);
+    pub fn tls(mut self, tls: Arc<rustls::ServerConfig>) -> Self {
+        self.tls = Some(ServerTls::new(tls));
+        self
+    }
+
+    /// Tells of which class clients' certificates are. The configuration for TLS must have the same as its verifier.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn client_certificates(mut self, certificates: Arc<ClientCertificates>) -> Self {
+        self.certificates = Some(certificates);
         self
     }
 
@@ -140,14 +156,15 @@ impl Server {
     pub fn run<H: Handler>(self, make: impl Fn(Option<SocketAddr>) -> H + Clone + Send + 'static) -> io::Result<()> {
         let implied = self.listeners.iter().flatten().any(|listener| listener.first.tls);
         if self.tls.is_none() && (implied || self.config.tls_policy().offers()) {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "TLS is offered but there is no certificate: give one with Server::tls, or say Policy::Off",
-            ));
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, NO_CERTIFICATE));
         }
         // SCRAM-PLUS alone wants to know what only the handshake knows.
         let binding = self.config.mechanisms().iter().any(Mechanism::binds_channel);
-        let tls = self.tls.map(|tls| witness::server(&tls, binding));
+        let tls = self.tls.map(|tls| tls.channel_binding(binding));
+        let tls = match self.certificates {
+            Some(certificates) => tls.map(|tls| tls.client_certificates(certificates)),
+            None => tls,
+        };
         let counts = Arc::new(Counts::default());
         let mut loops = Vec::new();
         for listeners in self.listeners {

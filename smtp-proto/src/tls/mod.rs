@@ -102,6 +102,10 @@ pub struct TlsInfo {
     pub version: TlsVersion,
     /// The cipher suite by its IANA name, such as `TLS_AES_128_GCM_SHA256`.
     pub cipher: Cow<'static, str>,
+    /// The group of the key exchange by its IANA name, such as `x25519` or `X25519MLKEM768`, if it is known.
+    pub group: Option<Cow<'static, str>>,
+    /// The application protocol that was agreed on (ALPN, RFC 7301), if any.
+    pub alpn: Option<Box<[u8]>>,
     /// What the client showed.
     pub client_certificate: ClientCertificate,
     /// Seen from a client: the server's certificate verifies, for a name that did not come from the server.
@@ -119,6 +123,8 @@ impl TlsInfo {
         Self {
             version,
             cipher,
+            group: None,
+            alpn: None,
             client_certificate: ClientCertificate::None,
             server_verified: false,
             server_name: None,
@@ -132,6 +138,8 @@ impl fmt::Debug for TlsInfo {
         f.debug_struct("TlsInfo")
             .field("version", &self.version)
             .field("cipher", &self.cipher)
+            .field("group", &self.group)
+            .field("alpn", &self.alpn)
             .field("client_certificate", &self.client_certificate)
             .field("server_verified", &self.server_verified)
             .field("server_name", &self.server_name)

@@ -3,18 +3,18 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use rustls::ClientConnection;
 use smol::Timer;
 use smol::future::{Future as _, or};
 use smol::io::{AsyncBufRead, AsyncBufReadExt as _};
 use smtp_proto::client::{Envelope, Progress, Session, TextError, Tls, Transaction};
 use smtp_proto::tls::{TlsFailure, TlsInfo};
 use smtp_proto::{Buffer, Step, Want};
+use smtp_rustls::ClientEnd;
 
 use super::settings::{Said, Settings};
 use super::target::Target;
@@ -33,9 +33,11 @@ const SLICES: usize = 64;
 /// For the server to close after QUIT.
 const LINGER: Duration = Duration::from_secs(2);
 
+type ClientLink = Link<ClientEnd>;
+
 /// A connection to a server.
 pub struct Connection {
-    link: Link,
+    link: ClientLink,
     pub(crate) session: Session,
     settings: Settings,
     target: Target,
@@ -191,7 +193,7 @@ impl Connection {
         match want {
             Want::Input => {
                 while !(ask && self.read()?) {
-                    self.wait(Link::poll_readable).await?;
+                    self.wait(ClientLink::poll_readable).await?;
                     ask = true;
                 }
             }
@@ -305,7 +307,7 @@ impl Connection {
             if self.session.output().is_empty() && self.link.flush()? {
                 return Ok(true);
             }
-            self.wait(Link::poll_writable).await?;
+            self.wait(ClientLink::poll_writable).await?;
         }
     }
 
@@ -322,29 +324,28 @@ impl Connection {
             }
             if !more {
                 self.clock.progress = if taken > 0 { u64::MAX } else { self.clock.progress };
-                self.wait(Link::poll_writable).await?;
+                self.wait(ClientLink::poll_writable).await?;
             }
         }
     }
 
     pub(crate) async fn handshake(&mut self, time: Duration) -> Result<TlsInfo, TlsFailure> {
         let Some(tls) = &self.settings.tls else { return Err(TlsFailure::Refused("nobody is trusted".into())) };
-        let refused = |error: rustls::Error| TlsFailure::Refused(error.to_string().into());
-        let name = self.target.server_name(self.peer).map_err(refused)?;
-        let config = tls.config(self.settings.config.tls_policy() == Tls::Verify);
-        let begun = ClientConnection::new(config.clone(), name.clone());
-        let mut info = or(self.link.handshake(begun), async {
+        let verify = self.settings.config.tls_policy() == Tls::Verify;
+        // Who is reached by a Unix socket is on this machine.
+        let address = self.peer.map_or(Ipv4Addr::LOCALHOST.into(), |peer| peer.ip());
+        let begun = tls.begin(verify, &self.target.name, address);
+        let info = or(self.link.handshake(begun), async {
             Timer::after(time).await;
             Err(TlsFailure::TimedOut)
         })
         .await?;
-        info.server_verified = self.target.sure && tls.is_trusted(self.link.certificates(), &name);
         self.settings.tell(Said::Tls(&info));
         Ok(info)
     }
 
     /// Waits for the socket, or for the session's time to be over, which the session is told.
-    async fn wait(&mut self, ready: fn(&Link, &mut Context<'_>) -> Poll<io::Result<()>>) -> io::Result<()> {
+    async fn wait(&mut self, ready: fn(&ClientLink, &mut Context<'_>) -> Poll<io::Result<()>>) -> io::Result<()> {
         let (link, clock) = (&self.link, &mut self.clock);
         if clock.progress != self.session.progress() {
             clock.progress = self.session.progress();

@@ -22,7 +22,6 @@ use smtp_proto::Channel;
 use smtp_proto::auth::{Nonce, client::Credentials};
 use smtp_proto::client::{Config, Envelope, NoConnection, Reason, Session, Tls, Transaction};
 
-use crate::certificates::ClientTls;
 use crate::link::Socket;
 use attempts::connect;
 pub use connection::Connection;
@@ -77,8 +76,9 @@ impl Client {
     }
 
     /// Whom to trust.
+    #[cfg(feature = "tls")]
     #[must_use]
-    pub fn tls(mut self, tls: ClientTls) -> Self {
+    pub fn tls(mut self, tls: smtp_rustls::ClientTls) -> Self {
         self.0.tls = Some(tls);
         self
     }
@@ -124,9 +124,7 @@ impl Client {
         }
         if let Some(credentials) = &self.0.credentials {
             let mut random = [0; 18];
-            rustls::crypto::ring::default_provider()
-                .secure_random
-                .fill(&mut random)
+            getrandom::fill(&mut random)
                 .map_err(|_| Reason::NotConnected(NoConnection::Other("no random numbers".into())))?;
             connection.session.authenticate(credentials.clone(), Nonce::new(&random));
         }

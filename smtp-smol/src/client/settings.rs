@@ -6,8 +6,7 @@ use std::time::Duration;
 use smtp_proto::auth::client::Credentials;
 use smtp_proto::client::Config;
 use smtp_proto::tls::TlsInfo;
-
-use crate::certificates::ClientTls;
+use smtp_rustls::ClientTls;
 
 #[derive(Clone)]
 pub(crate) struct Settings {

@@ -1,19 +1,17 @@
 //! Where a server is, and the name that its certificate must bear.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use rustls::pki_types::ServerName;
+use smtp_proto::net::PeerName;
 use smtp_proto::proxy::{Addresses, ProxyError, Tlv};
 
 /// Where a server is, and the name that its certificate must bear.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Target {
     pub(crate) place: Place,
-    name: Option<String>,
-    /// The name is a configured one, so that a certificate for it proves something.
-    pub(crate) sure: bool,
+    pub(crate) name: PeerName,
     pub(crate) implicit_tls: bool,
     /// A PROXY header, said before anything else.
     pub(crate) header: Vec<u8>,
@@ -30,34 +28,32 @@ impl Target {
     /// A host, by a name that the system's resolver knows, or an address. Its certificate must bear that name.
     #[must_use]
     pub fn host(host: &str, port: u16) -> Self {
-        Self { name: Some(host.to_owned()), sure: true, ..Self::at(Place::Host(host.to_owned(), port)) }
+        Self { name: PeerName::sure(host), ..Self::at(Place::Host(host.to_owned(), port)) }
     }
 
     /// These addresses, the first that answers (RFC 8305).
     #[must_use]
-    pub const fn addresses(addresses: Vec<SocketAddr>) -> Self {
+    pub fn addresses(addresses: Vec<SocketAddr>) -> Self {
         Self::at(Place::Addresses(addresses))
     }
 
     /// A Unix socket, as LMTP servers have.
     #[must_use]
-    pub const fn unix(path: PathBuf) -> Self {
+    pub fn unix(path: PathBuf) -> Self {
         Self::at(Place::Unix(path))
     }
 
     /// The name that the certificate must bear: a configured one, never one learnt from the server or from plain DNS.
     #[must_use]
     pub fn named(mut self, name: &str) -> Self {
-        self.name = Some(name.to_owned());
-        self.sure = true;
+        self.name = PeerName::sure(name);
         self
     }
 
     /// The name that it is asked for by (SNI), learnt from plain DNS: a certificate for it proves nothing.
     #[must_use]
     pub fn called(mut self, name: &str) -> Self {
-        self.name = Some(name.to_owned());
-        self.sure = false;
+        self.name = PeerName::learnt(name);
         self
     }
 
@@ -89,19 +85,8 @@ impl Target {
         Ok(self)
     }
 
-    const fn at(place: Place) -> Self {
-        Self { place, name: None, sure: false, implicit_tls: false, header: Vec::new() }
-    }
-
-    /// For SNI and for the certificate. Without a name a certificate verifies for nothing.
-    pub(crate) fn server_name(&self, address: Option<SocketAddr>) -> Result<ServerName<'static>, rustls::Error> {
-        let name = match (&self.name, address) {
-            (Some(name), _) => ServerName::try_from(name.trim_matches(['[', ']']).to_owned())
-                .map_err(|_| rustls::Error::General(format!("{name:?} is no name for a certificate")))?,
-            (None, Some(address)) => ServerName::IpAddress(address.ip().to_canonical().into()),
-            (None, None) => ServerName::IpAddress(IpAddr::from([127, 0, 0, 1]).into()),
-        };
-        Ok(name)
+    fn at(place: Place) -> Self {
+        Self { place, name: PeerName::default(), implicit_tls: false, header: Vec::new() }
     }
 }
 
@@ -111,7 +96,7 @@ impl fmt::Display for Target {
             Place::Host(host, port) => write!(f, "{host}:{port}"),
             Place::Unix(path) => write!(f, "unix:{}", path.display()),
             Place::Addresses(addresses) => {
-                let name = self.name.as_deref().unwrap_or("addresses");
+                let name = self.name.as_str().unwrap_or("addresses");
                 write!(f, "{name} {addresses:?}")
             }
         }

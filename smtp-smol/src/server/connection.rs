@@ -5,18 +5,16 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustls::pki_types::UnixTime;
-use rustls::{ServerConfig, ServerConnection};
 use smol::Timer;
 use smol::channel::Receiver;
 use smol::future::{or, yield_now};
 use smtp_proto::proxy::Network;
 use smtp_proto::server::{Config, Event, Session, State};
-use smtp_proto::tls::{ClientCertificate, TlsFailure, TlsInfo};
+use smtp_proto::tls::TlsFailure;
 use smtp_proto::{Buffer, Channel, Step, Want};
+use smtp_rustls::{ServerEnd, ServerTls};
 
 use super::limits::Places;
-use crate::client_certificates::ClientCertificates;
 use crate::handler::{Handler, Name, Peer};
 use crate::link::Link;
 
@@ -31,14 +29,15 @@ const ROUNDS: u32 = 16;
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_OCTETS: usize = 256 << 10;
 
+pub(crate) type ServerLink = Link<ServerEnd>;
+
 /// What all connections of a listener share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     /// Which listener it is.
     pub(crate) listener: usize,
     pub(crate) config: Arc<Config>,
-    pub(crate) tls: Option<Arc<ServerConfig>>,
-    pub(crate) certificates: Option<Arc<ClientCertificates>>,
+    pub(crate) tls: Option<ServerTls>,
     /// Who may speak for others.
     pub(crate) trusted: Arc<[Network]>,
     pub(crate) places: Arc<Places>,
@@ -47,18 +46,6 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// With the class of the client's certificate; unknown where it may not have been asked for one.
-    fn sorted(&self, mut info: TlsInfo, link: &Link) -> TlsInfo {
-        match &self.certificates {
-            Some(certificates) => {
-                info.client_certificate = certificates.class(link.certificates(), UnixTime::now());
-            }
-            None if link.certificates().is_empty() => info.client_certificate = ClientCertificate::Unknown,
-            None => {}
-        }
-        info
-    }
-
     fn buffer(&self) -> Buffer {
         let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
         spare.unwrap_or_else(|| Buffer::with_capacity(BUFFER))
@@ -76,7 +63,7 @@ impl Shared {
 pub(crate) async fn converse<H: Handler>(
     shared: &Shared,
     config: Arc<Config>,
-    mut link: Link,
+    mut link: ServerLink,
     handler: H,
     address: Option<SocketAddr>,
     implicit_tls: bool,
@@ -84,8 +71,8 @@ pub(crate) async fn converse<H: Handler>(
     let channel = match &shared.tls {
         Some(tls) if implicit_tls => {
             let time = config.handshake_timeout();
-            match or(link.handshake(ServerConnection::new(tls.clone())), expired(time)).await {
-                Ok(info) => Channel::Tls(shared.sorted(info, &link)),
+            match or(link.handshake(tls.begin()), expired(time)).await {
+                Ok(info) => Channel::Tls(info),
                 Err(failure) => {
                     tracing::info!(peer = %Name(address), %failure, "no handshake on a port where TLS comes first");
                     link.finish();
@@ -117,7 +104,7 @@ async fn expired<T>(time: Duration) -> Result<T, TlsFailure> {
 
 struct Connection<'s, H> {
     shared: &'s Shared,
-    link: Link,
+    link: ServerLink,
     session: Session,
     handler: H,
     address: Option<SocketAddr>,
@@ -170,7 +157,7 @@ impl<H: Handler> Connection<'_, H> {
                                 self.shared.put_back(std::mem::take(&mut buffer));
                                 self.session.release();
                             }
-                            match self.wait(Link::readable).await {
+                            match self.wait(ServerLink::readable).await {
                                 Woken::Ready(result) => result?,
                                 Woken::TimedOut => self.session.timed_out(),
                                 Woken::Stopping => self.session.shut_down(),
@@ -186,13 +173,8 @@ impl<H: Handler> Connection<'_, H> {
                 Want::Decision => return Err(io::Error::other("an event without an answer")),
                 Want::Tls => match &self.shared.tls {
                     None => self.session.tls_failed(TlsFailure::Refused("no certificate".into())),
-                    Some(tls) => match or(
-                        self.link.handshake(ServerConnection::new(tls.clone())),
-                        expired(self.session.timeout()),
-                    )
-                    .await
-                    {
-                        Ok(info) => self.session.tls_established(self.shared.sorted(info, &self.link)),
+                    Some(tls) => match or(self.link.handshake(tls.begin()), expired(self.session.timeout())).await {
+                        Ok(info) => self.session.tls_established(info),
                         Err(failure) => self.session.tls_failed(failure),
                     },
                 },
@@ -269,7 +251,7 @@ impl<H: Handler> Connection<'_, H> {
             if self.session.output().is_empty() && self.link.flush()? {
                 return Ok(());
             }
-            match self.wait(Link::writable).await {
+            match self.wait(ServerLink::writable).await {
                 Woken::Ready(result) => result?,
                 // It does not read: there is nothing more to say to it.
                 Woken::TimedOut => return Err(io::ErrorKind::TimedOut.into()),
@@ -279,7 +261,7 @@ impl<H: Handler> Connection<'_, H> {
     }
 
     /// Waits for the socket, the session's time, or the end of the server; the last is told once.
-    async fn wait(&mut self, ready: impl AsyncFn(&Link) -> io::Result<()>) -> Woken {
+    async fn wait(&mut self, ready: impl AsyncFn(&ServerLink) -> io::Result<()>) -> Woken {
         let (progress, time) = (self.session.progress(), self.session.timeout());
         if self.clock.progress != progress {
             self.clock = Clock { progress, deadline: Instant::now() + time };

@@ -8,10 +8,10 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::ServerConfig;
 use smol::Async;
 use smtp_proto::proxy::Network;
 use smtp_proto::server::Config;
+use smtp_rustls::ServerTls;
 
 use crate::link::Socket;
 
@@ -33,7 +33,7 @@ pub struct Listener {
     pub(super) door: Door,
     pub(super) first: First,
     pub(super) config: Option<Arc<Config>>,
-    pub(super) tls: Option<Arc<ServerConfig>>,
+    pub(super) tls: Option<ServerTls>,
     pub(super) choice: Option<Choice>,
 }
 
@@ -98,9 +98,10 @@ impl Listener {
     }
 
     /// A configuration of TLS of its own.
+    #[cfg(feature = "tls")]
     #[must_use]
-    pub fn tls(mut self, tls: Arc<ServerConfig>) -> Self {
-        self.tls = Some(tls);
+    pub fn tls(mut self, tls: Arc<rustls::ServerConfig>) -> Self {
+        self.tls = Some(ServerTls::new(tls));
         self
     }
 

@@ -13,14 +13,14 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use rustls::ServerConfig;
 use smol::channel::{Receiver, Sender};
 use smol::future::{FutureExt as _, or};
 use smol::{Async, Executor, Timer};
+use smtp_proto::auth::Mechanism;
 use smtp_proto::proxy::Network;
 use smtp_proto::server::Config;
+use smtp_rustls::{ClientCertificates, ServerTls};
 
-use crate::client_certificates::ClientCertificates;
 use crate::handler::{Handler, Name};
 use crate::link::{Link, Socket};
 use connection::{Shared, converse};
@@ -29,11 +29,17 @@ use limits::Places;
 pub use listener::Listener;
 use listener::{Choice, Door, First};
 
+const NO_CERTIFICATE: &str = if cfg!(feature = "tls") {
+    "TLS is offered but there is no certificate: give one with Server::tls, or say Policy::Off"
+} else {
+    "TLS is offered but this is built without it: enable the feature `tls` of the crate, or say Policy::Off"
+};
+
 /// A server, bound and not yet running.
 #[derive(Debug)]
 pub struct Server {
     config: Arc<Config>,
-    tls: Option<Arc<ServerConfig>>,
+    tls: Option<ServerTls>,
     certificates: Option<Arc<ClientCertificates>>,
     trusted: Arc<[Network]>,
     limits: Limits,
@@ -69,13 +75,15 @@ impl Server {
     }
 
     /// The certificate and key, for STARTTLS and implicit TLS.
+    #[cfg(feature = "tls")]
     #[must_use]
-    pub fn tls(mut self, tls: Arc<ServerConfig>) -> Self {
-        self.tls = Some(tls);
+    pub fn tls(mut self, tls: Arc<rustls::ServerConfig>) -> Self {
+        self.tls = Some(ServerTls::new(tls));
         self
     }
 
     /// Tells of which class clients' certificates are. The configuration for TLS must have the same as its verifier.
+    #[cfg(feature = "tls")]
     #[must_use]
     pub fn client_certificates(mut self, certificates: Arc<ClientCertificates>) -> Self {
         self.certificates = Some(certificates);
@@ -200,10 +208,7 @@ impl Server {
         };
         let offered = self.listeners.is_empty() && self.tls.is_none() && self.config.tls_policy().offers();
         if offered || self.listeners.iter().any(needs_tls) {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "TLS is offered but there is no certificate: give one with Server::tls, or say Policy::Off",
-            ));
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, NO_CERTIFICATE));
         }
         // Every connection holds a sender: when the last is dropped, all have ended.
         let (alive, ended) = smol::channel::bounded::<()>(1);
@@ -211,11 +216,17 @@ impl Server {
         let places = Arc::new(Places::new(self.limits));
         let spare = Arc::default();
         for (number, listener) in self.listeners.into_iter().enumerate() {
+            let config = listener.config.unwrap_or_else(|| self.config.clone());
+            // SCRAM-PLUS alone wants to know what only the handshake knows.
+            let binding = listener.choice.is_some() || config.mechanisms().iter().any(Mechanism::binds_channel);
+            let tls = listener.tls.or_else(|| self.tls.clone()).map(|tls| tls.channel_binding(binding));
             let shared = Shared {
                 listener: number,
-                config: listener.config.unwrap_or_else(|| self.config.clone()),
-                tls: listener.tls.or_else(|| self.tls.clone()),
-                certificates: self.certificates.clone(),
+                config,
+                tls: match &self.certificates {
+                    Some(certificates) => tls.map(|tls| tls.client_certificates(certificates.clone())),
+                    None => tls,
+                },
                 trusted: self.trusted.clone(),
                 places: places.clone(),
                 stop: self.stop.1.clone(),

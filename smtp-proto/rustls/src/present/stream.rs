@@ -1,19 +1,21 @@
 //! TLS as bytes: what came in, what is to go out. No socket, and nothing of SMTP.
 //!
 //! rustls without buffers of its own: an idle connection holds keys and no more. Of such a connection it tells less than
-//! of others; [`witness`](crate::witness) hears the rest. What names and describes a connection stands in `smtp-smol`'s
-//! `link.rs` as well: neither adapter is the other's, and the core knows no TLS library.
+//! of others; `witness` hears the rest.
 
+use std::sync::Arc;
 use std::{fmt, io};
 
 use rustls::client::UnbufferedClientConnection;
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus};
-use rustls::{CommonState, HandshakeKind};
-use smtp_proto::tls::{ClientCertificate, TlsFailure, TlsInfo, TlsVersion};
+use rustls::{CommonState, HandshakeKind, ServerConfig};
+use smtp_proto::TlsInfo;
+use smtp_proto::tls::TlsFailure;
 
-use crate::witness::{self, Heard};
+use super::witness::{self, Heard};
+use super::{ClientCertificates, ClientTls, failure, info};
 
 /// More than this before the handshake is done is no ClientHello of a mail client.
 const HANDSHAKE_LIMIT: usize = 64 << 10;
@@ -21,50 +23,124 @@ const HANDSHAKE_LIMIT: usize = 64 << 10;
 const RECORD_OVERHEAD: usize = 64;
 const RECORD: usize = 16 << 10;
 
-/// One end of a TLS connection: a server's, or a client's.
-pub(crate) trait End {
-    type Data;
-    fn process<'c, 'i>(&'c mut self, wire: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
-    fn state(&self) -> &CommonState;
-    /// What this end knows of the other.
-    fn describe(&self, info: &mut TlsInfo);
+/// TLS for a server: its configuration, and how clients' certificates are sorted.
+#[derive(Clone, Debug)]
+pub struct ServerTls {
+    config: Arc<ServerConfig>,
+    certificates: Option<Arc<ClientCertificates>>,
 }
 
-impl End for UnbufferedServerConnection {
+impl ServerTls {
+    /// By this configuration. Whether clients are asked for a certificate is said there.
+    #[must_use]
+    pub fn new(config: Arc<ServerConfig>) -> Self {
+        Self { config: witness::server(config), certificates: None }
+    }
+
+    /// Whether the channel binding is to be told, which costs a little: for SCRAM-PLUS. It is not, if nothing is said.
+    #[must_use]
+    pub fn channel_binding(mut self, told: bool) -> Self {
+        if told {
+            self.config = witness::with_binding(self.config);
+        }
+        self
+    }
+
+    /// Tells of which class clients' certificates are. The configuration must have the same as its verifier.
+    #[must_use]
+    pub fn client_certificates(mut self, certificates: Arc<ClientCertificates>) -> Self {
+        self.certificates = Some(certificates);
+        self
+    }
+
+    /// Begins a connection: what comes next from the client is TLS's.
+    ///
+    /// # Errors
+    /// Those of the TLS library.
+    pub fn begin(&self) -> Result<Stream<ServerEnd>, TlsFailure> {
+        let connection = UnbufferedServerConnection::new(self.config.clone());
+        let connection = connection.map_err(|error| failure::of(&error))?;
+        Ok(Stream::new(ServerEnd { connection, certificates: self.certificates.clone() }))
+    }
+}
+
+/// One end of a TLS connection: a server's, or a client's.
+pub trait End: sealed::End {}
+impl<E: sealed::End> End for E {}
+
+mod sealed {
+    use rustls::CommonState;
+    use rustls::unbuffered::UnbufferedStatus;
+    use smtp_proto::TlsInfo;
+
+    pub trait End {
+        type Data;
+        fn process<'c, 'i>(&'c mut self, wire: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
+        fn state(&self) -> &CommonState;
+        /// What this end knows of the other.
+        fn describe(&mut self, info: &mut TlsInfo);
+    }
+}
+
+/// The server's end.
+pub struct ServerEnd {
+    connection: UnbufferedServerConnection,
+    certificates: Option<Arc<ClientCertificates>>,
+}
+
+impl sealed::End for ServerEnd {
     type Data = rustls::server::ServerConnectionData;
 
     fn process<'c, 'i>(&'c mut self, wire: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
-        self.process_tls_records(wire)
+        self.connection.process_tls_records(wire)
     }
 
     fn state(&self) -> &CommonState {
-        self
+        &self.connection
     }
 
-    fn describe(&self, info: &mut TlsInfo) {
-        info.client_certificate = match self.peer_certificates() {
-            // It may not have been asked for one.
-            None | Some([]) => ClientCertificate::Unknown,
-            Some(_) => ClientCertificate::Untrusted,
-        };
+    fn describe(&mut self, info: &mut TlsInfo) {
+        info.client_certificate = info::class(&self.connection, self.certificates.as_deref());
     }
 }
 
-impl End for UnbufferedClientConnection {
+/// The client's end.
+pub struct ClientEnd {
+    connection: UnbufferedClientConnection,
+    /// Whose certificate proves something, and for which name; until it is described.
+    expected: Option<Box<(ClientTls, ServerName<'static>)>>,
+}
+
+impl ClientEnd {
+    pub(crate) fn new(
+        connection: UnbufferedClientConnection,
+        expected: Option<(ClientTls, ServerName<'static>)>,
+    ) -> Self {
+        Self { connection, expected: expected.map(Box::new) }
+    }
+}
+
+impl sealed::End for ClientEnd {
     type Data = rustls::client::ClientConnectionData;
 
     fn process<'c, 'i>(&'c mut self, wire: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
-        self.process_tls_records(wire)
+        self.connection.process_tls_records(wire)
     }
 
     fn state(&self) -> &CommonState {
-        self
+        &self.connection
     }
 
-    fn describe(&self, _: &mut TlsInfo) {}
+    fn describe(&mut self, info: &mut TlsInfo) {
+        if let Some((tls, name)) = self.expected.take().as_deref() {
+            let chain = self.connection.peer_certificates().unwrap_or_default();
+            info.server_verified = tls.is_trusted(chain, name);
+        }
+    }
 }
 
-pub(crate) struct Tls<E> {
+/// A TLS connection. What is read from the socket goes in, what is to be written to it comes out.
+pub struct Stream<E> {
     connection: E,
     /// The beginning of a record whose end has yet to come; or records behind the handshake.
     incoming: Vec<u8>,
@@ -75,13 +151,13 @@ pub(crate) struct Tls<E> {
     ended: bool,
     /// Nothing more may be written: close_notify was sent, or an alert.
     closed: bool,
-    /// Plaintext that came in one flight with the end of the handshake.
+    /// Plaintext that came in one flight with the end of the handshake, or found no room.
     early: Vec<u8>,
     /// Until the handshake is described.
     heard: Option<Box<Heard>>,
 }
 
-/// What [`Tls::receive`] made of its input.
+/// What [`Stream::receive`] made of its input.
 #[derive(Clone, Copy, Debug, Default)]
 struct Received {
     /// Octets of the input that are done with.
@@ -92,16 +168,16 @@ struct Received {
     more: bool,
 }
 
-impl<E: End> fmt::Debug for Tls<E> {
+impl<E: End> fmt::Debug for Stream<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tls").field("handshaking", &self.is_handshaking()).finish_non_exhaustive()
+        f.debug_struct("Stream").field("handshaking", &self.is_handshaking()).finish_non_exhaustive()
     }
 }
 
-impl<E: End> Tls<E> {
-    pub(crate) fn new(connection: Result<E, rustls::Error>) -> Result<Self, TlsFailure> {
-        Ok(Self {
-            connection: connection.map_err(|error| refused(&error))?,
+impl<E: End> Stream<E> {
+    pub(crate) const fn new(connection: E) -> Self {
+        Self {
+            connection,
             incoming: Vec::new(),
             outgoing: Vec::new(),
             handshake_octets: 0,
@@ -109,37 +185,44 @@ impl<E: End> Tls<E> {
             closed: false,
             early: Vec::new(),
             heard: None,
-        })
+        }
     }
 
-    pub(crate) fn is_handshaking(&self) -> bool {
+    /// Whether the handshake is still under way.
+    #[must_use]
+    pub fn is_handshaking(&self) -> bool {
         self.connection.state().is_handshaking()
     }
 
     /// What came earlier and is not done with goes to the front of `wire`; says how much that is.
-    pub(crate) fn recall(&mut self, wire: &mut [u8]) -> usize {
+    pub fn recall(&mut self, wire: &mut [u8]) -> usize {
         let held = std::mem::take(&mut self.incoming);
         wire[..held.len()].copy_from_slice(&held);
         held.len()
     }
 
-    /// Takes back what [`Tls::recall`] gave.
-    pub(crate) fn keep(&mut self, wire: &[u8]) {
+    /// Takes back what [`Stream::recall`] gave.
+    pub fn keep(&mut self, wire: &[u8]) {
         self.incoming = wire.to_vec();
     }
 
     /// Whether plaintext waits that has been decrypted already.
-    pub(crate) const fn has_plaintext(&self) -> bool {
+    #[must_use]
+    pub const fn has_plaintext(&self) -> bool {
         !self.early.is_empty()
     }
 
     /// Whether the peer has ended TLS (close_notify). What comes behind is nobody's.
-    pub(crate) const fn has_ended(&self) -> bool {
+    #[must_use]
+    pub const fn has_ended(&self) -> bool {
         self.ended
     }
 
-    /// Goes on with the handshake; `fresh` of the octets in `wire` are new. True when it is done.
-    pub(crate) fn handshake(&mut self, wire: &mut [u8], fresh: usize) -> Result<bool, TlsFailure> {
+    /// Goes on with the handshake; `fresh` of the octets in `wire` are new. True when it is done. A client begins with none.
+    ///
+    /// # Errors
+    /// Why the handshake has failed. An alert that says so may be [`outgoing`](Stream::outgoing).
+    pub fn handshake(&mut self, wire: &mut [u8], fresh: usize) -> Result<bool, TlsFailure> {
         self.handshake_octets += fresh;
         if self.handshake_octets > HANDSHAKE_LIMIT {
             return Err(TlsFailure::Refused("handshake too large".into()));
@@ -149,15 +232,10 @@ impl<E: End> Tls<E> {
         if let Some(heard) = witness::heard() {
             self.heard.get_or_insert_default().add(heard);
         }
-        let mut received = received.map_err(|error| failure(&error))?;
+        let mut received = received.map_err(|error| failure::of(&error))?;
         if received.more {
-            // It must not stay in the library, which writes nothing before it is read.
-            let rest = &mut wire[received.used..];
-            let mut early = vec![0; 2 * RECORD + rest.len()];
-            let behind = self.receive(rest, &mut early).map_err(|error| failure(&error))?;
-            early.truncate(behind.plain);
-            self.early = early;
-            received.used += behind.used;
+            let behind = self.receive_early(&mut wire[received.used..]);
+            received.used += behind.map_err(|error| failure::of(&error))?;
         }
         if self.ended {
             return Err(TlsFailure::Closed);
@@ -167,18 +245,32 @@ impl<E: End> Tls<E> {
     }
 
     /// Decrypts what is complete in `wire` into `plain`; says how much that was.
-    pub(crate) fn decrypt(&mut self, wire: &mut [u8], plain: &mut [u8]) -> io::Result<usize> {
-        let early = std::mem::take(&mut self.early);
-        plain[..early.len()].copy_from_slice(&early);
-        let received = self.receive(wire, &mut plain[early.len()..]).map_err(io::Error::other)?;
+    ///
+    /// # Errors
+    /// The peer's octets are no TLS, or were altered.
+    pub fn decrypt(&mut self, wire: &mut [u8], plain: &mut [u8]) -> io::Result<usize> {
+        let mut filled = self.take_early(plain);
+        if !self.early.is_empty() {
+            self.keep(wire);
+            return Ok(filled);
+        }
+        let mut received = self.receive(wire, &mut plain[filled..]).map_err(io::Error::other)?;
+        filled += received.plain;
+        if received.more {
+            received.used += self.receive_early(&mut wire[received.used..]).map_err(io::Error::other)?;
+            filled += self.take_early(&mut plain[filled..]);
+        }
         if !self.ended {
             self.keep(&wire[received.used..]);
         }
-        Ok(early.len() + received.plain)
+        Ok(filled)
     }
 
     /// Encrypts `data`, to be written behind what waits already.
-    pub(crate) fn encrypt(&mut self, data: &[u8]) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotConnected`] after [`close_notify`](Stream::close_notify) or a failed handshake.
+    pub fn encrypt(&mut self, data: &[u8]) -> io::Result<()> {
         if data.is_empty() {
             return Ok(());
         }
@@ -190,7 +282,10 @@ impl<E: End> Tls<E> {
     }
 
     /// Ends TLS on this side (RFC 8446 6.1). Nothing may be encrypted after it.
-    pub(crate) fn close_notify(&mut self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// Those of the TLS library.
+    pub fn close_notify(&mut self) -> io::Result<()> {
         if std::mem::replace(&mut self.closed, true) {
             return Ok(());
         }
@@ -198,16 +293,18 @@ impl<E: End> Tls<E> {
     }
 
     /// The handshake has come to nothing: nothing more is said.
-    pub(crate) const fn give_up(&mut self) {
+    pub const fn give_up(&mut self) {
         self.closed = true;
     }
 
     /// What waits to be written.
-    pub(crate) fn outgoing(&self) -> &[u8] {
+    #[must_use]
+    pub fn outgoing(&self) -> &[u8] {
         &self.outgoing
     }
 
-    pub(crate) fn sent(&mut self, n: usize) {
+    /// So many octets of it were written.
+    pub fn sent(&mut self, n: usize) {
         if n >= self.outgoing.len() {
             self.outgoing = Vec::new();
         } else {
@@ -216,32 +313,41 @@ impl<E: End> Tls<E> {
     }
 
     /// What there is to know when the handshake is done; tells it once.
-    pub(crate) fn describe(&mut self) -> TlsInfo {
-        let state = self.connection.state();
-        let version = match state.protocol_version() {
-            Some(rustls::ProtocolVersion::TLSv1_2) => TlsVersion::Tls12,
-            _ => TlsVersion::Tls13,
-        };
-        let suite = state.negotiated_cipher_suite();
-        let cipher = suite.and_then(|suite| suite.suite().as_str()).unwrap_or("unknown");
-        // The library writes TLS13_AES_…; the registry, and everyone's logs, TLS_AES_….
-        let mut info =
-            TlsInfo::new(version, cipher.strip_prefix("TLS13_").map_or(cipher.into(), |c| format!("TLS_{c}").into()));
+    pub fn describe(&mut self) -> TlsInfo {
+        let mut info = info::of(self.connection.state());
         self.connection.describe(&mut info);
         if let Some(heard) = self.heard.take() {
-            info.channel_binding = heard.channel_binding(suite);
+            info.channel_binding = heard.channel_binding(self.connection.state().negotiated_cipher_suite());
             info.server_name = heard.server_name;
         }
         info
     }
 
-    /// The certificates that the peer has shown, its own first.
-    pub(crate) fn certificates(&self) -> &[CertificateDer<'static>] {
-        self.connection.state().peer_certificates().unwrap_or_default()
+    /// Whether the handshake took up an earlier session.
+    #[must_use]
+    pub fn is_resumed(&self) -> bool {
+        self.connection.state().handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
-    pub(crate) fn is_resumed(&self) -> bool {
-        self.connection.state().handshake_kind() == Some(HandshakeKind::Resumed)
+    /// Takes what finds no room: it must not stay in the library, which writes nothing before it is read. Says how many
+    /// octets of the input are done with.
+    fn receive_early(&mut self, wire: &mut [u8]) -> Result<usize, rustls::Error> {
+        let mut early = vec![0; 2 * RECORD + wire.len()];
+        let received = self.receive(wire, &mut early)?;
+        early.truncate(received.plain);
+        self.early = early;
+        Ok(received.used)
+    }
+
+    fn take_early(&mut self, plain: &mut [u8]) -> usize {
+        let n = self.early.len().min(plain.len());
+        plain[..n].copy_from_slice(&self.early[..n]);
+        if n == self.early.len() {
+            self.early = Vec::new();
+        } else {
+            self.early.drain(..n);
+        }
+        n
     }
 
     fn receive(&mut self, wire: &mut [u8], plain: &mut [u8]) -> Result<Received, rustls::Error> {
@@ -337,44 +443,4 @@ fn encode<D>(data: &mut EncodeTlsData<'_, D>, outgoing: &mut Vec<u8>) -> Result<
         data.encode(&mut outgoing[start..]).map_err(|error| rustls::Error::General(error.to_string()))?;
     }
     Ok(())
-}
-
-pub(crate) fn failure(error: &rustls::Error) -> TlsFailure {
-    match error {
-        rustls::Error::AlertReceived(alert) => TlsFailure::Alert(snake(&format!("{alert:?}")).into()),
-        other => refused(other),
-    }
-}
-
-fn refused(error: &rustls::Error) -> TlsFailure {
-    let words: String = error.to_string().chars().filter(|char| !char.is_control()).take(200).collect();
-    TlsFailure::Refused(words.into())
-}
-
-/// `UnknownCA` to `unknown_ca`, as alerts are named in RFC 8446 6.
-fn snake(name: &str) -> String {
-    let mut out = String::new();
-    let mut upper = true;
-    for char in name.chars() {
-        if char.is_ascii_uppercase() && !upper {
-            out.push('_');
-        }
-        upper = char.is_ascii_uppercase();
-        out.push(char.to_ascii_lowercase());
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn alerts_have_the_names_of_the_rfc() {
-        for (name, expected) in [
-            ("UnknownCA", "unknown_ca"),
-            ("BadCertificate", "bad_certificate"),
-            ("HandshakeFailure", "handshake_failure"),
-        ] {
-            assert_eq!(super::snake(name), expected);
-        }
-    }
 }

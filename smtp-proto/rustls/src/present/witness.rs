@@ -35,13 +35,17 @@ pub(crate) fn heard() -> Option<Heard> {
     NOTE.take()
 }
 
-/// The same configuration, which tells; the secret only where a `binding` is of use.
-pub(crate) fn server(config: &ServerConfig, binding: bool) -> Arc<ServerConfig> {
-    let mut config = config.clone();
+/// The same configuration, which tells.
+pub(crate) fn server(config: Arc<ServerConfig>) -> Arc<ServerConfig> {
+    let mut config = Arc::unwrap_or_clone(config);
     config.cert_resolver = Arc::new(Resolver(config.cert_resolver));
-    if binding {
-        config.key_log = Arc::new(Log(config.key_log));
-    }
+    Arc::new(config)
+}
+
+/// The same, which tells the secret as well.
+pub(crate) fn with_binding(config: Arc<ServerConfig>) -> Arc<ServerConfig> {
+    let mut config = Arc::unwrap_or_clone(config);
+    config.key_log = Arc::new(Log(config.key_log));
     Arc::new(config)
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
@@ -19,16 +19,14 @@ use webpki::EndEntityCert;
 /// ```no_run
 /// use std::sync::Arc;
 /// use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-/// use smtp_smol::{ClientCertificates, Server};
+/// use smtp_rustls::{ClientCertificates, ServerTls};
 ///
-/// # type Error = Box<dyn std::error::Error>;
-/// fn server(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<Server, Error> {
+/// fn tls(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<ServerTls, rustls::Error> {
 ///     let certificates = Arc::new(ClientCertificates::new(rustls::RootCertStore::empty()));
-///     let tls = rustls::ServerConfig::builder()
+///     let config = rustls::ServerConfig::builder()
 ///         .with_client_cert_verifier(certificates.clone())
 ///         .with_single_cert(chain, key)?;
-///     let config = smtp_proto::server::Config::new("mx.example.net")?.shared();
-///     Ok(Server::new(config).tls(Arc::new(tls)).client_certificates(certificates))
+///     Ok(ServerTls::new(Arc::new(config)).client_certificates(certificates))
 /// }
 /// ```
 #[derive(Debug)]
@@ -42,9 +40,7 @@ impl ClientCertificates {
     /// Certificates verify that come from one of these authorities.
     #[must_use]
     pub fn new(authorities: RootCertStore) -> Self {
-        let provider = CryptoProvider::get_default()
-            .cloned()
-            .unwrap_or_else(|| Arc::new(rustls::crypto::ring::default_provider()));
+        let provider = super::provider();
         let algorithms = provider.signature_verification_algorithms;
         let trusted = WebPkiClientVerifier::builder_with_provider(Arc::new(authorities), provider).build().ok();
         Self { trusted, algorithms }

@@ -1,0 +1,24 @@
+//! With rustls.
+
+mod client_certificate;
+mod der;
+pub mod failure;
+pub mod info;
+mod name;
+mod server_certificate;
+mod stream;
+mod witness;
+
+use std::sync::Arc;
+
+pub use client_certificate::ClientCertificates;
+pub use name::server_name;
+use rustls::crypto::CryptoProvider;
+pub use server_certificate::ClientTls;
+pub use stream::{ClientEnd, End, ServerEnd, ServerTls, Stream};
+
+/// The cryptography to use: what the program [installed](CryptoProvider::install_default), or ring.
+#[must_use]
+pub fn provider() -> Arc<CryptoProvider> {
+    CryptoProvider::get_default().cloned().unwrap_or_else(|| Arc::new(rustls::crypto::ring::default_provider()))
+}
