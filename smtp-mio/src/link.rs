@@ -178,7 +178,7 @@ impl<E: End> Link<E> {
                 Ok(true) => {
                     let info = tls.describe();
                     // The tickets of TLS 1.3 can wait, and go out with what the session says next.
-                    if info.version == TlsVersion::Tls12 {
+                    if info.version == Some(TlsVersion::Tls12) {
                         self.flush().map_err(closed)?;
                     }
                     return Ok(Some(info));

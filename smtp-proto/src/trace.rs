@@ -99,9 +99,9 @@ impl Received<'_> {
         out.word(self.by);
         out.raw(b" with ");
         out.raw(self.protocol.as_str().as_bytes());
-        if let Some(tls) = self.tls {
+        if let Some(version) = self.tls.and_then(|tls| tls.version) {
             out.raw(b" (");
-            out.raw(tls.version.as_str().as_bytes());
+            out.raw(version.as_str().as_bytes());
             out.raw(b")");
         }
         out.raw(b"\r\n id ");
@@ -112,7 +112,7 @@ impl Received<'_> {
             out.raw(b">");
         }
         // RFC 8314 4.3: the cipher suite has a clause of its own.
-        if let Some(tls) = self.tls {
+        if let Some(tls) = self.tls.filter(|tls| !tls.cipher.is_empty()) {
             out.raw(b"\r\n tls ");
             out.word(&tls.cipher);
         }
@@ -197,6 +197,35 @@ mod tests {
              for <user@example.net>\r\n tls TLS_AES_128_GCM_SHA256;\r\n Mon, 23 Nov 2026 12:00:00 +0000\r\n"
         );
     }
+
+    /// What a proxy before the server does not tell is left out.
+    #[test]
+    fn of_tls_before_the_server_only_what_is_known_is_written() {
+        let field = |tls: &TlsInfo| {
+            let mut out = Vec::new();
+            Received {
+                hello: Some("a.example"),
+                peer: None,
+                by: "mx.example.net",
+                protocol: Protocol { extended: true, tls: true, ..Protocol::default() },
+                tls: Some(tls),
+                id: "1a2b",
+                recipient: None,
+                date: "Mon, 23 Nov 2026 12:00:00 +0000",
+            }
+            .write(&mut out);
+            String::from_utf8(out).expect("ASCII")
+        };
+        let mut tls = TlsInfo::by_proxy();
+        assert_eq!(
+            field(&tls),
+            "Received: from a.example\r\n by mx.example.net with ESMTPS\r\n id 1a2b;\r\n \
+             Mon, 23 Nov 2026 12:00:00 +0000\r\n"
+        );
+        (tls.version, tls.cipher) = (Some(TlsVersion::Tls12), "ECDHE-RSA-AES128-GCM-SHA256".into());
+        assert!(field(&tls).contains(" with ESMTPS (TLS1.2)\r\n id 1a2b\r\n tls ECDHE-RSA-AES128-GCM-SHA256;"));
+    }
+
     /// RFC 3848, RFC 6531 4.3: E or UTF8 in front, S and A behind.
     #[test]
     fn the_word_is_put_together_from_what_was_used() {

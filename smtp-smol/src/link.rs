@@ -190,7 +190,7 @@ impl<E: End> Link<E> {
             }
             if let Some(info) = self.go_on()? {
                 // The tickets of TLS 1.3 can wait, and go out with what the session says next.
-                if info.version == TlsVersion::Tls12 {
+                if info.version == Some(TlsVersion::Tls12) {
                     self.flush().map_err(closed)?;
                 }
                 return Ok(info);

@@ -34,7 +34,7 @@ use intake::Intake;
 
 use crate::framing::Framing;
 use crate::syntax::Verb;
-use crate::tls::{Channel, Outcome, TlsFailure, TlsInfo};
+use crate::tls::{Channel, Offered, Outcome, TlsFailure, TlsInfo};
 use crate::trace::{Protocol, Received};
 use crate::{Step, Want};
 
@@ -71,6 +71,8 @@ pub struct Session {
     /// Octets that were thrown away so far.
     discarded: u64,
     tls: Option<Box<TlsInfo>>,
+    /// What the client offered in its ClientHello.
+    offered: Option<Offered>,
     /// What few sessions have.
     rare: Option<Box<Rare>>,
     due: Due,
@@ -164,6 +166,7 @@ impl Session {
             hello: 0,
             discarded: 0,
             tls,
+            offered: None,
             rare: None,
             due: Due::default(),
             faults: 0,
@@ -254,6 +257,11 @@ impl Session {
     /// Whoever is trusted so can claim to be anyone. Trust ends with the first XCLIENT, and with TLS.
     pub fn trust(&mut self) {
         self.flags.trusted = true;
+    }
+
+    /// The client's ClientHello has been read, and offers this: for a driver to say before it tells how the handshake ended.
+    pub fn tls_offered(&mut self, offered: Offered) {
+        self.offered = Some(offered);
     }
 
     /// The handshake is done: the session begins anew, inside TLS (RFC 3207 4.2). Only what restricts the peer stays.
@@ -373,6 +381,12 @@ impl Session {
     #[must_use]
     pub fn tls(&self) -> Option<&TlsInfo> {
         self.tls.as_deref()
+    }
+
+    /// What the client offered in its ClientHello, if it came to one and the driver tells.
+    #[must_use]
+    pub const fn offered(&self) -> Option<Offered> {
+        self.offered
     }
 
     /// What became of TLS on this hop, so far.

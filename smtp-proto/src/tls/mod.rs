@@ -98,9 +98,10 @@ impl ClientCertificate {
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TlsInfo {
-    /// The version.
-    pub version: TlsVersion,
-    /// The cipher suite by its IANA name, such as `TLS_AES_128_GCM_SHA256`.
+    /// The version. `None` where TLS ended at a proxy that does not tell.
+    pub version: Option<TlsVersion>,
+    /// The cipher suite by its IANA name, such as `TLS_AES_128_GCM_SHA256`, or by the name that a proxy has for it. Empty
+    /// where it is not known.
     pub cipher: Cow<'static, str>,
     /// The group of the key exchange by its IANA name, such as `x25519` or `X25519MLKEM768`, if it is known.
     pub group: Option<Cow<'static, str>>,
@@ -114,6 +115,8 @@ pub struct TlsInfo {
     pub server_name: Option<Box<str>>,
     /// The `tls-exporter` channel binding (RFC 9266), for SCRAM-PLUS; 32 octets.
     pub channel_binding: Option<Vec<u8>>,
+    /// TLS ended at a proxy before this server, which is trusted to tell of it.
+    pub by_proxy: bool,
 }
 
 impl TlsInfo {
@@ -121,7 +124,7 @@ impl TlsInfo {
     #[must_use]
     pub const fn new(version: TlsVersion, cipher: Cow<'static, str>) -> Self {
         Self {
-            version,
+            version: Some(version),
             cipher,
             group: None,
             alpn: None,
@@ -129,7 +132,36 @@ impl TlsInfo {
             server_verified: false,
             server_name: None,
             channel_binding: None,
+            by_proxy: false,
         }
+    }
+
+    /// TLS ended at a proxy before this server. The rest can be set afterwards, as far as the proxy tells.
+    #[must_use]
+    pub const fn by_proxy() -> Self {
+        let mut info = Self::new(TlsVersion::Tls13, Cow::Borrowed(""));
+        info.version = None;
+        info.client_certificate = ClientCertificate::Unknown;
+        info.by_proxy = true;
+        info
+    }
+}
+
+/// What a client offers in its ClientHello, as far as policies care.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Offered {
+    /// The highest version.
+    pub version: TlsVersion,
+    /// Whether a group with post-quantum key exchange is among the groups.
+    pub post_quantum: bool,
+}
+
+impl Offered {
+    /// This version at most.
+    #[must_use]
+    pub const fn new(version: TlsVersion, post_quantum: bool) -> Self {
+        Self { version, post_quantum }
     }
 }
 
@@ -144,6 +176,7 @@ impl fmt::Debug for TlsInfo {
             .field("server_verified", &self.server_verified)
             .field("server_name", &self.server_name)
             .field("channel_binding", &self.channel_binding.as_ref().map(|_| "[redacted]"))
+            .field("by_proxy", &self.by_proxy)
             .finish()
     }
 }

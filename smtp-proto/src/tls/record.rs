@@ -218,7 +218,7 @@ impl Hop {
 impl From<&Outcome> for Hop {
     fn from(outcome: &Outcome) -> Self {
         match outcome {
-            Outcome::Used(info) => Self::Used { version: Some(info.version), certificate: info.client_certificate },
+            Outcome::Used(info) => Self::Used { version: info.version, certificate: info.client_certificate },
             Outcome::NotTried => Self::NotTried,
             Outcome::Failed(_) => Self::Failed,
             Outcome::NotOffered => Self::NotOffered,

@@ -15,7 +15,7 @@ pub fn of_server(connection: &ServerConnection, certificates: Option<&ClientCert
     let mut info = of(connection);
     info.client_certificate = class(connection, certificates);
     info.server_name = connection.server_name().map(Into::into);
-    if info.version == TlsVersion::Tls13 {
+    if info.version == Some(TlsVersion::Tls13) {
         info.channel_binding = connection.export_keying_material(vec![0; 32], BINDING, None).ok();
     }
     info
@@ -26,7 +26,7 @@ pub fn of_server(connection: &ServerConnection, certificates: Option<&ClientCert
 #[must_use]
 pub fn of_client(connection: &ClientConnection) -> TlsInfo {
     let mut info = of(connection);
-    if info.version == TlsVersion::Tls13 {
+    if info.version == Some(TlsVersion::Tls13) {
         info.channel_binding = connection.export_keying_material(vec![0; 32], BINDING, None).ok();
     }
     info

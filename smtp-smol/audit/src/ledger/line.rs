@@ -4,10 +4,12 @@ use std::borrow::Cow;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use smtp_proto::tls::{ClientCertificate, Direction, EndToEnd, Hop, Rehearsed, Wanted};
+use smtp_proto::tls::{ClientCertificate, Direction, EndToEnd, Hop, Offered, Rehearsed, Wanted};
 
 use super::{Ending, Entry, Stamp, VERSION, Wrong, certificate, version};
 
+/// Who told of TLS that ended before the server.
+const PROXY: &str = "proxy";
 /// Octets of a name: many more than a domain may have (RFC 5321 4.5.3.1.2), and than a command line lets in.
 const NAME: usize = 1024;
 
@@ -65,6 +67,17 @@ pub(super) struct Tls<'a> {
     /// Absent where the client was not asked for one.
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     client_certificate: Option<Cow<'a, str>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    group: Option<Cow<'a, str>>,
+    /// The highest version in the ClientHello.
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    offered_version: Option<Cow<'a, str>>,
+    /// Whether the ClientHello has a group with post-quantum key exchange.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    post_quantum: Option<bool>,
+    /// Where TLS ended before the server: `proxy`.
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    told_by: Option<Cow<'a, str>>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     reason: Option<Cow<'a, str>>,
 }
@@ -143,7 +156,14 @@ pub(super) fn parse(line: &[u8]) -> Result<Entry<'_>, Wrong> {
         Some("unknown") => Some(Wanted::Unknown),
         _ => None,
     };
-    entry.tls = super::Tls { hop, cipher: line.tls.cipher, reason: line.tls.reason };
+    entry.tls = super::Tls {
+        hop,
+        offered: line.tls.offered(),
+        by_proxy: line.tls.told_by.as_deref() == Some(PROXY),
+        cipher: line.tls.cipher,
+        group: line.tls.group,
+        reason: line.tls.reason,
+    };
     let kind = |word: &str| EndToEnd::ALL.into_iter().find(|kind| kind.as_str() == word);
     entry.end_to_end = line.end_to_end.as_deref().and_then(kind).unwrap_or_default();
     entry.rehearsed = line.rehearsal.as_deref().and_then(rehearsed);
@@ -164,6 +184,11 @@ impl Tls<'_> {
             _ => Hop::Unknown,
         }
     }
+
+    fn offered(&self) -> Option<Offered> {
+        let highest = self.offered_version.as_deref().and_then(version)?;
+        Some(Offered::new(highest, self.post_quantum.unwrap_or_default()))
+    }
 }
 
 impl<'a> From<&'a super::Tls<'_>> for Tls<'a> {
@@ -178,6 +203,10 @@ impl<'a> From<&'a super::Tls<'_>> for Tls<'a> {
             version: version.map(|version| version.as_str().into()),
             cipher: tls.cipher.as_deref().map(Into::into),
             client_certificate: certificate.map(|class| class.as_str().into()),
+            group: tls.group.as_deref().map(Into::into),
+            offered_version: tls.offered.map(|offered| offered.version.as_str().into()),
+            post_quantum: tls.offered.map(|offered| offered.post_quantum),
+            told_by: tls.by_proxy.then(|| PROXY.into()),
             reason: tls.reason.as_deref().map(Into::into),
         }
     }
@@ -217,6 +246,9 @@ mod tests {
         let (version, certificate) = (Some(TlsVersion::Tls12), ClientCertificate::SelfSigned);
         entry.tls.hop = Hop::Used { version, certificate };
         entry.tls.cipher = Some("TLS_AES_128_GCM_SHA256".into());
+        entry.tls.group = Some("x25519".into());
+        entry.tls.offered = Some(Offered::new(TlsVersion::Tls13, true));
+        entry.tls.by_proxy = true;
         entry.end_to_end = EndToEnd::PgpMime;
         entry.rehearsed = Some(Rehearsed::CameWithTls);
         entry
@@ -244,7 +276,8 @@ mod tests {
             r#""helo":"mx7.mail.example.co.uk","sender_domain":"news.example.co.uk","#,
             r#""recipient_domains":["mx.example.net"],"recipients":2,"envelope":"00000000000000ff","bytes":17,"#,
             r#""outcome":"accepted","verdict":"unwanted","tls":{"outcome":"used","version":"TLS1.2","#,
-            r#""cipher":"TLS_AES_128_GCM_SHA256","client_certificate":"self-signed"},"end_to_end":"pgp-mime","#,
+            r#""cipher":"TLS_AES_128_GCM_SHA256","client_certificate":"self-signed","group":"x25519","#,
+            r#""offered_version":"TLS1.3","post_quantum":true,"told_by":"proxy"},"end_to_end":"pgp-mime","#,
             r#""rehearsal":"came-with-tls"}"#,
             "\n"
         );

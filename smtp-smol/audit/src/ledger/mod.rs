@@ -37,7 +37,7 @@
 //!     entry.sender_domain = Some(sender_domain.into());
 //!     entry.bytes = bytes;
 //!     entry.verdict = Some(if spam { Wanted::No } else { Wanted::Yes });
-//!     entry.tls = (&session.tls_outcome()).into();
+//!     entry.tls = session.into();
 //!     ledger.write(&entry); // `entry.with` counts it in memory
 //! }
 //! ```
@@ -53,8 +53,9 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
+use smtp_proto::server::Session;
 use smtp_proto::tls::{
-    ClientCertificate, Direction, End, EndToEnd, Hop, Outcome, Record, Rehearsed, TlsVersion, Wanted,
+    ClientCertificate, Direction, End, EndToEnd, Hop, Offered, Outcome, Record, Rehearsed, TlsVersion, Wanted,
 };
 
 pub use file::LedgerFile;
@@ -141,6 +142,12 @@ pub struct Tls<'a> {
     pub hop: Hop,
     /// The suite by its IANA name.
     pub cipher: Option<Cow<'a, str>>,
+    /// The group of the key exchange by its IANA name.
+    pub group: Option<Cow<'a, str>>,
+    /// What the client offered, if its ClientHello was read.
+    pub offered: Option<Offered>,
+    /// TLS ended at a proxy before the server, which told of it.
+    pub by_proxy: bool,
     /// Why the handshake failed.
     pub reason: Option<Cow<'a, str>>,
 }
@@ -176,7 +183,7 @@ impl<'a> Entry<'a> {
             bytes: 0,
             ending,
             verdict: None,
-            tls: Tls { hop: Hop::Unknown, cipher: None, reason: None },
+            tls: Tls { hop: Hop::Unknown, cipher: None, group: None, offered: None, by_proxy: false, reason: None },
             end_to_end: EndToEnd::Unknown,
             rehearsed: None,
         }
@@ -245,7 +252,14 @@ impl<'a> Entry<'a> {
             bytes: self.bytes,
             ending: self.ending,
             verdict: self.verdict,
-            tls: Tls { hop: self.tls.hop, cipher: self.tls.cipher.map(owned), reason: self.tls.reason.map(owned) },
+            tls: Tls {
+                hop: self.tls.hop,
+                cipher: self.tls.cipher.map(owned),
+                group: self.tls.group.map(owned),
+                offered: self.tls.offered,
+                by_proxy: self.tls.by_proxy,
+                reason: self.tls.reason.map(owned),
+            },
             end_to_end: self.end_to_end,
             rehearsed: self.rehearsed,
         }
@@ -317,12 +331,23 @@ impl Tls<'_> {
 
 impl From<&Outcome> for Tls<'static> {
     fn from(outcome: &Outcome) -> Self {
-        let (cipher, reason) = match outcome {
-            Outcome::Used(info) => (Some(info.cipher.clone()), None),
-            Outcome::Failed(failure) => (None, Some(failure.to_string().into())),
-            _ => (None, None),
-        };
-        Self { hop: outcome.into(), cipher, reason }
+        let mut tls = Self { hop: outcome.into(), ..Self::default() };
+        match outcome {
+            Outcome::Used(info) => {
+                tls.cipher = Some(info.cipher.clone()).filter(|name| !name.is_empty());
+                tls.group = info.group.clone();
+                tls.by_proxy = info.by_proxy;
+            }
+            Outcome::Failed(failure) => tls.reason = Some(failure.to_string().into()),
+            _ => {}
+        }
+        tls
+    }
+}
+
+impl From<&Session> for Tls<'static> {
+    fn from(session: &Session) -> Self {
+        Self { offered: session.offered(), ..Self::from(&session.tls_outcome()) }
     }
 }
 

@@ -26,7 +26,12 @@ pub(crate) fn dialogue(said: Said<'_>) {
         Said::Secret(octets) => writeln!(out, "C: [{octets} octets that may hold credentials]"),
         Said::Tls(info) => {
             let verified = if info.server_verified { "verified" } else { "not verified" };
-            writeln!(out, "-- {} {}, certificate {verified}", info.version.as_str(), info.cipher)
+            writeln!(
+                out,
+                "-- {} {}, certificate {verified}",
+                info.version.map_or("TLS", TlsVersion::as_str),
+                info.cipher
+            )
         }
         _ => Ok(()),
     };

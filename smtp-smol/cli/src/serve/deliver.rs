@@ -108,7 +108,7 @@ impl Clerk {
         let mut entry = Entry::new(time, Direction::Inbound, ending);
         entry.peer = self.address();
         entry.helo = peer.session.hello().map(|name| name.to_owned().into());
-        entry.tls = Tls::from(&peer.session.tls_outcome());
+        entry.tls = Tls::from(peer.session);
         if let Some(envelope) = &self.envelope {
             entry.sender_domain = Some(domain(&envelope.from).into());
             entry.bytes = envelope.size;
@@ -146,7 +146,7 @@ impl Clerk {
             peer: self.address(),
             helo: peer.session.hello(),
             user: peer.session.identity().map(Identity::name),
-            tls: &Tls::from(&peer.session.tls_outcome()),
+            tls: &Tls::from(peer.session),
             from: &envelope.from,
             to: &envelope.to,
             size: envelope.size,
