@@ -158,7 +158,7 @@ fn enhanced_codes_are_read_on_each_line() {
 #[test]
 fn what_a_reply_shows_is_printable() {
     let reply = ReplyLines::parse(b"550 \x1b[2J\xe2\x80\xae\ttext\r\n").expect("a reply").expect("whole");
-    assert_eq!(reply.to_string(), "550 \\x1b[2J\\xe2\\x80\\xae\\ttext");
+    assert_eq!(reply.to_string(), "550 \\x1b[2J\\xe2\\x80\\xae\\x09text");
     assert!(format!("{reply:?}").bytes().all(|octet| octet.is_ascii_graphic() || octet == b' '));
 }
 

@@ -20,6 +20,8 @@ pub struct Credentials {
     authzid: Option<String>,
     /// Where it believes it is, for OAUTHBEARER.
     at: Option<(String, u16)>,
+    /// The mechanisms that may be used; without any, all of them.
+    only: MechanismSet,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +39,7 @@ impl Credentials {
     pub fn password(user: &str, password: &str) -> Result<Self, InvalidCredentials> {
         let authcid = prepare(user, MAX_NAME)?.to_string();
         let password = Secret::from(prepare(password, MAX_PASSWORD)?);
-        Ok(Self { kind: Kind::Password { authcid, password }, authzid: None, at: None })
+        Ok(Self { kind: Kind::Password { authcid, password }, authzid: None, at: None, only: MechanismSet::EMPTY })
     }
 
     /// A bearer token (RFC 6750), for OAUTHBEARER and XOAUTH2.
@@ -47,13 +49,13 @@ impl Credentials {
     pub fn token(user: &str, token: &str) -> Result<Self, InvalidCredentials> {
         let user = prepare(user, MAX_NAME)?.to_string();
         let token = Secret::from(self::token(token)?);
-        Ok(Self { kind: Kind::Token { user, token }, authzid: None, at: None })
+        Ok(Self { kind: Kind::Token { user, token }, authzid: None, at: None, only: MechanismSet::EMPTY })
     }
 
     /// What the channel has shown already, such as a certificate, for EXTERNAL.
     #[must_use]
     pub const fn external() -> Self {
-        Self { kind: Kind::External, authzid: None, at: None }
+        Self { kind: Kind::External, authzid: None, at: None, only: MechanismSet::EMPTY }
     }
 
     /// To act as somebody else (RFC 4422 2), for EXTERNAL, SCRAM and PLAIN.
@@ -74,9 +76,18 @@ impl Credentials {
         Ok(self)
     }
 
+    /// To be used by these mechanisms alone, where the server offers them. The default, and an empty set, is all for which
+    /// the credentials are good.
+    #[must_use]
+    pub const fn only(mut self, mechanisms: MechanismSet) -> Self {
+        self.only = mechanisms;
+        self
+    }
+
     /// Whether `mechanism` can do with these.
     fn fit(&self, mechanism: Mechanism) -> bool {
         match (mechanism, &self.kind) {
+            _ if !self.only.is_empty() && !self.only.contains(mechanism) => false,
             // LOGIN has no place for whom to act as.
             (Mechanism::Login, Kind::Password { .. }) => self.authzid.is_none(),
             (Mechanism::Plain | Mechanism::ScramSha256 | Mechanism::ScramSha256Plus, Kind::Password { .. })
@@ -178,6 +189,10 @@ enum State {
     Sent {
         on_error: Option<&'static str>,
     },
+    /// PLAIN has been sent with the command. Some servers ask for it all the same, by an empty challenge.
+    SentPlain {
+        message: Secret,
+    },
     /// RFC 7628 3.2.3: it was, and what is left is the server's no.
     Refused,
     Failed(Cancel),
@@ -253,7 +268,8 @@ impl Exchange {
     pub fn initial_response(&mut self) -> Option<Secret> {
         match mem::replace(&mut self.state, State::Failed(Cancel::Malformed)) {
             State::First { message, then } => {
-                self.state = *then;
+                let plain = self.mechanism == Mechanism::Plain;
+                self.state = if plain { State::SentPlain { message: message.clone() } } else { *then };
                 Some(message)
             }
             other => {
@@ -289,7 +305,7 @@ impl Exchange {
     /// [`Cancel`]: it may not. End the session.
     pub fn succeeded(&self) -> Result<(), Cancel> {
         match &self.state {
-            State::Sent { .. } => Ok(()),
+            State::Sent { .. } | State::SentPlain { .. } => Ok(()),
             State::Failed(cancel) => Err(*cancel),
             State::Refused => Err(Cancel::Token),
             _ => Err(Cancel::Early),
@@ -306,6 +322,7 @@ fn next(state: State, challenge: &[u8]) -> Result<Next, Cancel> {
     Ok(match state {
         // RFC 4954 4: a challenge without words is the request for it.
         State::First { message, then } if challenge.is_empty() => (*then, Ok(message)),
+        State::SentPlain { message } if challenge.is_empty() => (State::Sent { on_error: None }, Ok(message)),
         // Whatever its words: servers differ, and name comes before password.
         State::Login { authcid, password } => (State::LoginPassword { password }, Ok(authcid)),
         State::LoginPassword { password } => (State::Sent { on_error: None }, Ok(password)),
@@ -324,7 +341,9 @@ fn next(state: State, challenge: &[u8]) -> Result<Next, Cancel> {
         }
         State::Sent { on_error: Some(response) } => (State::Refused, Ok(response.into())),
         State::Failed(cancel) => return Err(cancel),
-        State::First { .. } | State::Sent { on_error: None } | State::Refused => return Err(Cancel::Malformed),
+        State::First { .. } | State::SentPlain { .. } | State::Sent { on_error: None } | State::Refused => {
+            return Err(Cancel::Malformed);
+        }
     })
 }
 

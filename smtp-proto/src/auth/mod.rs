@@ -13,6 +13,11 @@
 //! | `PLAIN` | RFC 4616 | yes | no |
 //! | `LOGIN` | in wide use, never an RFC | yes | no |
 //!
+//! **CRAM-MD5 and DIGEST-MD5** are not here, and will not be. A server can only do them if it keeps passwords that can be
+//! read, DIGEST-MD5 is historic (RFC 6331), and who listens to CRAM-MD5 can try passwords at home. A client gains nothing
+//! by them either: without TLS it shows no credentials, and inside TLS the servers that know them know PLAIN or LOGIN as
+//! well; large providers have withdrawn CRAM-MD5 for that reason.
+//!
 //! **SASLprep** (RFC 4013), as RFC 4616 and RFC 5802 ask for: controls are refused. ASCII needs no more than that.
 //! Of other names and passwords the mapping and normalisation (NFKC) are left to the application, as their tables are
 //! larger than this crate: hand in what is normalised already. What keyboards produce mostly is.

@@ -72,6 +72,13 @@ impl Nonce {
         Self(base64::encode(random))
     }
 
+    /// One for another exchange after this.
+    pub(crate) fn next(&self) -> Self {
+        let mut next = self.0.clone();
+        next.push('n');
+        Self(next)
+    }
+
     pub(super) fn as_str(&self) -> &str {
         &self.0
     }

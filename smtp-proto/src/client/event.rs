@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 
 use super::state::{Awaited, State};
 use crate::auth::client::{Cancel, NoMechanism};
-use crate::syntax::{Extension, ReplyFault, ReplyLines};
+use crate::syntax::{Extension, OwnedReply, ReplyFault, ReplyLines};
 use crate::text::TextFlaw;
 use crate::tls::TlsFailure;
 
@@ -20,6 +20,9 @@ pub enum Event<'i> {
     Message(MessageTicket),
     /// The server broke a rule; the session ends.
     Fault(Fault),
+    /// The server broke a rule, and what it means is clear all the same: the session goes on. Such as a success whose code
+    /// RFC 5321 does not list for the command (4.2).
+    Tolerated(Fault),
     /// The last event.
     Closed(Reason),
 }
@@ -92,7 +95,8 @@ pub enum TextError {
     Gone,
 }
 
-/// A rule that the server broke. It ends the session: nothing that follows can be relied upon.
+/// A rule that the server broke. By [`Event::Fault`] it ends the session, since nothing that follows can be relied upon; by
+/// [`Event::Tolerated`] it does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Fault {
@@ -115,7 +119,8 @@ pub enum FaultKind {
     /// A reply that was there before its command had gone out.
     #[error("a reply before its command")]
     OutOfStep,
-    /// A code that is neither success nor failure of this command (RFC 5321 4.3.2).
+    /// A code that RFC 5321 4.3.2 does not list for this command. A success by its first digit is tolerated, except where
+    /// it would open a door: STARTTLS, AUTH and XCLIENT want the exact code.
     #[error("reply code {code} to {to}")]
     Unexpected {
         /// The command.
@@ -166,17 +171,17 @@ pub enum Reason {
     #[error("the server said nothing in time")]
     TimedOut,
     /// 421 (RFC 5321 3.8).
-    #[error("the server is closing (421)")]
-    ServerClosing,
-    /// The server refused the connection or the client's name, with this code.
-    #[error("the server refuses to talk ({0})")]
-    Refused(u16),
+    #[error("the server is closing: {0}")]
+    ServerClosing(OwnedReply),
+    /// The server refused the connection or the client's name, in these words.
+    #[error("the server refuses to talk: {0}")]
+    Refused(OwnedReply),
     /// TLS is required, and the server does not offer it.
     #[error("TLS is required, and the server does not offer it")]
     TlsNotOffered,
-    /// TLS is required, and the server refused STARTTLS with this code.
-    #[error("TLS is required, and the server refuses it ({0})")]
-    TlsRefused(u16),
+    /// TLS is required, and the server refused STARTTLS, in these words.
+    #[error("TLS is required, and the server refuses it: {0}")]
+    TlsRefused(OwnedReply),
     /// TLS is up, and the server's certificate does not verify, as it must.
     #[error("the server's certificate does not prove its name, as it must")]
     TlsNotVerified,
@@ -186,9 +191,9 @@ pub enum Reason {
     /// There is no mechanism to authenticate with.
     #[error("cannot authenticate: {0}")]
     NoMechanism(NoMechanism),
-    /// The server refused the credentials, with this code.
-    #[error("the server refuses the credentials ({0})")]
-    AuthRefused(u16),
+    /// The server refused to authenticate, in these words. What it refuses is told by the code (RFC 4954 4, 6).
+    #[error("{what}: {0}", what = refused(.0.code()))]
+    AuthRefused(OwnedReply),
     /// The exchange was cancelled from here.
     #[error("authentication was given up: {0}")]
     AuthCancelled(Cancel),
@@ -240,11 +245,24 @@ impl Reason {
     /// Whether the same may go well later, as far as one can know (RFC 5321 4.2.1): all but a refusal for good, and what
     /// is wrong on this side.
     #[must_use]
-    pub const fn is_temporary(&self) -> bool {
+    pub fn is_temporary(&self) -> bool {
         match self {
-            Self::Refused(code) | Self::AuthRefused(code) => *code < 500,
+            Self::Refused(reply) | Self::AuthRefused(reply) => reply.code() < 500,
             Self::NotConnected(NoConnection::NotSetUp(_)) | Self::NoMechanism(_) | Self::Text(_) => false,
             _ => true,
         }
+    }
+}
+
+/// What a reply to AUTH refuses (RFC 4954 4, 6): only some codes are about the credentials.
+const fn refused(code: u16) -> &'static str {
+    match code {
+        400..500 => "the server cannot authenticate now",
+        500 | 502 => "the server does not know AUTH",
+        501 | 503 => "the server does not take AUTH as it was sent",
+        504 => "the server does not know this mechanism",
+        534 => "the server wants a stronger mechanism",
+        538 => "the server wants TLS before AUTH",
+        _ => "the server refuses the credentials",
     }
 }

@@ -32,7 +32,7 @@ pub use outcome::{Because, Outcome};
 pub use state::{Awaited, Move, State};
 pub use transaction::{Progress, Transaction};
 
-use crate::syntax::ReplyReader;
+use crate::syntax::{OwnedReply, ReplyReader};
 use crate::tls::{Channel, Outcome as TlsOutcome, TlsFailure, TlsInfo};
 use crate::{Step, Want};
 use message::Message;
@@ -100,6 +100,8 @@ pub struct Session {
     tls: Option<Box<TlsInfo>>,
     tls_offered: bool,
     tls_failure: Option<TlsFailure>,
+    /// What the server said to STARTTLS when it refused, and the session went on.
+    tls_refusal: Option<OwnedReply>,
     login: Option<Box<Login>>,
     authenticated: bool,
     message: Option<Message>,
@@ -134,6 +136,7 @@ struct Due {
     ready: bool,
     message: Option<MessageTicket>,
     fault: Option<Fault>,
+    tolerated: Option<Fault>,
     closed: Option<Reason>,
 }
 
@@ -162,6 +165,7 @@ impl Session {
             tls,
             tls_offered: false,
             tls_failure: None,
+            tls_refusal: None,
             login: None,
             authenticated: false,
             message: None,
@@ -378,6 +382,12 @@ impl Session {
         self.tls.as_deref()
     }
 
+    /// What the server said to STARTTLS, if it refused and the session went on in plaintext.
+    #[must_use]
+    pub const fn tls_refusal(&self) -> Option<&OwnedReply> {
+        self.tls_refusal.as_ref()
+    }
+
     /// What became of TLS on this hop, so far: the fact for the ledger.
     #[must_use]
     pub fn tls_outcome(&self) -> TlsOutcome {
@@ -497,6 +507,9 @@ impl fmt::Debug for Session {
 
 impl Due {
     fn next<'i>(&mut self) -> Option<Event<'i>> {
+        if let Some(fault) = self.tolerated.take() {
+            return Some(Event::Tolerated(fault));
+        }
         if core::mem::take(&mut self.ready) {
             return Some(Event::Ready);
         }

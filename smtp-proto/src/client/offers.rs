@@ -44,6 +44,16 @@ impl Offers {
                 _ => {}
             }
         }
+        // `AUTH=PLAIN LOGIN`, from before RFC 2554, which some servers say beside `AUTH`, and some alone.
+        for line in reply.lines().skip(1) {
+            let Some((keyword, names)) = line.text().split_at_checked(5) else { continue };
+            if !keyword.eq_ignore_ascii_case(b"AUTH=") {
+                continue;
+            }
+            let names = str::from_utf8(names).unwrap_or_default().split_ascii_whitespace();
+            self.auth = names.filter_map(Mechanism::from_name).fold(self.auth, MechanismSet::with);
+            self.set.insert(Extension::Auth);
+        }
     }
 
     pub(super) fn forget(&mut self) {

@@ -9,8 +9,8 @@ use super::event::{FaultKind, Reason};
 use super::state::{Awaited, Move};
 use super::{Protocol, Session};
 use crate::auth::client::{Cancel, Credentials, Exchange, choose};
-use crate::auth::{Nonce, Secret, base64};
-use crate::syntax::{Extension, ReplyLines};
+use crate::auth::{Mechanism, MechanismSet, Nonce, Secret, base64};
+use crate::syntax::{Extension, OwnedReply, ReplyLines};
 use crate::tls::TlsFailure;
 
 /// What there is to authenticate with, and how far it has come.
@@ -19,6 +19,8 @@ pub(super) struct Login {
     /// Used once.
     nonce: Option<Nonce>,
     exchange: Option<Exchange>,
+    /// Mechanisms that the server has refused as such.
+    refused: MechanismSet,
     challenges: u32,
     cancelled: Option<Cancel>,
 }
@@ -30,8 +32,14 @@ impl Session {
     /// Authenticates as soon as that may be done: after TLS, where TLS comes. To be given before the session's first
     /// `step`; `nonce` is random, and used once. [`Event::Ready`](super::Event::Ready) then says that it succeeded.
     pub fn authenticate(&mut self, credentials: Credentials, nonce: Nonce) {
-        self.login =
-            Some(Box::new(Login { credentials, nonce: Some(nonce), exchange: None, challenges: 0, cancelled: None }));
+        self.login = Some(Box::new(Login {
+            credentials,
+            nonce: Some(nonce),
+            exchange: None,
+            refused: MechanismSet::EMPTY,
+            challenges: 0,
+            cancelled: None,
+        }));
     }
 
     /// With [`Tls::Verify`], TLS that was not verified is the end.
@@ -59,23 +67,26 @@ impl Session {
         self.hello();
     }
 
-    pub(super) fn greeted(&mut self, code: u16) -> Result<(), FaultKind> {
-        match code {
-            220 => {
+    pub(super) fn greeted(&mut self, reply: &ReplyLines<'_>) -> Result<(), FaultKind> {
+        match reply.code() {
+            // 221 says that the server closes (RFC 5321 4.2.3).
+            200..=220 | 222..300 => {
                 self.go(Move::Greeting);
                 self.hello();
             }
             // RFC 5321 3.1: 554, and then QUIT.
-            400.. => self.leave(Reason::Refused(code)),
-            _ => return Err(FaultKind::Unexpected { to: Awaited::Greeting, code }),
+            400.. => self.leave(Reason::Refused((*reply).into())),
+            code => return Err(FaultKind::Unexpected { to: Awaited::Greeting, code }),
         }
         Ok(())
     }
 
     pub(super) fn helloed(&mut self, to: Awaited, reply: &ReplyLines<'_>) -> Result<(), FaultKind> {
         match reply.code() {
-            250 => {
+            200..=220 | 222..300 => {
                 self.go(Move::Hello);
+                // What EHLO was refused with does not count any more.
+                self.parting = None;
                 if to == Awaited::Ehlo {
                     self.offers.learn(reply);
                 } else {
@@ -87,16 +98,25 @@ impl Session {
                 }
                 self.login();
             }
-            // RFC 5321 3.2: a server that does not know EHLO may know HELO. It has no STARTTLS then.
-            500 | 502 | 504 if to == Awaited::Ehlo && !self.lmtp() => {
+            // RFC 5321 3.2: a server that does not know EHLO may know HELO. Some say so by the codes of a refusal. It has
+            // no STARTTLS then.
+            code @ (500..=504 | 521 | 550 | 554) if to == Awaited::Ehlo && !self.lmtp() => {
+                let unknown = matches!(code, 500..=504);
                 if self.tls.is_none() && self.config.tls.is_required() {
-                    self.leave(Reason::TlsNotOffered);
+                    self.leave(if unknown { Reason::TlsNotOffered } else { Reason::Refused((*reply).into()) });
                 } else {
                     let config = self.config.clone();
                     self.command(Awaited::Helo, &["HELO ", &config.name]);
+                    // Should HELO fail too, the server's first words say more.
+                    self.parting = (!unknown).then(|| Reason::Refused((*reply).into()));
                 }
             }
-            code @ 400.. => self.leave(Reason::Refused(code)),
+            400.. => {
+                let reason = self.parting.take().unwrap_or_else(|| Reason::Refused((*reply).into()));
+                self.leave(reason);
+            }
+            // It closes, having said why.
+            221 if self.parting.is_some() => self.cut_off(Reason::Eof),
             code => return Err(FaultKind::Unexpected { to, code }),
         }
         Ok(())
@@ -113,18 +133,20 @@ impl Session {
     }
 
     /// The reply to STARTTLS. What is there behind 220 is looked at by `step`.
-    pub(super) fn start_tls_replied(&mut self, code: u16) -> Result<(), FaultKind> {
-        match code {
+    pub(super) fn start_tls_replied(&mut self, reply: &ReplyLines<'_>) -> Result<(), FaultKind> {
+        match reply.code() {
             220 => self.go(Move::StartTls),
-            400.. => {
+            code @ 400.. => {
                 self.tls_failure = Some(TlsFailure::Refused(alloc::format!("reply {code} to STARTTLS").into()));
+                let reply = OwnedReply::from(*reply);
                 if self.config.tls.is_required() {
-                    self.leave(Reason::TlsRefused(code));
+                    self.leave(Reason::TlsRefused(reply));
                 } else {
+                    self.tls_refusal = Some(reply);
                     self.login();
                 }
             }
-            _ => return Err(FaultKind::Unexpected { to: Awaited::StartTls, code }),
+            code => return Err(FaultKind::Unexpected { to: Awaited::StartTls, code }),
         }
         Ok(())
     }
@@ -136,17 +158,22 @@ impl Session {
             return;
         };
         let (tls, offered) = (self.tls.as_deref(), self.offers.mechanisms());
-        let mechanism = match choose(offered, &login.credentials, tls, self.config.plaintext_auth) {
-            Ok(mechanism) => mechanism,
-            Err(none) => {
-                self.leave(Reason::NoMechanism(none));
-                return;
-            }
-        };
+        match choose(offered, &login.credentials, tls, self.config.plaintext_auth) {
+            Ok(mechanism) => self.authenticate_by(mechanism),
+            Err(none) => self.leave(Reason::NoMechanism(none)),
+        }
+    }
+
+    fn authenticate_by(&mut self, mechanism: Mechanism) {
+        let (tls, offered) = (self.tls.as_deref(), self.offers.mechanisms());
+        let Some(login) = &mut self.login else { return };
         let Some(nonce) = login.nonce.take() else {
             self.leave(Reason::AuthCancelled(Cancel::Malformed));
             return;
         };
+        // RFC 5802 5.1: another one for each exchange; it is as hard to foresee as the first was.
+        login.nonce = Some(nonce.next());
+        login.challenges = 0;
         let mut exchange = Exchange::new(mechanism, &login.credentials, offered, tls, nonce);
         let line = |response: usize| "AUTH  \r\n".len() + mechanism.name().len() + response.div_ceil(3) * 4;
         let fits = exchange.initial_len().is_some_and(|len| line(len) <= AUTH_LINE);
@@ -156,6 +183,16 @@ impl Session {
             Some(initial) => self.response(&["AUTH ", mechanism.name(), " "], &initial, "="),
             None => self.command(Awaited::Auth, &["AUTH ", mechanism.name()]),
         }
+    }
+
+    /// The server has refused a mechanism as such, before it heard or saw any proof. Another may do, which the server offers
+    /// as well; the next in strength.
+    fn next_mechanism(&mut self) -> Option<Mechanism> {
+        let login = self.login.as_mut()?;
+        login.refused = login.refused.with(login.exchange.as_ref()?.mechanism());
+        let left: MechanismSet =
+            self.offers.mechanisms().iter().filter(|each| !login.refused.contains(*each)).collect();
+        choose(left, &login.credentials, self.tls.as_deref(), self.config.plaintext_auth).ok()
     }
 
     /// A line that ends in a response, in base64; `empty` stands for an empty one.
@@ -188,10 +225,18 @@ impl Session {
             // RFC 4954 4: the one reply to a cancelled exchange is 501; any other failure will do.
             (235 | 334, Some(_)) => return Err(FaultKind::Challenge),
             (400.., Some(cancel)) => self.leave(Reason::AuthCancelled(cancel)),
-            (400.., None) => self.leave(Reason::AuthRefused(code)),
+            // RFC 4954 4, 6: 504 and 534 are about the mechanism. 535 is about the password, which is not tried in another way.
+            (504 | 534, None) if login.challenges == 0 => match self.next_mechanism() {
+                Some(mechanism) => self.authenticate_by(mechanism),
+                None => self.leave(Reason::AuthRefused((*reply).into())),
+            },
+            (400.., None) => self.leave(Reason::AuthRefused((*reply).into())),
             (334, None) => {
                 login.challenges += 1;
-                let response = match (&mut login.exchange, challenge(reply)) {
+                // LOGIN was never specified: whatever its prompts are, the name comes first, and then the password.
+                let any = login.exchange.as_ref().is_some_and(|exchange| exchange.mechanism() == Mechanism::Login);
+                let challenge = challenge(reply).or_else(|| any.then(|| Secret::from("")));
+                let response = match (&mut login.exchange, challenge) {
                     _ if login.challenges > most => Err(Cancel::Malformed),
                     (Some(exchange), Some(challenge)) => exchange.respond(challenge.expose()),
                     _ => Err(Cancel::Malformed),

@@ -1,7 +1,7 @@
 //! What each reply does to the session.
 
 use super::Session;
-use super::event::{Event, FaultKind, Reason};
+use super::event::{Event, Fault, FaultKind, Reason};
 use super::state::{Awaited, Move, State};
 use crate::syntax::{Extension, ReplyLines};
 use crate::{Step, Want};
@@ -49,7 +49,7 @@ impl Session {
                     self.text_end = None;
                 }
                 self.drop_output();
-                self.cut_off(Reason::ServerClosing);
+                self.cut_off(Reason::ServerClosing(reply.into()));
                 Ok(())
             }
             Awaited::Nothing if head.is_some() => Err(FaultKind::OutOfStep),
@@ -63,8 +63,13 @@ impl Session {
                 self.replied(to, &reply)
             }
         };
-        if let Err(kind) = done {
-            self.fault(kind, start);
+        match done {
+            Ok(()) if self.state != State::Closed && !to.lists(reply.code()) => {
+                let kind = FaultKind::Unexpected { to, code: reply.code() };
+                self.due.tolerated = Some(Fault { kind, offset: start });
+            }
+            Ok(()) => {}
+            Err(kind) => self.fault(kind, start),
         }
         Some(Step::Event(Event::Reply(to, reply)))
     }
@@ -83,23 +88,23 @@ impl Session {
     fn replied(&mut self, to: Awaited, reply: &ReplyLines<'_>) -> Result<(), FaultKind> {
         let code = reply.code();
         match (to, code) {
-            (Awaited::Greeting, _) => self.greeted(code)?,
+            (Awaited::Greeting, _) => self.greeted(reply)?,
             (Awaited::Ehlo | Awaited::Helo, _) => self.helloed(to, reply)?,
-            (Awaited::StartTls, _) => self.start_tls_replied(code)?,
+            (Awaited::StartTls, _) => self.start_tls_replied(reply)?,
             (Awaited::Auth, _) => self.auth_replied(reply)?,
 
-            (Awaited::Mail, 250) => {
+            // RFC 5321 4.2: a code that is not listed is handled by its first digit.
+            (Awaited::Mail, 200..300) => {
                 self.consistently(to)?;
                 self.accepted = 0;
             }
-            // RFC 5321 3.4: 251 accepts as well.
-            (Awaited::Rcpt, 250 | 251) => {
+            (Awaited::Rcpt, 200..300) => {
                 self.consistently(to)?;
                 self.accepted += 1;
             }
-            (Awaited::Data, 354) => self.data_accepted()?,
-            (Awaited::Chunk, 250) => self.consistently(to)?,
-            (Awaited::Text, 250) => {
+            (Awaited::Data, 300..400) => self.data_accepted()?,
+            (Awaited::Chunk, 200..300) => self.consistently(to)?,
+            (Awaited::Text, 200..300) => {
                 if self.state != State::Sent {
                     self.consistently(to)?;
                 }
@@ -123,7 +128,7 @@ impl Session {
                     self.chunk_refused();
                 }
             }
-            (Awaited::Rset, 250) => {
+            (Awaited::Rset, 200..300) => {
                 self.consistently(to)?;
                 self.accepted = 0;
             }
@@ -132,7 +137,7 @@ impl Session {
                 self.consistently(to)?;
                 self.begin_anew();
             }
-            (Awaited::Xforward, 250) => self.consistently(to)?,
+            (Awaited::Xforward, 200..300) => self.consistently(to)?,
             (Awaited::Xclient | Awaited::Xforward, 400..) => {}
             (Awaited::Mail | Awaited::Rcpt | Awaited::Data, 400..) => {}
             (Awaited::Other, 200..300 | 400..) => {}

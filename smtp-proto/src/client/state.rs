@@ -237,6 +237,21 @@ impl Awaited {
         }
     }
 
+    /// Whether RFC 5321 4.3.2 lists the code for it, or the code is a refusal. 251 is listed for RCPT (3.4).
+    pub(super) const fn lists(self, code: u16) -> bool {
+        match self {
+            _ if code >= 400 => true,
+            Self::Greeting => code == 220,
+            Self::Rcpt => matches!(code, 250 | 251),
+            Self::Data => code == 354,
+            Self::Ehlo | Self::Helo | Self::Mail | Self::Chunk | Self::Text | Self::Rset | Self::Xforward => {
+                code == 250
+            }
+            // Exact already, or of no consequence.
+            Self::StartTls | Self::Auth | Self::Xclient | Self::Other | Self::Quit | Self::Nothing => true,
+        }
+    }
+
     /// Whether nothing may be sent behind it before its reply has come (RFC 2920 3.1, RFC 3207 4, RFC 4954 4).
     pub(super) const fn ends_group(self) -> bool {
         !matches!(self, Self::Mail | Self::Rcpt | Self::Rset | Self::Chunk)

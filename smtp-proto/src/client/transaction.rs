@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::envelope::{Body, Envelope};
-use super::event::{Event, MessageTicket, NotNow, Reason, TextError};
+use super::event::{Event, Fault, MessageTicket, NotNow, Reason, TextError};
 use super::outcome::{Fate, Outcome, Slot};
 use super::state::{Awaited, State};
 use super::{Protocol, Session};
@@ -14,6 +14,8 @@ use crate::{Step, Want};
 
 /// A text of at most so many octets goes out with its envelope in one write, by BDAT, where PIPELINING is offered too.
 const EAGER: u64 = 64 << 10;
+/// So many rules that the server broke are told.
+const TOLERATED: usize = 8;
 
 /// Sends one envelope over a [`Session`], and knows what became of each recipient.
 ///
@@ -71,6 +73,8 @@ pub struct Transaction<'e> {
     text_end: Option<u64>,
     octets: u64,
     closed: Option<Reason>,
+    /// The first few rules that the server broke, and that were let pass.
+    tolerated: Vec<Fault>,
 }
 
 /// What a transaction needs.
@@ -112,6 +116,7 @@ impl<'e> Transaction<'e> {
             text_end: None,
             octets: 0,
             closed: None,
+            tolerated: Vec::new(),
         };
         transaction.slots.resize(envelope.to.len(), Slot::Waiting);
         transaction
@@ -133,6 +138,7 @@ impl<'e> Transaction<'e> {
             text_end: None,
             octets: 0,
             closed: None,
+            tolerated: Vec::new(),
         }
     }
 
@@ -248,6 +254,13 @@ impl<'e> Transaction<'e> {
         self.closed.as_ref()
     }
 
+    /// Rules that the server broke and that did no harm, such as a success by a code that RFC 5321 does not list: the first
+    /// eight.
+    #[must_use]
+    pub fn tolerated(&self) -> &[Fault] {
+        &self.tolerated
+    }
+
     /// The fact for the ledger, at this time (seconds since 1970); names are the caller's to fill in.
     #[must_use]
     pub fn record(&self, session: &Session, time: i64) -> Record<'static> {
@@ -274,7 +287,8 @@ impl<'e> Transaction<'e> {
         match event {
             Event::Reply(to, reply) => self.reply(session, to, &reply),
             Event::Message(ticket) => self.ticket = Some(ticket),
-            Event::Ready | Event::Fault(_) => {}
+            Event::Tolerated(fault) if self.tolerated.len() < TOLERATED => self.tolerated.push(fault),
+            Event::Ready | Event::Fault(_) | Event::Tolerated(_) => {}
             Event::Closed(reason) => {
                 self.closed = Some(reason);
                 self.lost(session);

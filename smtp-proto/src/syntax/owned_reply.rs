@@ -79,9 +79,10 @@ impl From<ReplyLines<'_>> for OwnedReply {
     }
 }
 
+/// As Display: on one line, in printable ASCII whatever the peer sent.
 impl fmt::Debug for OwnedReply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.lines().fmt(f)
+        fmt::Display::fmt(self, f)
     }
 }
 

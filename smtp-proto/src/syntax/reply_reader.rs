@@ -1,6 +1,6 @@
 //! Replies as they are read (RFC 5321 4.2): bounded, strict in shape, without a copy.
 
-use core::fmt;
+use core::fmt::{self, Write as _};
 
 use super::{Capability, Enhanced};
 
@@ -295,7 +295,13 @@ impl fmt::Display for ReplyLines<'_> {
         for (at, line) in self.lines().enumerate() {
             let text = if at == 0 { line.text } else { line.words() };
             if !text.is_empty() {
-                write!(f, " {}", text.escape_ascii())?;
+                f.write_str(" ")?;
+            }
+            for octet in text {
+                match octet {
+                    b' '..=b'~' => f.write_char(char::from(*octet))?,
+                    _ => write!(f, "\\x{octet:02x}")?,
+                }
             }
         }
         Ok(())

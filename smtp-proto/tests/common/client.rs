@@ -300,6 +300,9 @@ impl<'e> Driver<'e> {
                 }
                 Progress::Done => {
                     self.done = true;
+                    for fault in transaction.tolerated() {
+                        self.record.events.push(format!("Tolerated {:?} at {}", fault.kind, fault.offset));
+                    }
                     if let Some(reason) = transaction.closed() {
                         self.record.events.push(format!("Closed {reason:?}"));
                     }
@@ -322,6 +325,9 @@ impl<'e> Driver<'e> {
                 }
                 Step::Event(Event::Fault(fault)) => {
                     self.record.events.push(format!("Fault {:?} at {}", fault.kind, fault.offset));
+                }
+                Step::Event(Event::Tolerated(fault)) => {
+                    self.record.events.push(format!("Tolerated {:?} at {}", fault.kind, fault.offset));
                 }
                 Step::Event(Event::Closed(reason)) => self.record.events.push(format!("Closed {reason:?}")),
                 Step::Event(event) => self.record.events.push(format!("{event:?}")),

@@ -187,6 +187,6 @@ fn text_of_memory<'e>(sent: io::Result<Transaction<'e>>, envelope: Envelope<'e>)
 
 /// The server had closed an idle connection, or said 421 to MAIL: nothing was taken, and a new connection may do.
 fn ended_before(transaction: &Transaction<'_>) -> bool {
-    let closed = matches!(transaction.closed(), Some(Reason::Eof | Reason::ServerClosing));
+    let closed = matches!(transaction.closed(), Some(Reason::Eof | Reason::ServerClosing(_)));
     closed && transaction.outcomes().all(|outcome| matches!(outcome, Outcome::Later(_)))
 }

@@ -254,7 +254,9 @@ fn mend(because: &Because<'_>) -> Option<&'static str> {
             Reason::NoMechanism(_) => {
                 "many servers offer AUTH inside TLS alone, or on port 587; or send without --auth"
             }
-            Reason::AuthRefused(500..) => "look at the name in --auth and the password in SMTP_PASSWORD",
+            Reason::AuthRefused(reply) if matches!(reply.code(), 530 | 535) => {
+                "look at the name in --auth and the password in SMTP_PASSWORD"
+            }
             _ => return None,
         },
         Because::NotSent(NotNow::NotOffered(_)) => "another server may offer it",
@@ -264,9 +266,15 @@ fn mend(because: &Because<'_>) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use smtp_proto::syntax::{OwnedReply, ReplyLines};
     use smtp_proto::tls::TlsFailure;
 
     use super::*;
+
+    fn reply(line: &str) -> OwnedReply {
+        let line = format!("{line}\r\n");
+        ReplyLines::parse(line.as_bytes()).expect("a reply").expect("a whole one").into()
+    }
 
     /// What a new user meets first: each has a mend that names an option.
     #[test]
@@ -276,10 +284,10 @@ mod tests {
             (Reason::TlsFailed(refused.clone()), "--ca"),
             (Reason::TlsNotVerified, "--tls-name"),
             (Reason::TlsNotOffered, "--tls opportunistic"),
-            (Reason::TlsRefused(454), "--tls opportunistic"),
+            (Reason::TlsRefused(reply("454 4.7.0 TLS not available")), "--tls opportunistic"),
             (Reason::NoMechanism(NoMechanism::NeedsTls), "--plaintext-auth"),
             (Reason::NoMechanism(NoMechanism::NoneOffered), "--auth"),
-            (Reason::AuthRefused(535), "SMTP_PASSWORD"),
+            (Reason::AuthRefused(reply("535 5.7.8 no")), "SMTP_PASSWORD"),
         ] {
             let (end, words) = told(&Outcome::Later(Because::Session(&reason)));
             let (cause, mend) = words.split_once("; ").expect("a cause and a mend");
