@@ -30,6 +30,10 @@ pub(crate) fn listen(address: SocketAddr, share: bool) -> io::Result<std::net::T
     if share {
         socket.set_reuse_port(true)?;
     }
+    if address.is_ipv6() {
+        // So that 0.0.0.0 and [::] can be listened on at the same port.
+        socket.set_only_v6(true)?;
+    }
     // Accepted sockets inherit it, on Linux and the BSDs: a call less for each connection.
     socket.set_tcp_nodelay(true)?;
     socket.set_nonblocking(true)?;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::Error;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 
 use crate::failure::Failure;
@@ -157,17 +157,62 @@ pub(super) fn place(text: &str) -> Result<Place, String> {
     match text.strip_prefix("unix:") {
         Some("") => Err("give unix:PATH, such as unix:/run/lmtp".into()),
         Some(path) => Ok(Place::Unix(path.into())),
-        None => text
-            .parse()
-            .map(Place::Tcp)
-            .map_err(|_| "give ADDRESS:PORT, such as 127.0.0.1:2525 or [::]:25, or unix:PATH".into()),
+        None => address(text).map(Place::Tcp).map_err(|wrong| format!("{wrong}, or unix:PATH")),
     }
 }
 
+/// `ADDRESS:PORT`. The address may have the scope of a link by name (RFC 4007 11), or be `localhost`, which is 127.0.0.1
+/// (RFC 6761 6.3).
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| "give ADDRESS:PORT, such as 127.0.0.1:2525 or [::]:25".into())
+    let wrong = || "give ADDRESS:PORT, such as 127.0.0.1:2525 or [::]:25".to_owned();
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+    let port: u16 = port.parse().map_err(|_| wrong())?;
+    if host.eq_ignore_ascii_case("localhost") {
+        return Ok((Ipv4Addr::LOCALHOST, port).into());
+    }
+    let scoped = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).ok_or_else(wrong)?;
+    let (literal, link) = scoped.split_once('%').ok_or_else(wrong)?;
+    literal.parse::<Ipv6Addr>().map_err(|_| wrong())?;
+    // The system knows the number of the link. An address is not looked up in DNS.
+    let mut found = (scoped, port).to_socket_addrs().map_err(|error| format!("no link {link:?}: {error}"))?;
+    found.next().ok_or_else(wrong)
 }
 
 pub(super) fn network(text: &str) -> Result<Network, String> {
     text.parse().map_err(|_| "give ADDRESS or ADDRESS/BITS, such as 192.0.2.7 or 2001:db8::/32".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_with_names_and_scopes() {
+        for (text, expected) in [
+            ("127.0.0.1:25", "127.0.0.1:25"),
+            ("[::]:25", "[::]:25"),
+            ("localhost:2525", "127.0.0.1:2525"),
+            ("[fe80::1%7]:25", "[fe80::1%7]:25"),
+        ] {
+            assert_eq!(address(text).map(|address| address.to_string()).as_deref(), Ok(expected), "{text}");
+        }
+        // Every machine has this link.
+        let scoped = address("[fe80::1%lo]:25").expect("the loopback link");
+        assert!(matches!(scoped, SocketAddr::V6(v6) if v6.scope_id() > 0), "{scoped}");
+        for wrong in [
+            "",
+            "25",
+            "localhost",
+            "localhost:",
+            "localhost:99999",
+            "[fe80::1%]x:1",
+            "[fe80::1%none-such]:25",
+            "a.example:25",
+        ] {
+            assert!(address(wrong).is_err(), "{wrong}");
+        }
+    }
 }
