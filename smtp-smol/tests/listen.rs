@@ -34,7 +34,7 @@ fn a_thousand_clients_at_once_are_greeted_in_both_families() {
     let handle = server.handle();
     // Nobody is accepted yet: all have to wait.
     let connect = |at: usize| {
-        let address = if at % 2 == 0 {
+        let address = if at.is_multiple_of(2) {
             SocketAddr::from(([127, 0, 0, 1], port))
         } else {
             SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], port))
