@@ -56,7 +56,7 @@ def swaks_submits():
                     mail.must_be(DOTS, "ESMTPSA", FROM, TO)
                 server.stop()
                 taken = [line for line in server.out if " id=" in line]
-                assert len(taken) == 2 and all(f" user={user} " in line for line in taken), server.out
+                assert len(taken) == 2 and all(f" user=<{user}> " in line for line in taken), server.out
 
 
 @test

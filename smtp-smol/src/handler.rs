@@ -81,6 +81,9 @@ pub struct Peer<'s> {
     pub address: Option<SocketAddr>,
     /// By which listener it came: the number that [`Server::add`](crate::Server::add) gave; the first has 0.
     pub listener: usize,
+    /// What the peer said last, as it came: of a fault, the line. For logs, which must escape it, and may find secrets in
+    /// it.
+    pub said: &'s [u8],
     /// The session: name, TLS, protocol type.
     pub session: &'s Session,
 }

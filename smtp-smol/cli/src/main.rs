@@ -4,8 +4,10 @@ mod audit;
 mod failure;
 mod manual;
 mod node;
+mod outlet;
 mod send;
 mod serve;
+mod shown;
 
 use std::process::ExitCode;
 

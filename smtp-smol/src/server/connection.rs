@@ -194,14 +194,18 @@ impl<H: Handler> Connection<'_, H> {
     }
 
     /// Steps until something is wanted; the handler's return values are the answers.
-    async fn step(&mut self, input: &mut &[u8]) -> Want {
+    async fn step<'i>(&mut self, input: &mut &'i [u8]) -> Want {
+        let mut said: &'i [u8] = &[];
         loop {
+            let before: &'i [u8] = input;
             let event = match self.session.step(input) {
                 Step::Want(want) => return want,
                 Step::Event(event) => event,
             };
+            let taken = before.get(..before.len() - input.len()).unwrap_or_default();
+            said = if taken.is_empty() { said } else { taken };
             let address = self.session.client_address().or(self.address);
-            let peer = Peer { address, listener: self.shared.listener, session: &self.session };
+            let peer = Peer { address, listener: self.shared.listener, said, session: &self.session };
             let (ticket, verdict) = match event {
                 Event::Chunk(text) => {
                     self.handler.chunk(text).await;

@@ -274,6 +274,7 @@ struct Connections<M> {
 
 impl<H: Handler, M: Fn(Option<SocketAddr>) -> H + Clone + Send + Sync + 'static> Connections<M> {
     async fn accept(self, door: Door) {
+        let mut failing = false;
         loop {
             let accepted = or(async { Some(door.accept().await) }, async {
                 let _ = self.shared.stop.recv().await;
@@ -281,10 +282,15 @@ impl<H: Handler, M: Fn(Option<SocketAddr>) -> H + Clone + Send + Sync + 'static>
             });
             match accepted.await {
                 None => return,
-                Some(Ok((socket, address))) => self.welcome(socket, address),
+                Some(Ok((socket, address))) => {
+                    failing = false;
+                    self.welcome(socket, address);
+                }
                 Some(Err(error)) => {
-                    // Such as no descriptors left. Those that are connected must not suffer by a busy loop.
-                    tracing::warn!(%error, "accept failed");
+                    // Such as no descriptors left. Those that are connected must not suffer by a busy loop, nor the log.
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::warn!(%error, "connections cannot be accepted; trying again");
+                    }
                     Timer::after(Duration::from_millis(50)).await;
                 }
             }
@@ -370,6 +376,10 @@ async fn client(shared: &Shared, socket: &Async<TcpStream>, balancer: SocketAddr
     };
     match or(proxy::peer(socket), or(late, stopping)).await {
         Ok(client) => Some(client.unwrap_or(balancer)),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {
+            tracing::debug!(peer = %balancer, "closed without a word");
+            None
+        }
         Err(error) => {
             tracing::warn!(peer = %balancer, %error, "no PROXY header from a load balancer");
             None

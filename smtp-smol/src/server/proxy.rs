@@ -12,6 +12,10 @@ pub(crate) async fn peer(socket: &Async<TcpStream>) -> io::Result<Option<SocketA
     let mut have = 0;
     loop {
         let new = socket.peek(bytes.get_mut(have..).unwrap_or_default()).await?;
+        // Nothing at all is how a load balancer finds out whether somebody listens.
+        if new == 0 && have == 0 {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
         if new == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

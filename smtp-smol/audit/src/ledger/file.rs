@@ -57,6 +57,12 @@ impl LedgerFile {
         Ok(())
     }
 
+    /// Uses up the numbers of so many lines that could not be handed over: whoever reads the ledger sees that they are
+    /// missing.
+    pub fn skip(&self, lines: u64) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).seq += lines;
+    }
+
     /// Appends a line, with its number, and with an id where it has none. Where that fails mail goes on: a count that is
     /// missing is not worth a message that is lost. It is logged once when it begins, and when it is over. The number
     /// is used up all the same, so that whoever reads the ledger sees that a line is missing.

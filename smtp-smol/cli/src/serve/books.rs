@@ -1,16 +1,23 @@
 //! Keeps account: the ledger file, the same counts in memory, and the report on them.
 
 use std::fmt::Write as _;
-use std::sync::{Mutex, PoisonError};
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use smtp_audit::ledger::{Entry, LedgerFile};
 use smtp_proto::tls::{Direction, EndToEnd, Ledger, Require, Retries, Share, Wanted};
 
+use crate::outlet::Outlet;
+
 /// The account of a running server.
 #[derive(Debug)]
 pub(crate) struct Books {
-    file: Option<LedgerFile>,
+    file: Option<Outlet<Entry<'static>>>,
+    /// The ledger file has been moved away.
+    moved: Arc<AtomicBool>,
     counts: Mutex<Counts>,
     since: Timestamp,
 }
@@ -22,24 +29,48 @@ struct Counts {
 }
 
 impl Books {
-    pub(crate) fn new(file: Option<LedgerFile>) -> Self {
-        Self { file, counts: Mutex::default(), since: Timestamp::now() }
+    /// The ledger is written on a thread of its own: it may be a pipe that nobody reads.
+    pub(crate) fn new(file: Option<LedgerFile>) -> io::Result<Self> {
+        let moved: Arc<AtomicBool> = Arc::default();
+        let seen = moved.clone();
+        let write = |file: LedgerFile| {
+            Outlet::new(Some("the ledger"), weight, move |entry: Entry<'static>, lost| {
+                if seen.swap(false, Ordering::AcqRel)
+                    && let Err(error) = file.reopen()
+                {
+                    tracing::error!(%error, "the ledger cannot be opened anew; the old file is still written");
+                }
+                file.skip(lost);
+                file.write(&entry);
+            })
+        };
+        Ok(Self { file: file.map(write).transpose()?, moved, counts: Mutex::default(), since: Timestamp::now() })
     }
 
-    pub(crate) fn add(&self, entry: &Entry<'_>) {
+    pub(crate) fn add(&self, entry: &Entry<'static>) {
         if let Some(file) = &self.file {
-            file.write(entry);
+            file.put(entry.clone());
         }
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let Counts { retries, ledger } = &mut *counts;
         entry.with(|record| retries.add(record, |record| ledger.add(record)));
     }
 
-    /// The ledger file has been moved away: a new one is begun.
+    /// The ledger file has been moved away: with the next line a new one is begun.
     pub(crate) fn rotate(&self) {
-        if let Some(Err(error)) = self.file.as_ref().map(LedgerFile::reopen) {
-            tracing::error!(%error, "the ledger cannot be opened anew; the old file is still written");
+        self.moved.store(true, Ordering::Release);
+    }
+
+    /// Waits until the ledger is written, but not for longer than this.
+    pub(crate) fn finish(&self, time: Duration) {
+        if let Some(file) = &self.file {
+            file.finish(time);
         }
+    }
+
+    /// Lines that the ledger has lost.
+    pub(crate) fn lost(&self) -> u64 {
+        self.file.as_ref().map_or(0, Outlet::lost)
     }
 
     /// What has come of TLS since the start.
@@ -50,6 +81,11 @@ impl Books {
         retries.finish(|record| ledger.add(record));
         report(ledger, self.since)
     }
+}
+
+/// About what an entry that waits takes.
+fn weight(entry: &Entry<'_>) -> usize {
+    1024 + 64 * entry.recipient_domains.len()
 }
 
 fn report(ledger: &Ledger, since: Timestamp) -> String {
@@ -154,7 +190,7 @@ mod tests {
 
     #[test]
     fn the_report_counts_a_message_once_and_tells_what_a_rehearsal_found() {
-        let books = Books::new(None);
+        let books = Books::new(None).expect("books");
         books.add(&entry(0, "a.example", Accepted, USED));
         books.add(&entry(1, "a.example", Accepted, USED));
         books.add(&entry(2, "bb.example", Accepted, Hop::NotTried));
@@ -176,6 +212,6 @@ mod tests {
 
     #[test]
     fn of_nothing_nothing_is_said() {
-        assert!(Books::new(None).report().contains("no wanted mail"));
+        assert!(Books::new(None).expect("books").report().contains("no wanted mail"));
     }
 }

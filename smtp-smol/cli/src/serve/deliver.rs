@@ -3,11 +3,12 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Instant;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use smtp_audit::ledger::{Ending, Entry, Tls};
-use smtp_proto::auth::server::{Answer, Identity, Question};
+use smtp_proto::auth::server::{Answer, Failure, Identity, Question};
 use smtp_proto::server::{Fault, FaultKind, MessageEnd, Reason, Verdict};
 use smtp_proto::syntax::{Mail, Rcpt, Reply};
 use smtp_proto::tls::{Direction, EndToEnd, Rehearsed, Retries, Wanted};
@@ -17,16 +18,25 @@ use smtp_smol::{Handler, Peer};
 use super::books::Books;
 use super::head;
 use super::maildir::{Draft, Maildir, unique};
+use super::rates::Rates;
 use super::recipients::{Domains, NOT_OURS};
-use super::record::{Taken, peer_name, print};
+use super::record::{Taken, peer_name};
 use super::rehearse::Rehearsing;
 use super::users::Users;
+use crate::outlet;
+use crate::shown::{Line, Shown};
 use smtp_audit::UnwantedIf;
 
 /// Text is held in memory up to here, then goes to the file piece by piece.
 const PIECE: usize = 256 << 10;
 
 const TRY_LATER: Reply<'static> = Reply::fixed(451, (4, 3, 0), "The message could not be stored; try again later");
+const TOO_MANY_CONNECTIONS: Reply<'static> =
+    Reply::fixed(421, (4, 7, 0), "Too many connections from your network; try again later");
+const TOO_MANY_MESSAGES: Reply<'static> =
+    Reply::fixed(421, (4, 7, 0), "Too many messages from your network; try again later");
+const TOO_MANY_FAILED_LOGINS: Reply<'static> =
+    Reply::fixed(421, (4, 7, 0), "Too many failed logins from your network; try again later");
 /// RFC 5321 4.2.3, RFC 3463 3.4.
 const NO_ROOM: Reply<'static> = Reply::fixed(452, (4, 3, 1), "There is no room for the message now; try again later");
 
@@ -41,7 +51,16 @@ pub(crate) struct Office {
     pub(crate) rehearsing: Option<Rehearsing>,
     /// By the number of the listener.
     pub(crate) desks: Vec<Desk>,
+    pub(crate) limits: Limits,
     pub(crate) json: bool,
+}
+
+/// How often something may happen in a network.
+#[derive(Debug, Default)]
+pub(crate) struct Limits {
+    pub(crate) connections: Option<Rates>,
+    pub(crate) messages: Option<Rates>,
+    pub(crate) failed_logins: Option<Rates>,
 }
 
 /// What is particular to a listener.
@@ -59,7 +78,11 @@ pub(crate) struct Desk {
 #[derive(Debug)]
 pub(crate) struct Clerk {
     office: Arc<Office>,
+    /// By which log and output name the session.
+    id: String,
     peer: Option<SocketAddr>,
+    /// Who tries to log in.
+    login: Option<Box<str>>,
     envelope: Option<Envelope>,
     /// Whether the session came to a transaction, of which the ledger has its line.
     counted: bool,
@@ -96,7 +119,16 @@ struct Letter {
 
 impl Clerk {
     pub(crate) fn new(office: Arc<Office>, peer: Option<SocketAddr>) -> Self {
-        Self { office, peer, envelope: None, counted: false, plaintext_refused: false, taken: Err(TRY_LATER) }
+        Self {
+            office,
+            id: unique(),
+            peer,
+            login: None,
+            envelope: None,
+            counted: false,
+            plaintext_refused: false,
+            taken: Err(TRY_LATER),
+        }
     }
 
     /// Who comes by a Unix socket has none.
@@ -144,6 +176,7 @@ impl Clerk {
         let taken = Taken {
             time: now,
             peer: self.address(),
+            session: &self.id,
             helo: peer.session.hello(),
             user: peer.session.identity().map(Identity::name),
             tls: &Tls::from(peer.session),
@@ -152,7 +185,7 @@ impl Clerk {
             size: envelope.size,
             id: &envelope.id,
         };
-        print(&taken.line(self.office.json));
+        outlet::print(taken.line(self.office.json));
         Ok(words)
     }
 
@@ -176,8 +209,60 @@ impl Clerk {
     }
 }
 
+impl Clerk {
+    /// One line of a form that does not change: others watch for it.
+    fn login_failed(&self, why: Failure) {
+        if !matches!(why, Failure::Rejected | Failure::ChannelBinding) {
+            return;
+        }
+        if let (Some(address), Some(rates)) = (self.address(), &self.office.limits.failed_logins) {
+            rates.count(address, Instant::now());
+        }
+        let (address, user) = (peer_name(self.address()), self.login.as_deref().unwrap_or_default());
+        tracing::warn!(session = self.id, "failed login: address={address} user=<{}>", Shown(user));
+    }
+}
+
+/// The line at fault, for the log. What may be a password, or is text and no line, is not shown.
+fn line_of(kind: FaultKind, said: &[u8]) -> Option<&[u8]> {
+    let secret = said.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH"));
+    let line = !matches!(
+        kind,
+        FaultKind::Text(_)
+            | FaultKind::AuthFailed(_)
+            | FaultKind::AuthMalformed
+            | FaultKind::AuthCancelled
+            | FaultKind::MessageTooBig
+    );
+    Some(said).filter(|said| line && !secret && !said.is_empty())
+}
+
 impl Handler for Clerk {
+    async fn connect(&mut self, _: &Peer<'_>) -> Verdict<'_> {
+        let now = Instant::now();
+        let Some(address) = self.address() else { return Verdict::Accept };
+        let limits = &self.office.limits;
+        if limits.connections.as_ref().is_some_and(|rates| rates.count(address, now)) {
+            tracing::info!(session = self.id, peer = %address, "too many connections in a short time");
+            return Verdict::Refuse(TOO_MANY_CONNECTIONS);
+        }
+        if limits.failed_logins.as_ref().is_some_and(|rates| rates.is_full(address, now)) {
+            tracing::info!(session = self.id, peer = %address, "too many failed logins in a short time");
+            return Verdict::Refuse(TOO_MANY_FAILED_LOGINS);
+        }
+        Verdict::Accept
+    }
+
     async fn authenticate(&mut self, peer: &Peer<'_>, question: Question) -> Answer {
+        self.login = match &question {
+            Question::Password { authcid, .. } | Question::Scram { authcid, .. } => Some((**authcid).into()),
+            _ => None,
+        };
+        let full =
+            |address| self.office.limits.failed_logins.as_ref().is_some_and(|r| r.is_full(address, Instant::now()));
+        if self.address().is_some_and(full) {
+            return Answer::TemporaryFailure;
+        }
         match &self.office.desks[peer.listener].users {
             Some(users) => users.answer(question).await,
             None => Answer::Reject,
@@ -185,6 +270,11 @@ impl Handler for Clerk {
     }
 
     async fn mail(&mut self, _: &Peer<'_>, mail: &Mail<'_>) -> Verdict<'_> {
+        let too_many = |address| self.office.limits.messages.as_ref().is_some_and(|r| r.count(address, Instant::now()));
+        if self.address().is_some_and(too_many) {
+            tracing::info!(session = self.id, peer = peer_name(self.address()), "too many messages in a short time");
+            return Verdict::Refuse(TOO_MANY_MESSAGES);
+        }
         self.envelope = Some(Envelope {
             from: mail.path.as_str().into(),
             to: Vec::new(),
@@ -263,7 +353,14 @@ impl Handler for Clerk {
     }
 
     fn fault(&mut self, peer: &Peer<'_>, fault: Fault) {
-        tracing::info!(peer = peer_name(self.address()), helo = peer.session.hello(), kind = ?fault.kind, offset = fault.offset, code = fault.code, "fault");
+        let peer_name = peer_name(self.address());
+        tracing::info!(session = self.id, peer = peer_name, helo = peer.session.hello(), kind = ?fault.kind, offset = fault.offset, code = fault.code, "fault");
+        if let Some(line) = line_of(fault.kind, peer.said) {
+            tracing::debug!(session = self.id, peer = peer_name, line = %Line(line), "the line at fault");
+        }
+        if let FaultKind::AuthFailed(why) = fault.kind {
+            self.login_failed(why);
+        }
         if matches!(fault.kind, FaultKind::Text(_) | FaultKind::MessageTooBig)
             && let Some(envelope) = &mut self.envelope
         {
@@ -273,7 +370,10 @@ impl Handler for Clerk {
     }
 
     fn closed(&mut self, peer: &Peer<'_>, reason: Reason) {
-        tracing::debug!(peer = peer_name(self.address()), ?reason, "closed");
+        tracing::debug!(session = self.id, peer = peer_name(self.address()), ?reason, "closed");
+        if let Reason::TlsFailed(failure) = &reason {
+            tracing::info!(session = self.id, peer = peer_name(self.address()), helo = peer.session.hello(), %failure, "TLS handshake failed");
+        }
         self.reset(peer);
         // What the founding question is about, and what would leave no trace otherwise.
         match reason {

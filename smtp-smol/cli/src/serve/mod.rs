@@ -9,6 +9,7 @@ mod listen;
 mod listener;
 mod maildir;
 mod options;
+mod rates;
 mod recipients;
 mod record;
 mod rehearse;
@@ -27,12 +28,14 @@ use smtp_audit::ledger::LedgerFile;
 use smtp_smol::Server;
 
 use crate::failure::Failure;
+use crate::outlet;
 use books::Books;
 use certificate::Renewable;
 use deliver::{Clerk, Desk, Office};
 use listen::{listen, tell};
 use maildir::Maildir;
-use options::{Delivery, Tls};
+use options::{Delivery, LogFormat, Tls};
+use rates::Rates;
 use rehearse::Rehearsing;
 
 pub(crate) use check::{CheckConfig, check_config};
@@ -40,12 +43,15 @@ pub(crate) use options::Options;
 
 /// After which a second Ctrl-C is meant as one.
 const IMPATIENCE: Duration = Duration::from_secs(1);
+/// For what is written at the end to be read.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Runs until it is told to end.
 pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let settings = settings::gather(matches)?;
     let options = &settings.server;
-    log(&options.log);
+    outlet::open().map_err(|error| Failure::running(format!("no threads: {error}")))?;
+    log(options);
     // Everything that can be wrong is found out before anything listens.
     let checked = check::check(&settings)?;
     let hostname = checked.hostname.clone();
@@ -68,7 +74,8 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     })?;
     let tls = certificate::Tls::new(&checked, || state_folder(options))?;
     let rehearsing = checked.window.map(|window| rehearsing(options, window)).transpose()?;
-    let books = Arc::new(Books::new(ledger));
+    let books = Books::new(ledger).map_err(|error| Failure::running(format!("no threads: {error}")))?;
+    let books = Arc::new(books);
     raise_descriptor_limit();
 
     let mut limits = smtp_smol::Limits::default();
@@ -94,6 +101,11 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         unwanted_if: options.unwanted_if.clone(),
         rehearsing,
         desks: listening.iter().map(|one| desk(one.settings)).collect(),
+        limits: deliver::Limits {
+            connections: options.connection_rate.map(Rates::new),
+            messages: options.message_rate.map(Rates::new),
+            failed_logins: Some(Rates::new(options.failed_login_rate)),
+        },
         json: options.json,
     });
     heed_signals(&server, books.clone(), tls.renewable.clone())
@@ -103,6 +115,9 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         .run(move |peer| Clerk::new(office.clone(), peer))
         .map_err(|error| Failure::running(format!("the server ended: {error}")))?;
     print_report(&books);
+    // What is not read by now is not waited for.
+    books.finish(LAST_WORDS);
+    outlet::finish(LAST_WORDS);
     Ok(())
 }
 
@@ -123,13 +138,18 @@ fn state_folder(options: &Options) -> Result<PathBuf, Failure> {
         .ok_or_else(|| Failure::usage("there is no home folder to keep things in; name a folder with --state"))
 }
 
-fn log(level: &str) {
+fn log(options: &Options) {
     use std::io::IsTerminal as _;
-    let filter = tracing_subscriber::EnvFilter::new(level);
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let filter = tracing_subscriber::EnvFilter::new(&options.log);
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(outlet::Log).with_target(false);
     // Where stderr is gone there is nowhere to complain of it.
-    let subscriber = subscriber.log_internal_errors(false);
-    subscriber.with_ansi(std::io::stderr().is_terminal()).with_target(false).init();
+    let subscriber = subscriber.log_internal_errors(false).with_ansi(std::io::stderr().is_terminal());
+    match options.log_format {
+        LogFormat::Text => subscriber.init(),
+        LogFormat::Json => subscriber.json().flatten_event(true).init(),
+    }
+    // A panic is told where everything else is, and waits for nobody either.
+    std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
 }
 
 /// A connection is a descriptor: the soft limit of many systems is 1,024.
@@ -160,7 +180,9 @@ fn heed_signals(server: &Server, books: Arc<Books>, renewable: Option<Arc<Renewa
                 _ if signal == SIGUSR1 => print_report(&books),
                 None => {
                     began = Some(Instant::now());
-                    say("ending: no new connections, messages in flight complete; Ctrl-C again to end at once\n");
+                    outlet::say(
+                        "ending: no new connections, messages in flight complete; Ctrl-C again to end at once\n",
+                    );
                     handle.shut_down();
                 }
                 Some(began) if signal == SIGINT && began.elapsed() > IMPATIENCE => std::process::exit(128 + signal),
@@ -172,11 +194,11 @@ fn heed_signals(server: &Server, books: Arc<Books>, renewable: Option<Arc<Renewa
 }
 
 fn print_report(books: &Books) {
-    say(&books.report());
-}
-
-/// On stderr; that nobody reads it any more is no reason to end.
-fn say(words: &str) {
-    use std::io::Write as _;
-    let _ = std::io::stderr().write_all(words.as_bytes());
+    outlet::say(&books.report());
+    let ((output, log), ledger) = (outlet::lost(), books.lost());
+    if output + log + ledger > 0 {
+        outlet::say(&format!(
+            "  dropped, since nobody read them: {output} lines of output, {log} of the log, {ledger} of the ledger\n"
+        ));
+    }
 }

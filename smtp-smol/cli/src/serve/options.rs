@@ -10,6 +10,7 @@ use smtp_proto::tls::Rehearsal;
 
 use super::listener::ListenerOptions;
 use super::maildir::Newline;
+use super::rates::Rate;
 use super::rehearse::{self, Except};
 
 const EXAMPLES: &str = "\
@@ -98,6 +99,19 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_per_address: Option<u32>,
 
+    /// Most connections of a network in a time, such as 60/1m; more are answered 421 4.7.0. A network is an IPv4 address
+    /// or 64 bits of IPv6; of this machine itself there may be any number [default: any number]
+    #[arg(long, value_name = "N/TIME")]
+    pub(crate) connection_rate: Option<Rate>,
+
+    /// Most messages of a network in a time, such as 100/1m; more are answered 421 4.7.0 [default: any number]
+    #[arg(long, value_name = "N/TIME")]
+    pub(crate) message_rate: Option<Rate>,
+
+    /// Most failed logins of a network in a time: after that many it is answered 421 4.7.0, and no password is looked at
+    #[arg(long, value_name = "N/TIME", default_value = "20/10m")]
+    pub(crate) failed_login_rate: Rate,
+
     /// How long to wait for messages in flight when the server is told to end; then their connections are cut off
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time)]
     pub(crate) drain: Duration,
@@ -114,6 +128,10 @@ pub(crate) struct Options {
     /// What to log on stderr
     #[arg(long, value_name = "LEVEL", default_value = "warn", value_parser = ["off", "error", "warn", "info", "debug", "trace"])]
     pub(crate) log: String,
+
+    /// Form of the log: `text`, or `json` with an object a line
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
+    pub(crate) log_format: LogFormat,
 
     /// Print the line a message as JSON
     #[arg(long, value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
@@ -136,6 +154,15 @@ pub(crate) enum Tls {
     Rehearse(i64),
     Require,
     Off,
+}
+
+/// The form of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// An object a line
+    Json,
 }
 
 /// The oldest version of TLS.

@@ -1,12 +1,13 @@
 //! The line that is printed for each message taken.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::net::IpAddr;
 
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use smtp_audit::ledger::Tls;
+
+use crate::shown::Shown;
 
 /// A message that was taken, for the line that is printed.
 #[derive(Debug, Serialize)]
@@ -15,6 +16,8 @@ pub(crate) struct Taken<'a> {
     pub(crate) time: Timestamp,
     #[serde(serialize_with = "peer")]
     pub(crate) peer: Option<IpAddr>,
+    /// The session, as the log names it.
+    pub(crate) session: &'a str,
     pub(crate) helo: Option<&'a str>,
     /// Who has authenticated.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -37,11 +40,11 @@ impl Taken<'_> {
             _ => line.push_str("plaintext"),
         }
         if let Some(user) = self.user {
-            let _ = write!(line, " user={user}");
+            let _ = write!(line, " user=<{}>", Shown(user));
         }
-        let _ = write!(line, " from=<{}>", self.from);
+        let _ = write!(line, " from=<{}>", Shown(self.from));
         for (index, recipient) in self.to.iter().enumerate() {
-            let _ = write!(line, "{}<{recipient}>", if index == 0 { " to=" } else { "," });
+            let _ = write!(line, "{}<{}>", if index == 0 { " to=" } else { "," }, Shown(recipient));
         }
         let _ = write!(line, " size={} id={}", self.size, self.id);
         line
@@ -61,10 +64,4 @@ fn time<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Erro
 #[expect(clippy::ref_option, reason = "serde asks so")]
 fn peer<S: Serializer>(peer: &Option<IpAddr>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&peer_name(*peer))
-}
-
-/// Prints a line; when nobody reads it any more, that is no reason to stop taking mail.
-pub(crate) fn print(line: &str) {
-    let mut out = io::stdout().lock();
-    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }

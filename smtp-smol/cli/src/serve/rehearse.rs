@@ -1,7 +1,7 @@
 //! The rehearsal of a running server: who is exempt, and what is remembered across a restart.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -75,6 +75,8 @@ struct State {
     room: usize,
 }
 
+/// Octets of the file that are read, from its end.
+const MAX_FILE: u64 = 128 << 20;
 /// The journal may grow to twice the entries that it began with, and by this many lines.
 const SPARE_LINES: usize = 1 << 16;
 
@@ -83,7 +85,7 @@ impl Rehearsing {
     /// skipped: its sender is asked once more, and no harm is done.
     pub(crate) fn open(file: &Path, window: i64, except: Vec<Except>) -> io::Result<Self> {
         let mut rehearsal = Rehearsal::new(window);
-        match fs::read_to_string(file) {
+        match newest(file) {
             Ok(text) => text.lines().filter_map(parse).for_each(|entry| rehearsal.restore(entry)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
@@ -129,6 +131,16 @@ impl Rehearsing {
             _ => Ok(None),
         }
     }
+}
+
+/// The end of the file, where the newest entries are. No rehearsal writes a longer one; something else may have.
+fn newest(file: &Path) -> io::Result<String> {
+    let mut file = File::open(file)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(MAX_FILE)))?;
+    let mut octets = Vec::new();
+    file.take(MAX_FILE).read_to_end(&mut octets)?;
+    Ok(String::from_utf8_lossy(&octets).into_owned())
 }
 
 impl State {

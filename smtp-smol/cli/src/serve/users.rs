@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::fs;
-use std::io::{self, BufRead as _, Write as _};
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use smtp_proto::auth::server::{Answer, Question};
 use smtp_proto::auth::{InvalidRecord, Nonce, ScramRecord};
 
 use crate::failure::Failure;
+use crate::shown::Shown;
 
 /// Octets of the file.
 const MAX_FILE: u64 = 16 << 20;
@@ -21,8 +22,19 @@ const ITERATIONS: u32 = 10_000;
 const FORMS: &str = "a line is NAME:SECRET, and SECRET what `smtp-smol user NAME` or `doveadm pw -s SCRAM-SHA-256` \
                      prints, or {PLAIN} and the password";
 
-/// Make a line for the file of `serve --users`: read a password from standard input, and print its SCRAM record.
+const EXAMPLES: &str = "\
+Examples:
+  smtp-smol user alice >>users
+      Ask for a password on the terminal; add a line for alice to the file
+  printf 'secret\\n' | smtp-smol user alice >>users
+      The same in a script
+  smtp-smol serve --role submission --users users
+      Let them submit mail";
+
+/// Make a line for the file of `serve --users`: ask for a password, or read it from standard input, and print its SCRAM
+/// record.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
     /// The user's name
     name: String,
@@ -36,8 +48,23 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             options.name
         )));
     }
-    let mut password = String::new();
-    io::stdin().lock().read_line(&mut password).map_err(|error| Failure::usage(format!("standard input: {error}")))?;
+    let password = if io::stdin().is_terminal() {
+        // Not shown, and asked twice: who mistypes cannot see it.
+        let ask = |what: &str| {
+            let asked = rpassword::prompt_password(format!("{what} of {}: ", Shown(&options.name)));
+            asked.map_err(|error| Failure::usage(format!("the terminal: {error}")))
+        };
+        let password = ask("Password")?;
+        if ask("Once more, the password")? != password {
+            return Err(Failure::usage("these are two passwords; try again"));
+        }
+        password
+    } else {
+        let mut password = String::new();
+        let read = io::stdin().lock().read_line(&mut password);
+        read.map_err(|error| Failure::usage(format!("standard input: {error}")))?;
+        password
+    };
     let password = password.trim_end_matches(['\r', '\n']);
     let record = ScramRecord::derive(password, &random::<16>()?, ITERATIONS)
         .map_err(|error| Failure::usage(format!("the password cannot be one: {error}; give another")))?;

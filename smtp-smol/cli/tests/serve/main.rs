@@ -1,5 +1,7 @@
-//! `serve` as a program: its file of settings, its listeners, its end.
+//! `serve` as a program: its settings, its listeners, what it says, its end.
 
 mod ending;
 mod program;
+mod said;
 mod settings;
+mod unread;

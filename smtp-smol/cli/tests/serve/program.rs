@@ -49,6 +49,11 @@ impl Program {
         program
     }
 
+    /// One whose words are somebody else's.
+    pub(crate) fn of(child: Child) -> Self {
+        Self { child, lines: channel().1, said: Vec::new() }
+    }
+
     /// Waits until what it said on stderr is so.
     pub(crate) fn wait_for(&mut self, what: &str, so: impl Fn(&[String]) -> bool) {
         let deadline = Instant::now() + PATIENCE;

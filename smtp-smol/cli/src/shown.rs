@@ -1,0 +1,71 @@
+//! What a peer chose, shown so that it can deceive nobody who reads it.
+
+use std::fmt;
+
+/// Text of a peer's in a line for people and for scripts. Controls, and what is not seen or turns the direction of text,
+/// are written as `\u{202e}`; so are `<`, `>` and `"`, so that what stands in `<...>` or `"..."` ends there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shown<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use fmt::Write as _;
+        self.0.chars().try_for_each(|char| match char {
+            '<' | '>' | '"' => write!(f, "{}", char.escape_unicode()),
+            '\'' => f.write_char(char),
+            _ => write!(f, "{}", char.escape_debug()),
+        })
+    }
+}
+
+/// A line as it came, at most so many octets of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Line<'a>(pub(crate) &'a [u8]);
+
+impl Line<'_> {
+    const SHOWN: usize = 200;
+}
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = self.0.get(..Self::SHOWN).unwrap_or(self.0);
+        write!(f, "{}", shown.escape_ascii())?;
+        match self.0.len() - shown.len() {
+            0 => Ok(()),
+            more => write!(f, "... and {more} more"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_leaves_its_brackets_or_turns_the_line_around() {
+        for (text, shown) in [
+            ("a@b.example", "a@b.example"),
+            ("o'neill@b.example", "o'neill@b.example"),
+            ("\"x> to=<y\"@z", "\\u{22}x\\u{3e} to=\\u{3c}y\\u{22}@z"),
+            ("a\r\nb\tc\0", "a\\r\\nb\\tc\\0"),
+            ("a\\b", "a\\\\b"),
+            ("Grüße@例え.example", "Grüße@例え.example"),
+        ] {
+            assert_eq!(Shown(text).to_string(), shown, "{text:?}");
+        }
+        for hidden in
+            "\u{61c}\u{200b}\u{200e}\u{200f}\u{202a}\u{202e}\u{2028}\u{2029}\u{2066}\u{2069}\u{feff}\u{85}\u{1b}"
+                .chars()
+        {
+            let shown = Shown(&hidden.to_string()).to_string();
+            assert!(shown.starts_with('\\') && shown.is_ascii(), "{hidden:?}: {shown}");
+        }
+    }
+
+    #[test]
+    fn a_line_is_bounded() {
+        assert_eq!(Line(b"NO\xffOP\r\n").to_string(), "NO\\xffOP\\r\\n");
+        let long = Line(&[b'x'; 5000]).to_string();
+        assert!(long.len() < 250 && long.ends_with("... and 4800 more"), "{long}");
+    }
+}

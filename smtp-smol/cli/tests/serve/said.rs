@@ -1,0 +1,170 @@
+//! What was said is seen: in the log and on standard output, and so that no peer can forge it.
+
+use std::io::Read as _;
+use std::process::Stdio;
+
+use rustix::process::Signal;
+
+use super::program::{Client, PATIENCE, Program, command};
+
+const SUBMISSION: [&str; 10] = [
+    "serve",
+    "--listen",
+    "127.0.0.1:0",
+    "--role",
+    "submission",
+    "--users",
+    "users",
+    "--plaintext-auth",
+    "--tls",
+    "off",
+];
+
+fn submission(more: &[&str]) -> (tempfile::TempDir, Program) {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("users"), "alice:{PLAIN}secret\n").expect("written");
+    let program = Program::start(&mut command(folder.path(), &[&SUBMISSION[..], more].concat()), 1);
+    (folder, program)
+}
+
+/// `\0name\0password` as AUTH PLAIN takes it.
+fn plain(name: &str, password: &str) -> String {
+    use base64ct::Encoding as _;
+    format!("AUTH PLAIN {}", base64ct::Base64::encode_string(format!("\0{name}\0{password}").as_bytes()))
+}
+
+#[test]
+fn a_failed_login_is_a_line_of_one_form_with_user_and_address() {
+    let (_folder, mut program) = submission(&[]);
+    let mut client = Client::connect(&program.address(0));
+    assert!(client.reply().starts_with("220 "));
+    assert!(client.say("EHLO client.example").contains("AUTH"));
+    assert!(client.say(&plain("bob> address=192.0.2.9 user=<x\u{202e}", "wrong")).starts_with("535 "));
+    program.wait_for("the line", |said| said.iter().any(|line| line.contains("failed login: ")));
+    let line = program.said.iter().find(|line| line.contains("failed login: ")).expect("just seen").clone();
+    let form = "failed login: address=127.0.0.1 user=<bob\\u{3e} address=192.0.2.9 user=\\u{3c}x\\u{202e}>";
+    assert!(line.contains(form) && line.contains("WARN"), "{line}");
+    assert!(client.say(&plain("alice", "secret")).starts_with("235 "));
+}
+
+#[test]
+fn the_line_at_fault_is_in_the_log_at_debug_and_passwords_are_not() {
+    let (_folder, mut program) = submission(&["--log", "debug"]);
+    let mut client = Client::connect(&program.address(0));
+    assert!(client.reply().starts_with("220 "));
+    assert!(client.say("EHLO client.example").starts_with("250"));
+    client.send(b"MAIL FROM :<a@");
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    assert!(client.say("b.example>\u{1b}[31m").starts_with("5"));
+    assert!(client.say("AUTH CRAM-MD5 c2VjcmV0").starts_with("5"));
+    assert!(client.say(&plain("alice", "s3cret")).starts_with("535 "));
+    assert!(client.say("QUIT").starts_with("221 "));
+    program.wait_for("the end", |said| said.iter().any(|line| line.contains("closed")));
+    let said = program.said.join("\n");
+    assert!(said.contains("MAIL FROM :<a@b.example>\\x1b[31m\\r\\n"), "{said}");
+    assert!(!said.contains("c2VjcmV0") && !said.contains("s3cret"), "{said}");
+}
+
+#[test]
+fn a_health_check_is_no_warning() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = [
+        "serve",
+        "--proxy",
+        "127.0.0.1:0",
+        "--proxy-from",
+        "127.0.0.0/8",
+        "--listen",
+        "127.0.0.1:0",
+        "--domain",
+        "example.net",
+    ];
+    let mut program = Program::start(&mut command(folder.path(), &options), 2);
+    for address in [program.address(0), program.address(1)] {
+        drop(std::net::TcpStream::connect(address).expect("connected"));
+    }
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    program.signal(Signal::TERM);
+    program.wait_for("the end", |said| said.iter().any(|line| line.starts_with("ending")));
+    assert_eq!(program.ends_within(PATIENCE), Some(0));
+    assert!(!program.said.iter().any(|line| line.contains("WARN")), "{:?}", program.said);
+}
+
+#[test]
+fn the_line_of_a_message_cannot_be_forged() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = ["serve", "--listen", "127.0.0.1:0", "--tls", "off", "--deliver", "discard"];
+    let mut program = Program::start(command(folder.path(), &options).stdout(Stdio::piped()), 1);
+    let mut client = Client::connect(&program.address(0));
+    assert!(client.reply().starts_with("220 "));
+    for line in [
+        "EHLO client.example",
+        "MAIL FROM:<\"x> to=<admin@bank.example> size=1 id=1\"@evil.example> SMTPUTF8",
+        "RCPT TO:<\"\u{202e}b\"@mx.example.net>",
+        "DATA",
+    ] {
+        let reply = client.say(line);
+        assert!(reply.starts_with(['2', '3']), "{line}: {reply}");
+    }
+    assert!(client.say("x: y\r\n\r\n.").starts_with("250 "));
+    program.signal(Signal::TERM);
+    assert_eq!(program.ends_within(PATIENCE), Some(0));
+    let mut printed = String::new();
+    program.child.stdout.take().expect("a pipe").read_to_string(&mut printed).expect("read");
+    let from = printed.split(" from=<").nth(1).and_then(|rest| rest.split('>').next()).expect("a sender");
+    assert!(from.ends_with("@evil.example"), "{printed}");
+    assert!(printed.split(" to=<").count() == 2 && printed.contains("\\u{202e}b"), "{printed}");
+}
+
+#[test]
+fn a_network_that_fails_too_often_waits_and_others_do_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("users"), "alice:{PLAIN}secret\n").expect("written");
+    let options = [
+        "serve",
+        "--proxy",
+        "127.0.0.1:0",
+        "--proxy-from",
+        "127.0.0.0/8",
+        "--role",
+        "submission",
+        "--users",
+        "users",
+        "--plaintext-auth",
+        "--tls",
+        "off",
+        "--failed-login-rate",
+        "3/1h",
+        "--connection-rate",
+        "9/1h",
+        "--message-rate",
+        "2/1h",
+    ];
+    let program = Program::start(&mut command(folder.path(), &options), 1);
+    let from = |client: &str| {
+        let mut connection = Client::connect(&program.address(0));
+        connection.send(format!("PROXY TCP4 {client} 192.0.2.200 5000 25\r\n").as_bytes());
+        let greeting = connection.reply();
+        (connection, greeting)
+    };
+    let (mut bad, greeting) = from("192.0.2.1");
+    assert!(greeting.starts_with("220 "));
+    assert!(bad.say("EHLO c.example").starts_with("250"));
+    for _ in 0..3 {
+        assert!(bad.say(&plain("alice", "wrong")).starts_with("535 "));
+    }
+    assert!(bad.say(&plain("alice", "secret")).starts_with("454 "), "no password is looked at any more");
+    assert!(from("192.0.2.1").1.starts_with("421 4.7.0 "));
+    let (mut good, greeting) = from("192.0.2.2");
+    assert!(greeting.starts_with("220 "));
+    assert!(good.say("EHLO c.example").starts_with("250"));
+    assert!(good.say(&plain("alice", "secret")).starts_with("235 "));
+    for _ in 0..2 {
+        assert!(good.say("MAIL FROM:<a@c.example>").starts_with("250 "));
+        assert!(good.say("RSET").starts_with("250 "));
+    }
+    assert!(good.say("MAIL FROM:<a@c.example>").starts_with("421 4.7.0 "));
+    let greetings: Vec<_> = (0..12).map(|_| from("192.0.2.3").1).collect();
+    assert_eq!(greetings.iter().filter(|greeting| greeting.starts_with("220 ")).count(), 9);
+    assert_eq!(greetings.iter().filter(|greeting| greeting.starts_with("421 4.7.0 ")).count(), 3);
+}
