@@ -78,6 +78,17 @@ impl<T: Send + 'static> Outlet<T> {
         }
     }
 
+    /// Hands over something that may as well be left out when there is no room.
+    pub(crate) fn nudge(&self, thing: T) {
+        let (state, weight) = (&self.state, (self.weigh)(&thing));
+        state.weight.fetch_add(weight, Ordering::AcqRel);
+        state.waiting.fetch_add(1, Ordering::AcqRel);
+        if self.queue.try_send(thing).is_err() {
+            state.weight.fetch_sub(weight, Ordering::AcqRel);
+            state.waiting.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
     /// Waits until all is written, but not for longer than this.
     pub(crate) fn finish(&self, time: Duration) {
         let end = Instant::now() + time;

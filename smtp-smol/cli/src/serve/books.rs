@@ -15,7 +15,7 @@ use crate::outlet::Outlet;
 /// The account of a running server.
 #[derive(Debug)]
 pub(crate) struct Books {
-    file: Option<Outlet<Entry<'static>>>,
+    file: Option<Outlet<Note>>,
     /// The ledger file has been moved away.
     moved: Arc<AtomicBool>,
     counts: Mutex<Counts>,
@@ -34,14 +34,16 @@ impl Books {
         let moved: Arc<AtomicBool> = Arc::default();
         let seen = moved.clone();
         let write = |file: LedgerFile| {
-            Outlet::new(Some("the ledger"), weight, move |entry: Entry<'static>, lost| {
+            Outlet::new(Some("the ledger"), weight, move |note: Note, lost| {
                 if seen.swap(false, Ordering::AcqRel)
                     && let Err(error) = file.reopen()
                 {
                     tracing::error!(%error, "the ledger cannot be opened anew; the old file is still written");
                 }
                 file.skip(lost);
-                file.write(&entry);
+                if let Note::Entry(entry) = note {
+                    file.write(&entry);
+                }
             })
         };
         Ok(Self { file: file.map(write).transpose()?, moved, counts: Mutex::default(), since: Timestamp::now() })
@@ -49,16 +51,19 @@ impl Books {
 
     pub(crate) fn add(&self, entry: &Entry<'static>) {
         if let Some(file) = &self.file {
-            file.put(entry.clone());
+            file.put(Note::Entry(Box::new(entry.clone())));
         }
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let Counts { retries, ledger } = &mut *counts;
         entry.with(|record| retries.add(record, |record| ledger.add(record)));
     }
 
-    /// The ledger file has been moved away: with the next line a new one is begun.
+    /// The ledger file has been moved away: a new one is begun.
     pub(crate) fn rotate(&self) {
         self.moved.store(true, Ordering::Release);
+        if let Some(file) = &self.file {
+            file.nudge(Note::Moved);
+        }
     }
 
     /// Waits until the ledger is written, but not for longer than this.
@@ -83,9 +88,20 @@ impl Books {
     }
 }
 
-/// About what an entry that waits takes.
-fn weight(entry: &Entry<'_>) -> usize {
-    1024 + 64 * entry.recipient_domains.len()
+/// What is told to the thread that writes the ledger.
+#[derive(Debug)]
+enum Note {
+    Entry(Box<Entry<'static>>),
+    /// Look whether the file has been moved away.
+    Moved,
+}
+
+/// About what a note that waits takes.
+fn weight(note: &Note) -> usize {
+    match note {
+        Note::Entry(entry) => 1024 + 64 * entry.recipient_domains.len(),
+        Note::Moved => 64,
+    }
 }
 
 fn report(ledger: &Ledger, since: Timestamp) -> String {

@@ -136,7 +136,7 @@ mod tests {
     fn memory_is_bounded() {
         let rates = Rates::new("10/1h".parse().expect("a rate"));
         let now = Instant::now();
-        for n in 0..REMEMBERED as u32 + 1000 {
+        for n in 0..u32::try_from(REMEMBERED).expect("a small number") + 1000 {
             rates.count(IpAddr::V4(std::net::Ipv4Addr::from_bits(0x0100_0000 + n)), now);
         }
         assert_eq!(rates.buckets.lock().expect("whole").len(), REMEMBERED);
