@@ -28,7 +28,7 @@ mod show;
 mod source;
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use smtp_proto::tls::{Ledger, Require, Scope};
@@ -38,7 +38,8 @@ pub use error::Error;
 pub use marks::{UnwantedIf, end_to_end};
 pub use progress::Progress;
 use read::blocks::{Blocks, Lines};
-use read::{detect, exim, input, postfix, stored};
+use read::detect::{self, Look};
+use read::{input, log, stored};
 pub use show::{Report, Style};
 pub use source::Kind;
 use source::Source;
@@ -65,11 +66,12 @@ pub struct Options {
 pub struct Audit {
     kind: Option<Kind>,
     now: Timestamp,
-    postfix: postfix::Postfix,
-    exim: exim::Exim,
+    logs: log::Logs,
     stored: stored::Reader,
     desk: Desk,
     sources: Vec<Source>,
+    /// What was named and holds nothing about mail, and why that is so.
+    quiet: Vec<(PathBuf, String)>,
     /// Files that were read.
     files: u64,
 }
@@ -82,11 +84,11 @@ impl Audit {
         Self {
             kind: options.kind,
             now: Timestamp::now(),
-            postfix: postfix::Postfix::new(recipients),
-            exim: exim::Exim::default(),
+            logs: log::Logs::new(recipients),
             stored: stored::Reader::new(&options.by, &options.unwanted_if),
             desk: Desk::new(Ledger::new(options.scope.clone()), options.since, options.internal),
             sources: Vec::new(),
+            quiet: Vec::new(),
             files: 0,
         }
     }
@@ -97,8 +99,13 @@ impl Audit {
     /// # Errors
     /// What the user can put right: a source that cannot be read, or is not known by sight. Then nothing was read.
     pub fn files<P: AsRef<Path>>(&mut self, paths: &[P], progress: &dyn Progress) -> Result<(), Error> {
-        let look = |path: &P| detect::look(path.as_ref(), self.kind, self.now.as_second());
-        let mut sources = paths.iter().map(look).collect::<Result<Vec<_>, _>>()?;
+        let mut sources = Vec::new();
+        for path in paths {
+            match detect::look(path.as_ref(), self.kind, self.now.as_second())? {
+                Look::Source(source) => sources.push(source),
+                Look::Quiet(why) => self.quiet.push((path.as_ref().into(), why)),
+            }
+        }
         sources.sort_by_key(|source| (source.kind, source.first));
         let folders = sources.iter().any(|source| source.kind == Kind::Maildir);
         progress.begin((!folders).then(|| sources.iter().map(|source| source.size).sum()));
@@ -123,9 +130,14 @@ impl Audit {
     /// As for files.
     pub fn stream(&mut self, name: &Path, from: impl Read, progress: &dyn Progress) -> Result<(), Error> {
         progress.source(name);
-        let (source, blocks) = detect::open_stream(name, from, self.kind, self.now.as_second())?;
-        self.blocks(blocks, &source)?;
-        self.sources.push(source);
+        let (look, blocks) = detect::open_stream(name, from, self.kind, self.now.as_second())?;
+        match look {
+            Look::Source(source) => {
+                self.blocks(blocks, &source)?;
+                self.sources.push(source);
+            }
+            Look::Quiet(why) => self.quiet.push((name.into(), why)),
+        }
         Ok(())
     }
 
@@ -134,16 +146,22 @@ impl Audit {
     /// # Errors
     /// Where there is none: it is not clear whose Received fields are to be believed, or there was no file at all.
     pub fn report(mut self, require: Require) -> Result<Report, Error> {
-        self.postfix.finish(&mut self.desk);
-        self.exim.finish(&mut self.desk);
-        self.desk.finish();
+        self.logs.finish(&mut self.desk);
         self.stored.finish(&mut self.desk)?;
+        if self.sources.is_empty()
+            && let Some((path, why)) = self.quiet.first()
+        {
+            return Err(Error::source(path.display(), why, "name a file in which there is mail"));
+        }
+        for (path, why) in self.quiet {
+            self.desk.notes.push(format!("{} {why}", path.display()));
+        }
         if self.files == 0
             && let Some(source) = self.sources.first()
         {
             return Err(Error::source(
                 source.path.display(),
-                "holds no mail: there is no file in a folder called cur or new",
+                "holds no mail: there is no file in a folder called cur or new, and none that looks like a message or an mbox",
                 "name a Maildir, or the files themselves",
             ));
         }
@@ -154,10 +172,12 @@ impl Audit {
         self.files += 1;
         let desk = &mut self.desk;
         match source.kind {
-            Kind::Postfix => self.postfix.read(&mut Lines::new(blocks), source, desk),
-            Kind::Exim => self.exim.read(&mut Lines::new(blocks), source, desk),
+            Kind::Postfix | Kind::Exim | Kind::Sendmail | Kind::Opensmtpd => {
+                self.logs.read(blocks, source, self.kind, desk);
+            }
+            Kind::Message => stored::message::read(&mut blocks, source, &mut self.stored, desk)?,
             Kind::Ledger => read::ledger::read(&mut Lines::new(blocks), source, desk),
-            Kind::Mbox => stored::mbox::read(&mut blocks, source, &mut self.stored, desk)?,
+            Kind::Mbox => stored::mbox::read(&mut blocks, &source.path, &mut self.stored, desk)?,
             Kind::Maildir => {}
         }
         Ok(())

@@ -6,21 +6,36 @@ use std::path::PathBuf;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Kind {
-    /// Postfix's log, as syslog or Postfix itself writes it.
+    /// Postfix's log.
     Postfix,
-    /// Exim's main log.
+    /// Exim's main log, or what it writes to syslog.
     Exim,
-    /// A folder of mail, those below it included.
+    /// Sendmail's log.
+    Sendmail,
+    /// OpenSMTPD's log.
+    Opensmtpd,
+    /// A folder of mail, those below it included: a Maildir, or files of messages.
     Maildir,
     /// Messages in one file.
     Mbox,
+    /// One message.
+    Message,
     /// A ledger of `serve --ledger`.
     Ledger,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Postfix, Self::Exim, Self::Maildir, Self::Mbox, Self::Ledger];
+    pub const ALL: [Self; 8] = [
+        Self::Postfix,
+        Self::Exim,
+        Self::Sendmail,
+        Self::Opensmtpd,
+        Self::Maildir,
+        Self::Mbox,
+        Self::Message,
+        Self::Ledger,
+    ];
 
     /// As an option calls it: one word in lower case.
     #[must_use]
@@ -28,8 +43,11 @@ impl Kind {
         match self {
             Self::Postfix => "postfix",
             Self::Exim => "exim",
+            Self::Sendmail => "sendmail",
+            Self::Opensmtpd => "opensmtpd",
             Self::Maildir => "maildir",
             Self::Mbox => "mbox",
+            Self::Message => "message",
             Self::Ledger => "ledger",
         }
     }
@@ -40,10 +58,18 @@ impl Kind {
         match self {
             Self::Postfix => "Postfix log",
             Self::Exim => "Exim log",
-            Self::Maildir => "Maildir",
+            Self::Sendmail => "Sendmail log",
+            Self::Opensmtpd => "OpenSMTPD log",
+            Self::Maildir => "folder of mail",
             Self::Mbox => "mbox",
+            Self::Message => "message",
             Self::Ledger => "ledger",
         }
+    }
+
+    /// Whether it is a log of lines, of which one file may hold those of several programs.
+    pub(crate) const fn is_log(self) -> bool {
+        matches!(self, Self::Postfix | Self::Exim | Self::Sendmail | Self::Opensmtpd)
     }
 }
 

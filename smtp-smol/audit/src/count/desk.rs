@@ -57,8 +57,18 @@ pub(crate) enum Untold {
     None,
     /// Its session began, or ended, outside of the log.
     CutOff,
-    /// The log does not tell of TLS, or had not yet.
+    /// Postfix's log does not tell of TLS, or had not yet.
     Silent,
+    /// The same, of mail that went out.
+    SilentOut,
+    /// Exim's log leaves `X=` out.
+    EximCipher,
+    /// Sendmail's log has no line about TLS.
+    Sendmail,
+    /// Exchange's message tracking log does not tell of TLS.
+    Tracking,
+    /// The export of a provider does not.
+    Export,
     /// The Received field does not.
     Field,
     /// Nor does the line of the ledger.
@@ -66,14 +76,32 @@ pub(crate) enum Untold {
 }
 
 impl Untold {
-    pub(crate) const ALL: [Self; 4] = [Self::CutOff, Self::Silent, Self::Field, Self::Line];
+    pub(crate) const ALL: [Self; 9] = [
+        Self::CutOff,
+        Self::Silent,
+        Self::SilentOut,
+        Self::EximCipher,
+        Self::Sendmail,
+        Self::Tracking,
+        Self::Export,
+        Self::Field,
+        Self::Line,
+    ];
 
     /// What is told of such messages.
     pub(crate) const fn why(self) -> &'static str {
         match self {
             Self::None => "for no known reason",
             Self::CutOff => "in sessions that began or ended outside of the log",
-            Self::Silent => "where the log does not tell of TLS (smtpd_tls_loglevel = 1 makes Postfix do so)",
+            Self::Silent => "where Postfix does not log TLS (smtpd_tls_loglevel = 1 makes it do so)",
+            Self::SilentOut => "that Postfix sent and does not log TLS for (smtp_tls_loglevel = 1 makes it do so)",
+            Self::EximCipher => "where Exim does not log TLS (log_selector = +tls_cipher makes it do so)",
+            Self::Sendmail => "where Sendmail does not log TLS (LogLevel 9 makes it do so)",
+            Self::Tracking => {
+                "where Exchange's message tracking log does not tell of TLS (its SMTP protocol log does: ProtocolLoggingLevel \
+                 Verbose)"
+            }
+            Self::Export => "of which the provider's export does not say",
             Self::Field => "of which the Received field does not say",
             Self::Line => "of which the ledger does not say",
         }
@@ -124,6 +152,32 @@ impl Broken {
     }
 }
 
+/// Lines of logs, by what they are. Their sum is the number of lines that were read.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Lines {
+    /// Of mail servers.
+    pub(crate) mail: u64,
+    /// Of other programs, or empty.
+    pub(crate) other: u64,
+    /// Too long, or without a time.
+    pub(crate) broken: u64,
+    /// In no form that is read.
+    pub(crate) unread: u64,
+    /// The first of these, and where it stands.
+    pub(crate) first_unread: Option<String>,
+}
+
+impl Lines {
+    /// A line in no form that is read.
+    pub(crate) fn unread(&mut self, file: &Path, number: u64, line: &[u8]) {
+        self.unread += 1;
+        if self.first_unread.is_none() {
+            let quoted: String = String::from_utf8_lossy(&line[..line.len().min(400)]).chars().take(160).collect();
+            self.first_unread = Some(format!("{}:{number}: {quoted}", file.display()));
+        }
+    }
+}
+
 /// Counts what is to be counted.
 #[derive(Debug)]
 pub(crate) struct Desk {
@@ -134,8 +188,12 @@ pub(crate) struct Desk {
     internal: bool,
     pub(crate) aside: Aside,
     /// Messages counted of which it cannot be told, in the order of [`Untold::ALL`].
-    pub(crate) untold: [u64; 4],
+    pub(crate) untold: [u64; Untold::ALL.len()],
     pub(crate) broken: Broken,
+    /// Lines of logs.
+    pub(crate) lines: Lines,
+    /// First and last year that were inferred, of logs whose times have none.
+    years: Option<(i64, i64)>,
     /// What the reader of the report should know of how it came about.
     pub(crate) notes: Vec<String>,
     /// Messages counted or set aside.
@@ -151,11 +209,26 @@ impl Desk {
             since,
             internal,
             aside: Aside::default(),
-            untold: [0; 4],
+            untold: [0; Untold::ALL.len()],
+            lines: Lines::default(),
+            years: None,
             broken: Broken::default(),
             notes: Vec::new(),
             messages: 0,
             names: Default::default(),
+        }
+    }
+
+    /// The years of a log whose times have none were taken to be these. Where times go back by the greater part of a
+    /// year, the file is of more than one, and which is which cannot be known.
+    pub(crate) fn years(&mut self, (first, last): (i64, i64), file: &Path, turned: bool) {
+        let (before, after) = self.years.unwrap_or((first, last));
+        self.years = Some((before.min(first), after.max(last)));
+        if turned {
+            self.notes.push(format!(
+                "{} goes over more than a year without saying which: days in it may be of another year",
+                file.display()
+            ));
         }
     }
 
@@ -188,6 +261,10 @@ impl Desk {
     /// Nothing more comes from this log: what waits for a further attempt is counted as it is.
     pub(crate) fn finish(&mut self) {
         self.retries.finish(|record| self.ledger.add(record));
+        if let Some((first, last)) = self.years.take() {
+            let years = if first == last { format!("{first}") } else { format!("{first} to {last}") };
+            self.notes.push(format!("times in the log have no year: {years}, by when the file was last written"));
+        }
     }
 
     fn count(&mut self, seen: &Seen<'_>, retries: bool) {

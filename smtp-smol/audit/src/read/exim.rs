@@ -13,26 +13,63 @@ use rustc_hash::{FxHashMap, FxHasher};
 use smtp_proto::tls::{ClientCertificate, Direction, End, Hop, Wanted};
 
 use crate::count::desk::{Desk, Seen, Untold};
-use crate::read::blocks::{self, Lines};
-use crate::read::scan::{find, iso, number, starts_no_case, text_ip};
+use crate::read::scan::{find, find_last, iso, number, starts_no_case, text_ip};
+use crate::read::syslog::{Calendar, Line};
 use crate::read::words::{Word, version};
-use crate::source::Source;
 
 /// Deliveries that are followed at once.
 const FOLLOWED: usize = 1 << 16;
 
-/// Whether this is a line of Exim's.
-pub(crate) fn is_line(line: &[u8]) -> bool {
-    line.get(10) == Some(&b' ')
-        && iso(line).and_then(|(_, rest)| message(rest.strip_prefix(b" ")?)).is_some_and(|(_, text)| {
-            [&b"<= "[..], b"=> ", b"-> ", b"** ", b"== ", b"Completed", b"H="]
-                .iter()
-                .any(|start| text.starts_with(start))
-        })
+/// Whether this is a line of Exim's that came by syslog.
+#[inline]
+pub(crate) fn writes(line: &Line<'_>) -> bool {
+    line.program.starts_with(b"exim")
 }
 
-pub(crate) fn time_of(line: &[u8]) -> Option<i64> {
-    iso(line).filter(|_| line.get(10) == Some(&b' ')).map(|(time, _)| time)
+/// A line of the main log that is about a message or a client: its time, the message's identity, and the rest.
+#[inline]
+pub(crate) fn native(line: &[u8]) -> Option<(i64, &[u8], &[u8])> {
+    if line.get(10) != Some(&b' ') || !line[0].is_ascii_digit() {
+        return None;
+    }
+    let (time, rest) = iso(line)?;
+    let (id, text) = message(rest.strip_prefix(b" ")?)?;
+    Some((time, id, text.strip_suffix(b"\r").unwrap_or(text)))
+}
+
+/// Whether this is a line of the main log about anything else.
+pub(crate) fn is_other(line: &[u8]) -> bool {
+    const STARTS: [&[u8]; 22] = [
+        b"Start queue run",
+        b"End queue run",
+        b"exim ",
+        b"SMTP ",
+        b"no host name found",
+        b"no IP address found",
+        b"unexpected disconnection",
+        b"rejected ",
+        b"refused ",
+        b"Connection from",
+        b"Warning:",
+        b"WARNING:",
+        b"cwd=",
+        b"TLS ",
+        b"DNS ",
+        b"pid ",
+        b"SIGHUP",
+        b"daemon",
+        b"socket bind",
+        b"ident ",
+        b"failed ",
+        b"host name alias",
+    ];
+    let at_first = |rest: &[u8]| {
+        let rest = rest.trim_ascii_start();
+        let rest =
+            if rest.first() == Some(&b'[') { find(rest, b"] ").map_or(rest, |end| &rest[end + 2..]) } else { rest };
+        STARTS.iter().any(|start| rest.starts_with(start)) || find(&rest[..rest.len().min(64)], b"_login").is_some()
+    };
+    line.get(10) == Some(&b' ') && iso(line).is_some_and(|(_, rest)| at_first(rest))
 }
 
 /// Reads lines of the main log, over files.
@@ -41,8 +78,24 @@ pub(crate) struct Exim {
     /// Transactions of which every recipient was refused so far, by the address of the client.
     refused: FxHashMap<u64, Refused>,
     deliveries: FxHashMap<u64, Delivery>,
-    /// A line said `X=` of mail that went out: where there is none, there is no TLS.
-    tells_tls_out: bool,
+    /// Whether lines have `X=` where there was TLS (`log_selector = +tls_cipher`, which is Exim's default).
+    x: X,
+    /// Deliveries without `X=` that wait until that is known.
+    waiting: Vec<Delivery>,
+    /// Deliveries that count as plaintext although that was never known.
+    guessed: u64,
+}
+
+/// Whether lines have `X=` where there was TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum X {
+    /// No line has told.
+    #[default]
+    NotKnown,
+    /// A line has it, of mail that came in or went out: both have it or neither.
+    Written,
+    /// `P=esmtps`, and no `X=`.
+    Left,
 }
 
 #[derive(Debug)]
@@ -64,45 +117,47 @@ struct Delivery {
     to: Box<[u8]>,
     recipients: u32,
     bytes: u64,
-    hop: Hop,
+    /// `None` until it is known.
+    hop: Option<Hop>,
 }
 
 /// A refusal and the one before it belong to one transaction if no more than this lies between.
 const TRANSACTION: i64 = 60;
 
 impl Exim {
-    pub(crate) fn read(&mut self, lines: &mut Lines<'_>, source: &Source, desk: &mut Desk) {
-        while let Some(line) = lines.next() {
-            match line {
-                blocks::Line::Line(line) => self.line(line, desk),
-                blocks::Line::TooLong => desk.broken.add(&source.path, lines.number, "a line too long for a log"),
-            }
-        }
-        if let Some(error) = lines.failed() {
-            desk.broken.cut_short(&source.path, lines.number, &error);
-        }
-    }
-
     /// Nothing more comes.
     pub(crate) fn finish(&mut self, desk: &mut Desk) {
         self.forget(desk);
-        desk.finish();
+        self.settle(Hop::NotTried, desk);
+        if self.guessed > 0 {
+            desk.notes.push(format!(
+                "{} without X= in the log count as sent in plaintext: Exim writes X= unless log_selector = -tls_cipher",
+                self.guessed
+            ));
+        }
     }
 
-    fn line(&mut self, line: &[u8], desk: &mut Desk) {
-        let Some((time, rest)) = iso(line) else { return };
-        let rest = rest.strip_prefix(b" ").unwrap_or(rest);
-        let rest = rest.strip_suffix(b"\r").unwrap_or(rest);
-        let Some((id, text)) = message(rest) else { return };
+    /// A line that came by syslog, which may have a time of its own before the message.
+    pub(crate) fn line(&mut self, line: &Line<'_>, calendar: &mut Calendar, desk: &mut Desk) -> Option<()> {
+        if let Some((time, id, text)) = native(line.text) {
+            self.entry(time, id, text, desk);
+        } else if let Some((id, text)) = message(line.text) {
+            self.entry(calendar.time(line.stamp)?, id, text, desk);
+        }
+        Some(())
+    }
+
+    /// What stands behind the time.
+    pub(crate) fn entry(&mut self, time: i64, id: &[u8], text: &[u8], desk: &mut Desk) {
         if let Some(text) = text.strip_prefix(b"<= ") {
-            arrival(time, text, desk);
+            self.arrival(time, text, desk);
         } else if let Some(text) = text.strip_prefix(b"=> ") {
             self.delivery(time, id, text, true, desk);
         } else if let Some(text) = text.strip_prefix(b"-> ") {
             self.delivery(time, id, text, false, desk);
         } else if text == b"Completed" {
             if let Some(delivery) = self.deliveries.remove(&hash(id)) {
-                delivery.give(desk);
+                self.give(delivery, desk);
             }
         } else if text.starts_with(b"H=") {
             self.reject(time, text, desk);
@@ -120,6 +175,71 @@ impl Exim {
         }
     }
 
+    /// `s@a H=mx.a (helo) [192.0.2.1]:4711 P=esmtps X=TLS1.3:…:256 CV=no DN="…" A=plain:user S=4711 id=… T="…" for r@b r@c`.
+    /// The sender's own words begin at `id=`; nothing is believed after them but the recipients at the very end.
+    fn arrival(&mut self, time: i64, text: &[u8], desk: &mut Desk) {
+        let Some(at) = find(text, b" H=") else {
+            // From a local program (U=user P=local), or a bounce made here.
+            desk.messages += 1;
+            desk.aside.internal += 1;
+            return;
+        };
+        let sender = &text[..at];
+        let sender = &sender[..find(sender, b" ").unwrap_or(sender.len())];
+        let sender = if sender == b"<>" { &[][..] } else { sender };
+        let host = Host::parse(&text[at + 3..]);
+        let own = &host.rest[..find(host.rest, b" id=").unwrap_or(host.rest.len())];
+        let protocol = field(own, b"P=").and_then(Word::parse);
+        if protocol.is_some_and(|word| word.login) || field(own, b"A=").is_some() {
+            desk.messages += 1;
+            desk.aside.submissions += 1;
+            return;
+        }
+        let tls = field(own, b"X=");
+        if tls.is_some() {
+            self.tells(desk);
+        } else if protocol.is_some_and(|word| word.tls) && self.x == X::NotKnown {
+            self.x = X::Left;
+            self.settle(Hop::Unknown, desk);
+        }
+        // Of its recipients some were refused before: it is one message all the same.
+        let key = client(host.address);
+        if self
+            .refused
+            .get(&key)
+            .is_some_and(|refused| *refused.sender == *sender && time - refused.time <= TRANSACTION)
+        {
+            self.refused.remove(&key);
+        }
+        let certificate = match field(own, b"CV=") {
+            Some(b"yes" | b"dane") => ClientCertificate::Verified,
+            // "no" is also said where there was no certificate.
+            Some(b"no") if field(own, b"DN=").is_some() => ClientCertificate::Untrusted,
+            _ => ClientCertificate::Unknown,
+        };
+        let hop = match (tls, protocol) {
+            (Some(tls), _) => Hop::Used { version: version(tls), certificate },
+            (None, Some(Word { tls: true, .. })) => Hop::Used { version: None, certificate },
+            (None, Some(_)) => Hop::NotTried,
+            (None, None) => Hop::Unknown,
+        };
+        let to: Vec<&[u8]> = find_last(host.rest, b" for ")
+            .map(|at| host.rest[at + 5..].split(|octet| *octet == b' ').take(1000).collect())
+            .filter(|to: &Vec<&[u8]>| to.iter().all(|to| memchr::memchr(b'@', to).is_some()))
+            .unwrap_or_default();
+        desk.take(&Seen {
+            peer: host.address,
+            host: host.name,
+            sender,
+            to: &to,
+            recipients: u32::try_from(to.len().max(1)).unwrap_or(1),
+            bytes: field(own, b"S=").and_then(number).map_or(0, |(bytes, _)| bytes),
+            hop,
+            untold: Untold::EximCipher,
+            ..Seen::new(time, Direction::Inbound)
+        });
+    }
+
     /// `r@b <r@b> F=<s@a> R=dnslookup T=remote_smtp S=4711 H=mx.b [198.51.100.1] X=… CV=yes DN="…" C="250 OK"`.
     /// `->` is a further recipient of the same delivery.
     fn delivery(&mut self, time: i64, id: &[u8], text: &[u8], first: bool, desk: &mut Desk) {
@@ -134,14 +254,15 @@ impl Exim {
             return;
         }
         if let Some(before) = self.deliveries.remove(&key) {
-            before.give(desk);
+            self.give(before, desk);
         }
         let tls = field(host.rest, b"X=");
-        self.tells_tls_out |= tls.is_some();
+        if tls.is_some() {
+            self.tells(desk);
+        }
         let hop = match tls {
-            Some(tls) => Hop::Used { version: version(tls), certificate: ClientCertificate::Unknown },
-            None if self.tells_tls_out => Hop::NotTried,
-            None => Hop::Unknown,
+            Some(tls) => Some(Hop::Used { version: version(tls), certificate: ClientCertificate::Unknown }),
+            None => self.without_x(),
         };
         let to = &text[..memchr::memchr(b' ', text).unwrap_or(text.len())];
         let bytes = field(&text[..at], b"S=").and_then(number).map_or(0, |(bytes, _)| bytes);
@@ -153,25 +274,31 @@ impl Exim {
         self.deliveries.insert(key, delivery);
     }
 
-    /// `H=mx.a [192.0.2.1] X=TLS1.3:… CV=no F=<s@a> rejected RCPT <r@b>: …`, or `temporarily rejected`.
+    /// `H=mx.a [192.0.2.1] X=TLS1.3:… CV=no F=<s@a> rejected RCPT <r@b>: …`, or `temporarily rejected`; brackets may be
+    /// missing.
     fn reject(&mut self, time: i64, text: &[u8], desk: &mut Desk) {
         let host = Host::parse(&text[2..]);
-        let Some(at) = find(host.rest, b"F=<") else { return };
-        let rest = &host.rest[at + 3..];
-        let Some(end) = memchr::memchr(b'>', rest) else { return };
-        let (sender, rest) = (&rest[..end], &rest[end + 1..]);
+        let Some(at) = find(host.rest, b" F=") else { return };
+        let Some((sender, rest)) = address(&host.rest[at + 3..]) else { return };
         // A login may stand between.
         if find(rest, b" temporarily rejected ").is_some_and(|at| at < 64) {
             desk.aside.deferred += 1;
             return;
         }
         let Some(at) = find(rest, b" rejected ").filter(|at| *at < 64) else { return };
-        let to = crate::read::scan::between(&rest[at..], b'<', b'>').map_or(&[][..], |(to, _)| to);
+        if field(&rest[..at], b"A=").is_some() || field(&host.rest[..host.rest.len() - rest.len()], b"A=").is_some() {
+            desk.messages += 1;
+            desk.aside.submissions += 1;
+            return;
+        }
+        let to =
+            rest[at + 10..].splitn(2, |octet| *octet == b' ').nth(1).and_then(address).map_or(&[][..], |(to, _)| to);
         let hop = match field(&host.rest[..host.rest.len() - rest.len()], b"X=") {
             Some(tls) => Hop::Used { version: version(tls), certificate: ClientCertificate::Unknown },
+            None if self.x == X::Left => Hop::Unknown,
             None => Hop::NotTried,
         };
-        let key = host.address.map_or(0, |address| hash(address.to_string().as_bytes()));
+        let key = client(host.address);
         match self.refused.get_mut(&key) {
             Some(refused) if *refused.sender == *sender && time - refused.time <= TRANSACTION => {
                 refused.recipients += 1;
@@ -202,7 +329,50 @@ impl Exim {
         refused.iter().for_each(|refused| refused.give(desk));
         let mut deliveries: Vec<_> = std::mem::take(&mut self.deliveries).into_values().collect();
         deliveries.sort_by_key(|delivery| delivery.time);
-        deliveries.iter().for_each(|delivery| delivery.give(desk));
+        for delivery in deliveries {
+            self.give(delivery, desk);
+        }
+    }
+
+    /// What a delivery without `X=` tells of TLS.
+    const fn without_x(&self) -> Option<Hop> {
+        match self.x {
+            X::NotKnown => None,
+            X::Written => Some(Hop::NotTried),
+            X::Left => Some(Hop::Unknown),
+        }
+    }
+
+    /// A line has `X=`.
+    fn tells(&mut self, desk: &mut Desk) {
+        if self.x == X::NotKnown {
+            self.x = X::Written;
+            self.settle(Hop::NotTried, desk);
+        }
+    }
+
+    /// Hands in a delivery, or lets it wait until it is known whether `X=` would be there.
+    fn give(&mut self, mut delivery: Delivery, desk: &mut Desk) {
+        delivery.hop = delivery.hop.or_else(|| self.without_x());
+        match delivery.hop {
+            Some(hop) => delivery.give(hop, desk),
+            None if self.waiting.len() < FOLLOWED => self.waiting.push(delivery),
+            None => {
+                self.guessed += 1;
+                delivery.give(Hop::NotTried, desk);
+            }
+        }
+    }
+
+    /// What waits is of this kind.
+    fn settle(&mut self, hop: Hop, desk: &mut Desk) {
+        let waiting = std::mem::take(&mut self.waiting);
+        if self.x == X::NotKnown {
+            self.guessed += waiting.len() as u64;
+        }
+        for delivery in waiting {
+            delivery.give(hop, desk);
+        }
     }
 }
 
@@ -217,74 +387,25 @@ impl Refused {
             end: End::Refused,
             wanted: Wanted::No,
             hop: self.hop,
+            untold: Untold::EximCipher,
             ..Seen::new(self.time, Direction::Inbound)
         });
     }
 }
 
 impl Delivery {
-    fn give(&self, desk: &mut Desk) {
+    fn give(&self, hop: Hop, desk: &mut Desk) {
         desk.take(&Seen {
             peer: self.peer,
             host: &self.host,
             to: &[&self.to],
             recipients: self.recipients,
             bytes: self.bytes,
-            hop: self.hop,
-            untold: Untold::Silent,
+            hop,
+            untold: Untold::EximCipher,
             ..Seen::new(self.time, Direction::Outbound)
         });
     }
-}
-
-/// `s@a H=mx.a (helo) [192.0.2.1]:4711 P=esmtps X=TLS1.3:…:256 CV=no DN="…" A=plain:user S=4711 id=… T="…" for r@b r@c`.
-/// The sender's own words begin at `id=`; nothing is believed after them but the recipients at the very end.
-fn arrival(time: i64, text: &[u8], desk: &mut Desk) {
-    let Some(at) = find(text, b" H=") else {
-        // From a local program (U=user P=local), or a bounce made here.
-        desk.messages += 1;
-        desk.aside.internal += 1;
-        return;
-    };
-    let sender = &text[..at];
-    let sender = &sender[..find(sender, b" ").unwrap_or(sender.len())];
-    let sender = if sender == b"<>" { &[][..] } else { sender };
-    let host = Host::parse(&text[at + 3..]);
-    let own = &host.rest[..find(host.rest, b" id=").unwrap_or(host.rest.len())];
-    let protocol = field(own, b"P=").and_then(Word::parse);
-    if protocol.is_some_and(|word| word.login) || field(own, b"A=").is_some() {
-        desk.messages += 1;
-        desk.aside.submissions += 1;
-        return;
-    }
-    let tls = field(own, b"X=");
-    let certificate = match field(own, b"CV=") {
-        Some(b"yes" | b"dane") => ClientCertificate::Verified,
-        // "no" is also said where there was no certificate.
-        Some(b"no") if field(own, b"DN=").is_some() => ClientCertificate::Untrusted,
-        _ => ClientCertificate::Unknown,
-    };
-    let hop = match (tls, protocol) {
-        (Some(tls), _) => Hop::Used { version: version(tls), certificate },
-        (None, Some(Word { tls: true, .. })) => Hop::Used { version: None, certificate },
-        (None, Some(_)) => Hop::NotTried,
-        (None, None) => Hop::Unknown,
-    };
-    let to: Vec<&[u8]> = crate::read::scan::find_last(host.rest, b" for ")
-        .map(|at| host.rest[at + 5..].split(|octet| *octet == b' ').take(1000).collect())
-        .filter(|to: &Vec<&[u8]>| to.iter().all(|to| memchr::memchr(b'@', to).is_some()))
-        .unwrap_or_default();
-    desk.take(&Seen {
-        peer: host.address,
-        host: host.name,
-        sender,
-        to: &to,
-        recipients: u32::try_from(to.len().max(1)).unwrap_or(1),
-        bytes: field(own, b"S=").and_then(number).map_or(0, |(bytes, _)| bytes),
-        hop,
-        untold: Untold::Silent,
-        ..Seen::new(time, Direction::Inbound)
-    });
 }
 
 /// `mx.a (helo) [192.0.2.1]:4711 …`: either name may be missing.
@@ -363,6 +484,33 @@ fn message(text: &[u8]) -> Option<(&[u8], &[u8])> {
         }
     }
     None
+}
+
+/// An address at the start, in angle brackets or without, and what comes behind it. Within quotes a space or a bracket
+/// is one of its octets (RFC 5321 4.1.2).
+fn address(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (inner, bracket) = text.strip_prefix(b"<").map_or((text, false), |inner| (inner, true));
+    let (mut at, mut quoted) = (0, false);
+    while let Some(&octet) = inner.get(at) {
+        match octet {
+            b'\\' if quoted => at += 1,
+            b'"' => quoted = !quoted,
+            _ if quoted => {}
+            b'>' if bracket => return Some((&inner[..at], &inner[at + 1..])),
+            b' ' if !bracket => break,
+            _ => {}
+        }
+        at += 1;
+    }
+    (!bracket).then(|| {
+        let (address, rest) = inner.split_at(at.min(inner.len()));
+        (address.strip_suffix(b":").unwrap_or(address), rest)
+    })
+}
+
+/// A client's key.
+fn client(address: Option<IpAddr>) -> u64 {
+    address.map_or(0, |address| hash(address.to_string().as_bytes()))
 }
 
 fn hash(text: &[u8]) -> u64 {

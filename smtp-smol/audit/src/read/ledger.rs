@@ -6,9 +6,13 @@ use crate::count::desk::Desk;
 use crate::read::blocks::{Line, Lines};
 use crate::source::Source;
 
-/// Whether this is the beginning of a ledger.
+/// Whether this is the beginning of a ledger: of its first lines one is, whatever became of the others.
 pub(crate) fn is(start: &[u8]) -> bool {
-    start.starts_with(b"{\"")
+    start.first() == Some(&b'{')
+        && start
+            .split(|octet| *octet == b'\n')
+            .take(16)
+            .any(|line| line.first() == Some(&b'{') && Entry::parse(line).is_ok())
 }
 
 pub(crate) fn read(lines: &mut Lines<'_>, source: &Source, desk: &mut Desk) {

@@ -70,11 +70,24 @@ pub(crate) fn find_no_case(text: &[u8], what: &[u8]) -> Option<usize> {
     text.windows(what.len()).position(|window| eq(window, what))
 }
 
-/// What stands between the first `open` and the first `close` behind it, and what comes after.
-pub(crate) fn between(text: &[u8], open: u8, close: u8) -> Option<(&[u8], &[u8])> {
-    let start = memchr::memchr(open, text)? + 1;
-    let end = start + memchr::memchr(close, &text[start..])?;
-    Some((&text[start..end], &text[end + 1..]))
+/// What stands before the `>` that closes an address, and what comes behind it. Within quotes a `>` is one of its octets
+/// (RFC 5321 4.1.2).
+pub(crate) fn bracketed(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    if text.first() != Some(&b'"') {
+        let end = memchr::memchr(b'>', text)?;
+        return Some((&text[..end], &text[end + 1..]));
+    }
+    let (mut at, mut quoted) = (0, false);
+    while let Some(&octet) = text.get(at) {
+        match octet {
+            b'\\' if quoted => at += 1,
+            b'"' => quoted = !quoted,
+            b'>' if !quoted => return Some((&text[..at], &text[at + 1..])),
+            _ => {}
+        }
+        at += 1;
+    }
+    None
 }
 
 /// Decimal digits at the start, and what comes after. `None` without any, or where they are too many.
@@ -177,9 +190,12 @@ pub(crate) fn clock(text: &[u8]) -> Option<i64> {
     }
 }
 
-/// `+0100`, `+01:00`, `Z`: seconds east of Greenwich. Anything else is taken for none.
+/// `+0100`, `+01:00`, `+01`, `Z`: seconds east of Greenwich. Anything else is taken for none.
 pub(crate) fn zone(text: &[u8]) -> i64 {
     let east = match text {
+        [b'+' | b'-', h1, h2, rest @ ..] if !matches!(rest.first(), Some(b':' | b'0'..=b'9')) => {
+            two(&[*h1, *h2]).map_or(0, |hours| hours * 3600)
+        }
         [b'+' | b'-', h1, h2, b':', m1, m2, ..] | [b'+' | b'-', h1, h2, m1, m2, ..] => {
             two(&[*h1, *h2]).zip(two(&[*m1, *m2])).map_or(0, |(hours, minutes)| hours * 3600 + minutes * 60)
         }

@@ -6,7 +6,8 @@ use smtp_proto::tls::{
     ClientCertificate, Counts, Direction, Hop, Ledger, Require, Scope, Share, Tally, TlsVersion, Wanted,
 };
 
-use crate::count::desk::{Aside, Desk, Untold};
+use crate::count::desk::{self as count, Aside, Desk, Untold};
+use crate::read::syslog::FORMS;
 use crate::source::Source;
 
 /// Senders that are listed in JSON, and drawn.
@@ -29,6 +30,7 @@ pub struct Report {
     pub(crate) outbound: Option<Side>,
     pub(crate) not_told: Vec<NotTold>,
     pub(crate) not_counted: NotCounted,
+    pub(crate) lines: Lines,
     pub(crate) notes: Vec<String>,
     #[serde(skip)]
     pub(crate) require: Require,
@@ -192,6 +194,15 @@ pub(crate) struct NotCounted {
     pub(crate) first_broken: Vec<String>,
 }
 
+/// Lines of logs, by what they are.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Lines {
+    pub(crate) mail: u64,
+    pub(crate) other: u64,
+    pub(crate) broken: u64,
+    pub(crate) unread: u64,
+}
+
 impl Report {
     pub(crate) fn new(desk: &Desk, sources: &[Source], require: Require, now: Timestamp) -> Self {
         let ledger = &desk.ledger;
@@ -240,7 +251,11 @@ impl Report {
                 broken: desk.broken.count,
                 first_broken: desk.broken.first.iter().map(|place| clean(place, 300)).collect(),
             },
-            notes: desk.notes.iter().map(|note| clean(note, 300)).collect(),
+            lines: {
+                let count::Lines { mail, other, broken, unread, .. } = desk.lines;
+                Lines { mail, other, broken, unread }
+            },
+            notes: unread(&desk.lines).iter().chain(&desk.notes).map(|note| clean(note, 600)).collect(),
             require,
         }
     }
@@ -385,6 +400,16 @@ impl From<Tally> for Of {
     fn from(tally: Tally) -> Self {
         Self { lost: tally.lost, of: tally.total, exact: tally.exact }
     }
+}
+
+/// What is said of lines in no form that is read.
+fn unread(lines: &count::Lines) -> Option<String> {
+    let first = lines.first_unread.as_ref()?;
+    let all = lines.mail + lines.other + lines.broken + lines.unread;
+    Some(format!(
+        "{} of {all} lines are in no form that is read, the first at {first} (times that are read: {FORMS})",
+        lines.unread
+    ))
 }
 
 /// Wanted mail over TLS by what the client showed.

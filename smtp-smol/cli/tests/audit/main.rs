@@ -1,6 +1,8 @@
 //! `smtp-smol audit` on logs, mailboxes and ledgers with known counts.
 
+mod cases;
 mod postfix;
+mod servers;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -521,7 +523,7 @@ fn a_wrong_source_is_said_in_one_line() {
     std::fs::create_dir(&folder).expect("a folder");
     let xz = place.file("mail.log.xz", b"\xfd7zXZ\0\0");
     for (source, word) in
-        [(&nothing, "No such file"), (&picture, "--as"), (&folder, "holds no mail"), (&xz, "decompress")]
+        [(&nothing, "No such file"), (&picture, "--as"), (&folder, "holds no mail"), (&xz, "can be read")]
     {
         let output = run(&[], &[source]);
         let error = String::from_utf8_lossy(&output.stderr).into_owned();

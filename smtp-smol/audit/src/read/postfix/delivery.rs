@@ -35,7 +35,7 @@ impl Delivery {
             recipients: std::mem::take(&mut self.recipients),
             bytes: self.bytes,
             hop,
-            untold: Untold::Silent,
+            untold: Untold::SilentOut,
             ..Seen::new(self.time, Direction::Outbound)
         });
     }

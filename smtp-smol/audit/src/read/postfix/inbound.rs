@@ -5,9 +5,9 @@ use smtp_proto::tls::Hop;
 use super::mail::Mail;
 use super::phrases::{client_name, established, queue_name};
 use super::session::{Failed, Session, is_submission};
-use super::state::{Postfix, key, place};
+use super::state::{Postfix, hash, key, place};
 use crate::count::desk::{Desk, Untold};
-use crate::read::scan::{find, near, number};
+use crate::read::scan::{find, find_last, near, number};
 use crate::read::syslog::{Calendar, Line};
 
 impl Postfix {
@@ -21,7 +21,8 @@ impl Postfix {
             }
             self.make_room(desk);
             let submission = is_submission(line.instance);
-            self.sessions.insert(place, Session { whole: true, submission, ..Session::default() });
+            let host = hash(line.host);
+            self.sessions.insert(place, Session { host, whole: true, submission, ..Session::default() });
         } else if let Some(client) = text.strip_prefix(b"disconnect from ") {
             if let Some(session) = self.sessions.remove(&place)
                 && session.waits()
@@ -31,7 +32,7 @@ impl Postfix {
                 self.close(session, near(more, b' ').map(|at| &more[at..]), desk);
             }
         } else if let Some(tls) = established(text, b" TLS connection established from ") {
-            let hop = self.tells(&tls);
+            let hop = self.tells(line.host, &tls);
             let session = self.session(place, line);
             session.hop = Some(hop);
             // What came before it came in plaintext.
@@ -41,7 +42,7 @@ impl Postfix {
             .strip_prefix(b"SSL_accept error from ")
             .or_else(|| text.strip_prefix(b"lost connection after STARTTLS from "))
         {
-            self.tells_tls = true;
+            // Postfix says so at every log level: it is no proof that it would say of a handshake that succeeds.
             if let Some(session) = self.sessions.get_mut(&place)
                 && session.hop.is_none()
                 && session.failed.is_none()
@@ -55,7 +56,7 @@ impl Postfix {
             if let Some(client) = text.strip_prefix(b"client=") {
                 self.begin(place, line, queue, client, calendar.time(line.stamp)?, desk);
             } else if matches!(text, [b'r' | b'd', ..] | [b'm', b'i', ..]) {
-                self.verdict(key(line.host, queue), text, calendar.time(line.stamp)?, desk);
+                self.verdict(hash(line.host), key(line.host, queue), text, calendar.time(line.stamp)?, desk);
             }
         }
         Some(())
@@ -99,7 +100,8 @@ impl Postfix {
         let queue = key(line.host, queue);
         if let Some(rest) = text.strip_prefix(b"from=<") {
             // `from=<a@b>, size=1, nrcpt=2 (queue active)`; each further try to deliver says it again.
-            let end = find(rest, b">, size=")?;
+            // The sender's name is its own choice, and may look like what comes behind it.
+            let end = find_last(rest, b">, size=")?;
             if self.mails.get_mut(queue).is_none() {
                 // From this machine itself, or from before this log began: its sender is needed when it goes out.
                 self.insert(queue, Mail::default(), desk);

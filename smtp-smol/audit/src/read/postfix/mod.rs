@@ -22,55 +22,47 @@ mod session;
 mod state;
 
 use crate::count::desk::Desk;
-use crate::read::blocks::{self, Lines};
 use crate::read::syslog::{Calendar, Line};
-use crate::source::Source;
 use phrases::queue_name;
 pub(crate) use state::Postfix;
-use state::key;
+use state::{hash, key};
 
-/// Whether this is a line of Postfix's.
-pub(crate) fn is_line(line: &[u8]) -> bool {
-    const PROGRAMS: [&[u8]; 12] = [
-        b"smtpd",
-        b"qmgr",
-        b"cleanup",
-        b"smtp",
-        b"lmtp",
+/// Whether this is a line of Postfix's, whatever `syslog_name` calls it: the program's name comes behind a slash.
+#[inline]
+pub(crate) fn writes(line: &Line<'_>) -> bool {
+    const OTHERS: [&[u8]; 24] = [
         b"local",
+        b"virtual",
+        b"pipe",
         b"pickup",
         b"bounce",
+        b"defer",
+        b"trace",
+        b"verify",
+        b"error",
+        b"retry",
+        b"discard",
         b"master",
-        b"postscreen",
-        b"postfix-script",
         b"anvil",
+        b"scache",
+        b"sendmail",
+        b"postdrop",
+        b"postqueue",
+        b"postsuper",
+        b"postfix-script",
+        b"proxymap",
+        b"trivial-rewrite",
+        b"dnsblog",
+        b"postlogd",
+        b"showq",
     ];
-    Line::parse(line).is_some_and(|line| PROGRAMS.contains(&line.program))
-}
-
-/// The time of a line of a file that was last written then.
-pub(crate) fn time_of(line: &[u8], written: i64) -> Option<i64> {
-    Line::parse(line).and_then(|line| Calendar::new(written).time(line.stamp))
+    matches!(
+        line.program,
+        b"smtpd" | b"qmgr" | b"nqmgr" | b"cleanup" | b"smtp" | b"lmtp" | b"postscreen" | b"tlsproxy" | b"tlsmgr"
+    ) || OTHERS.contains(&line.program)
 }
 
 impl Postfix {
-    pub(crate) fn read(&mut self, lines: &mut Lines<'_>, source: &Source, desk: &mut Desk) {
-        let mut calendar = Calendar::new(source.written);
-        while let Some(line) = lines.next() {
-            match line {
-                blocks::Line::Line(line) => {
-                    if self.line(line, &mut calendar, desk).is_none() {
-                        desk.broken.add(&source.path, lines.number, "a line of Postfix's without a time");
-                    }
-                }
-                blocks::Line::TooLong => desk.broken.add(&source.path, lines.number, "a line too long for a log"),
-            }
-        }
-        if let Some(error) = lines.failed() {
-            desk.broken.cut_short(&source.path, lines.number, &error);
-        }
-    }
-
     /// Nothing more comes: what is still open is counted as it is known.
     pub(crate) fn finish(&mut self, desk: &mut Desk) {
         self.forget_sessions(desk);
@@ -83,32 +75,33 @@ impl Postfix {
             mail.delivered = true;
             mail.give(self.recipients, desk);
         }
-        desk.finish();
     }
 
     /// Takes a line; `None` where it is needed and has no time.
     #[inline]
-    fn line(&mut self, line: &[u8], calendar: &mut Calendar, desk: &mut Desk) -> Option<()> {
-        let Some(line) = Line::parse(line) else { return Some(()) };
+    pub(crate) fn line(&mut self, line: &Line<'_>, calendar: &mut Calendar, desk: &mut Desk) -> Option<()> {
         match line.program {
-            b"smtpd" => self.smtpd(&line, calendar, desk),
-            b"qmgr" | b"nqmgr" => self.qmgr(&line, desk),
+            b"smtpd" => self.smtpd(line, calendar, desk),
+            b"qmgr" | b"nqmgr" => {
+                self.qmgr(line, desk);
+                Some(())
+            }
             b"cleanup" => {
                 if let Some((queue, text)) = queue_name(line.text)
                     && matches!(text, [b'r' | b'd', ..] | [b'm', b'i', ..])
                 {
-                    self.verdict(key(line.host, queue), text, calendar.time(line.stamp)?, desk);
+                    self.verdict(hash(line.host), key(line.host, queue), text, calendar.time(line.stamp)?, desk);
                 }
                 Some(())
             }
-            b"smtp" => self.smtp(&line, calendar, desk),
+            b"smtp" => self.smtp(line, calendar, desk),
             b"lmtp" | b"local" | b"virtual" | b"pipe" if self.recipients => {
-                self.recipient(&line);
+                self.recipient(line);
                 Some(())
             }
-            b"postscreen" => self.postscreen(&line, calendar, desk),
+            b"postscreen" => self.postscreen(line, calendar, desk),
             b"tlsproxy" => {
-                self.tlsproxy(&line, desk);
+                self.tlsproxy(line, desk);
                 Some(())
             }
             _ => Some(()),

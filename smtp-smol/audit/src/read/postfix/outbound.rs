@@ -4,9 +4,9 @@ use smtp_proto::tls::{ClientCertificate, Hop};
 
 use super::generations::FOLLOWED;
 use super::phrases::{established, queue_name};
-use super::state::{Postfix, key, place};
+use super::state::{Postfix, hash, key, place};
 use crate::count::desk::Desk;
-use crate::read::scan::find;
+use crate::read::scan::{bracketed, find};
 use crate::read::syslog::{Calendar, Line};
 
 impl Postfix {
@@ -14,9 +14,7 @@ impl Postfix {
         let place = place(line);
         let text = line.text;
         if let Some((queue, text)) = queue_name(text) {
-            let Some(rest) = text.strip_prefix(b"to=<") else { return Some(()) };
-            let Some(end) = find(rest, b">, ") else { return Some(()) };
-            let (to, rest) = (&rest[..end], &rest[end + 3..]);
+            let Some((to, rest)) = text.strip_prefix(b"to=<").and_then(bracketed) else { return Some(()) };
             let Some(sent) = find(rest, b", status=sent ") else { return Some(()) };
             let Some(relay) = find(&rest[..sent], b"relay=") else { return Some(()) };
             let relay = &rest[relay + 6..];
@@ -32,7 +30,7 @@ impl Postfix {
                 let tls = delivery.tls.take().filter(|(of, _)| of == relay).map(|(_, hop)| hop);
                 let plain = if delivery.failed == relay {
                     Hop::FailedThenPlaintext
-                } else if self.tells_tls_out {
+                } else if self.tells_tls_out.holds(hash(line.host)) {
                     Hop::NotTried
                 } else {
                     Hop::Unknown
@@ -56,12 +54,11 @@ impl Postfix {
         } else if let Some(tls) = established(text, b" TLS connection established to ")
             .or_else(|| established(text, b" TLS connection reused to "))
         {
-            self.tells_tls_out = true;
+            self.tells_tls_out.add(line.host);
             // A server always shows a certificate; what it is worth is not what is asked here.
             let hop = Hop::Used { version: tls.version, certificate: ClientCertificate::Unknown };
             self.deliveries.entry(place).or_default().tls = Some((tls.whom.into(), hop));
         } else if let Some(whom) = text.strip_prefix(b"SSL_connect error to ") {
-            self.tells_tls_out = true;
             let end = find(whom, b": ").unwrap_or(whom.len());
             let delivery = self.deliveries.entry(place).or_default();
             delivery.failed.clear();
@@ -78,13 +75,9 @@ impl Postfix {
     /// `4XYZ: to=<r@b>, orig_to=<alias@b>, …`: whom a message was for.
     pub(crate) fn recipient(&mut self, line: &Line<'_>) {
         let Some((queue, text)) = queue_name(line.text) else { return };
-        let Some(text) = text.strip_prefix(b"to=<") else { return };
-        let Some(end) = find(text, b">, ") else { return };
-        let (mut to, rest) = (&text[..end], &text[end + 3..]);
-        if let Some(original) = rest.strip_prefix(b"orig_to=<")
-            && let Some(end) = find(original, b">, ")
-        {
-            to = &original[..end];
+        let Some((mut to, rest)) = text.strip_prefix(b"to=<").and_then(bracketed) else { return };
+        if let Some((original, _)) = rest.strip_prefix(b", orig_to=<").and_then(bracketed) {
+            to = original;
         }
         if let Some(mail) = self.mails.get_mut(key(line.host, queue))
             && mail.to.len() < 64

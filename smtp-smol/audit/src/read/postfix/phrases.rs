@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::read::scan::{find, find_last, near, text_ip};
+use crate::read::scan::{bracketed, find, find_last, near, text_ip};
 use crate::read::words::version;
 
 /// What a line says about a reject.
@@ -19,9 +19,7 @@ impl<'a> Reject<'a> {
     /// `RCPT from a[192.0.2.1]: 554 5.7.1 …; from=<s@a> to=<r@b> …`, or from cleanup, with the code at the end:
     /// `header Subject: … from a[192.0.2.1]; from=<s@a> to=<r@b> proto=ESMTP helo=<a>: 5.7.1 …`.
     pub(crate) fn parse(text: &'a [u8]) -> Option<Self> {
-        // What a client may have written stands before these.
-        let from = find_last(text, b" from=<").or_else(|| find_last(text, b";from=<"));
-        let (head, tail) = text.split_at(from.unwrap_or(text.len()));
+        let (head, tail) = text.split_at(addresses(text).unwrap_or(text.len()));
         // A field or a line of the message that a rule is about comes first, and the code last.
         let of_message = text.first()?.is_ascii_lowercase();
         let at = if of_message { find_last(head, b" from ")? } else { find(head, b" from ")? };
@@ -42,9 +40,35 @@ impl<'a> Reject<'a> {
     }
 }
 
+/// Where ` from=<s@a> to=<r@b> …` begins. A client chooses what stands between its quotes, so that only what is outside
+/// of brackets and quotes counts; where those do not match, the last place that looks like it.
+fn addresses(text: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    while let Some(found) = memchr::memchr2(b'<', b';', &text[at..]).map(|found| at + found) {
+        let rest = &text[found..];
+        if rest[0] == b'<' {
+            let Some((_, after)) = bracketed(&rest[1..]) else { break };
+            at = text.len() - after.len();
+        } else if rest.starts_with(b"; from=<") {
+            return Some(found + 1);
+        } else {
+            at = found + 1;
+        }
+    }
+    find_last(text, b" from=<").or_else(|| find_last(text, b";from=<"))
+}
+
 fn field<'a>(text: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    let start = &text[find(text, name)? + name.len()..];
-    Some(&start[..memchr::memchr(b'>', start)?])
+    let mut rest = text;
+    loop {
+        let open = memchr::memchr(b'<', rest)?;
+        let is_it = rest[..=open].ends_with(name);
+        let (value, after) = bracketed(&rest[open + 1..])?;
+        if is_it {
+            return Some(value);
+        }
+        rest = after;
+    }
 }
 
 /// What a line says about a connection that is now encrypted.
@@ -128,6 +152,10 @@ mod tests {
             (
                 "RCPT from a.example[192.0.2.1]: 554 5.7.1 x from=<f@f> to=<g@g>; from=<s@a> to=<r@b>",
                 "s@a r@b a.example 192.0.2.1",
+            ),
+            (
+                r#"RCPT from a.example[192.0.2.1]: 554 5.7.1 <"; from=<x@x> "@a>: Denied; from=<"> to=<f@f>; from=<x@x> "@a> to=<r@b> proto=ESMTP"#,
+                r#""> to=<f@f>; from=<x@x> "@a r@b a.example 192.0.2.1"#,
             ),
             ("nothing of the kind", "none"),
         ] {

@@ -6,7 +6,7 @@ use smtp_proto::tls::{Direction, End, Hop, Wanted};
 use super::mail::Mail;
 use super::phrases::{Reject, client_name, established};
 use super::session::{Refused, Session};
-use super::state::{Postfix, key};
+use super::state::{Postfix, hash, key};
 use crate::count::desk::{Desk, Seen, Untold};
 use crate::read::scan::{find, find_last};
 use crate::read::syslog::{Calendar, Line};
@@ -35,7 +35,7 @@ impl Postfix {
             && matches!(&text[..at], b"" | b"milter-" | b"proxy-")
         {
             let time = calendar.time(line.stamp)?;
-            let tells_tls = self.tells_tls;
+            let tells_tls = self.tells_tls.holds(hash(line.host));
             self.session(place, line).reject(&text[at + 8..], tells_tls, time, desk);
         }
         Some(())
@@ -80,8 +80,9 @@ impl Postfix {
             let time = calendar.time(line.stamp)?;
             let Some(client) = find(text, b" from [").map(|at| screened(&text[at + 6..])) else { return Some(()) };
             self.make_room(desk);
-            let tells_tls = self.tells_tls;
+            let tells_tls = self.tells_tls.holds(hash(line.host));
             let session = self.sessions.entry(key(line.host, client)).or_default();
+            session.host = hash(line.host);
             session.reject(text, tells_tls, time, desk);
             // It takes note of TLS from the beginning, and says so at its end.
             session.whole = true;
@@ -96,15 +97,16 @@ impl Postfix {
     /// TLS in front of the server: `Anonymous TLS connection established from [192.0.2.1]:4711: TLSv1.3 …`.
     pub(crate) fn tlsproxy(&mut self, line: &Line<'_>, desk: &mut Desk) {
         if let Some(tls) = established(line.text, b" TLS connection established from ") {
-            let hop = self.tells(&tls);
+            let hop = self.tells(line.host, &tls);
             self.make_room(desk);
-            self.sessions.entry(key(line.host, screened(tls.whom))).or_default().hop = Some(hop);
+            let session = self.sessions.entry(key(line.host, screened(tls.whom))).or_default();
+            (session.host, session.hop) = (hash(line.host), Some(hop));
         }
     }
 
     /// A filter's verdict on a message that has come: `milter-reject: END-OF-MESSAGE from …: 5.7.1 …`, `reject: header
     /// …`, `discard: …`. What is said of a single recipient is not about the message.
-    pub(crate) fn verdict(&mut self, queue: u64, text: &[u8], time: i64, desk: &mut Desk) {
+    pub(crate) fn verdict(&mut self, host: u64, queue: u64, text: &[u8], time: i64, desk: &mut Desk) {
         let Some(colon) = find(text, b": ") else { return };
         let (action, rest) = (&text[..colon], &text[colon + 2..]);
         let discarded = matches!(action, b"discard" | b"milter-discard");
@@ -117,7 +119,7 @@ impl Postfix {
             desk.aside.deferred += 1;
             return;
         }
-        let (hop, untold) = hop_so_far(mail.hop, self.tells_tls);
+        let (hop, untold) = hop_so_far(mail.hop, self.tells_tls.holds(host));
         let to = [reject.to];
         desk.take(&Seen {
             peer: mail.peer,

@@ -12,6 +12,8 @@ const WAITING: usize = 1 << 16;
 /// What is known of one connection from outside.
 #[derive(Debug, Default)]
 pub(crate) struct Session {
+    /// The host that it was on, by its hash.
+    pub(crate) host: u64,
     pub(crate) hop: Option<Hop>,
     /// Its beginning is in the log: a line about TLS was not missed.
     pub(crate) whole: bool,

@@ -2,7 +2,7 @@
 
 use std::hash::Hasher;
 
-use rustc_hash::{FxHashMap, FxHasher};
+use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 use smtp_proto::tls::{ClientCertificate, Direction, End, Hop, Wanted};
 
 use super::delivery::Delivery;
@@ -22,10 +22,11 @@ pub(crate) struct Postfix {
     pub(crate) deliveries: FxHashMap<u64, Delivery>,
     /// Recipients' domains are asked for: a message is kept until it was delivered.
     pub(crate) recipients: bool,
-    /// A server's line about TLS was seen: where there is none, there is no TLS.
-    pub(crate) tells_tls: bool,
+    /// Hosts of which a server's line about TLS was seen: where there is none, there is no TLS. A setting of one host
+    /// says nothing of another's.
+    pub(crate) tells_tls: Hosts,
     /// The same, of mail that goes out.
-    pub(crate) tells_tls_out: bool,
+    pub(crate) tells_tls_out: Hosts,
     /// A certificate of a client was seen: they are asked for one.
     pub(crate) asks: bool,
     /// A filter answers before the queue: what this machine sends to itself has come in before.
@@ -39,16 +40,16 @@ impl Postfix {
             mails: Generations::default(),
             deliveries: FxHashMap::default(),
             recipients,
-            tells_tls: false,
-            tells_tls_out: false,
+            tells_tls: Hosts::default(),
+            tells_tls_out: Hosts::default(),
             asks: false,
             filtered: false,
         }
     }
 
     /// What a line about a client's TLS says.
-    pub(crate) fn tells(&mut self, tls: &Established<'_>) -> Hop {
-        self.tells_tls = true;
+    pub(crate) fn tells(&mut self, host: &[u8], tls: &Established<'_>) -> Hop {
+        self.tells_tls.add(host);
         self.asks |= tls.trust != b"Anonymous";
         let certificate = match tls.trust {
             b"Untrusted" => ClientCertificate::Untrusted,
@@ -61,9 +62,11 @@ impl Postfix {
 
     /// The session that a line is of. Where it is not known yet, its beginning is not in the log.
     pub(crate) fn session(&mut self, place: u64, line: &Line<'_>) -> &mut Session {
-        self.sessions
-            .entry(place)
-            .or_insert_with(|| Session { submission: is_submission(line.instance), ..Session::default() })
+        self.sessions.entry(place).or_insert_with(|| Session {
+            host: hash(line.host),
+            submission: is_submission(line.instance),
+            ..Session::default()
+        })
     }
 
     pub(crate) fn insert(&mut self, queue: u64, mail: Mail, desk: &mut Desk) {
@@ -88,7 +91,7 @@ impl Postfix {
                 _ => (Hop::NotTried, Untold::None),
             },
             (None, None) if !session.whole => (Hop::Unknown, Untold::CutOff),
-            (None, None) if self.tells_tls => (Hop::NotTried, Untold::None),
+            (None, None) if self.tells_tls.holds(session.host) => (Hop::NotTried, Untold::None),
             (None, None) => (Hop::Unknown, Untold::Silent),
         };
         self.resolve(std::mem::take(&mut session.waiting), hop, untold, desk);
@@ -154,4 +157,28 @@ pub(crate) fn place(line: &Line<'_>) -> u64 {
     hasher.write(line.host);
     hasher.write(line.process);
     hasher.finish()
+}
+
+/// A host by its name.
+pub(crate) fn hash(host: &[u8]) -> u64 {
+    key(host, b"")
+}
+
+/// Hosts, by the hashes of their names.
+#[derive(Debug, Default)]
+pub(crate) struct Hosts(FxHashSet<u64>);
+
+impl Hosts {
+    /// More hosts than this write no log together; those beyond it are as if they did not tell.
+    const MOST: usize = 1 << 16;
+
+    pub(crate) fn add(&mut self, host: &[u8]) {
+        if self.0.len() < Self::MOST {
+            self.0.insert(hash(host));
+        }
+    }
+
+    pub(crate) fn holds(&self, host: u64) -> bool {
+        self.0.contains(&host)
+    }
 }

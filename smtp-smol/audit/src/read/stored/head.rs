@@ -3,6 +3,7 @@
 
 use std::hash::Hasher;
 
+use memchr::memmem;
 use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 use smtp_proto::tls::{Direction, Wanted};
 
@@ -33,8 +34,8 @@ pub(crate) struct Reader {
 #[derive(Debug)]
 enum Border {
     Known(Vec<Vec<u8>>),
-    /// Heads that wait until it is clear.
-    Guessing(Vec<Stored>),
+    /// Heads that wait until it is clear, and how many messages had no Received field at all.
+    Guessing(Vec<Stored>, u64),
 }
 
 /// A message that waits.
@@ -56,7 +57,7 @@ impl Reader {
             first[usize::from(octet.to_ascii_uppercase())] = true;
         }
         let border = if by.is_empty() {
-            Border::Guessing(Vec::new())
+            Border::Guessing(Vec::new(), 0)
         } else {
             Border::Known(by.iter().map(|name| name.to_ascii_lowercase().into_bytes()).collect())
         };
@@ -65,12 +66,20 @@ impl Reader {
 
     /// Takes a message.
     pub(crate) fn message(&mut self, head: &[u8], beginning: &[u8], bytes: u64, desk: &mut Desk) -> Result<(), Error> {
+        let received = self.fields(head).hops > 0;
         match &mut self.border {
             Border::Known(_) => {
                 self.count(head, beginning, bytes, desk);
                 Ok(())
             }
-            Border::Guessing(waiting) => {
+            // Drafts, and what was sent from here: no border will be found on them.
+            Border::Guessing(_, without) if !received => {
+                *without += 1;
+                desk.messages += 1;
+                desk.aside.foreign += 1;
+                Ok(())
+            }
+            Border::Guessing(waiting, _) => {
                 waiting.push(Stored { head: head.into(), beginning: beginning.into(), bytes });
                 if waiting.len() < LOOKED_AT { Ok(()) } else { self.finish(desk) }
             }
@@ -79,12 +88,12 @@ impl Reader {
 
     /// No more messages: those that wait for the border server are counted now.
     pub(crate) fn finish(&mut self, desk: &mut Desk) -> Result<(), Error> {
-        let Border::Guessing(waiting) = &mut self.border else { return Ok(()) };
-        let waiting = std::mem::take(waiting);
+        let Border::Guessing(waiting, without) = &mut self.border else { return Ok(()) };
+        let (waiting, without) = (std::mem::take(waiting), *without);
         if waiting.is_empty() {
             return Ok(());
         }
-        let names = self.guess(&waiting, desk)?;
+        let names = self.guess(&waiting, without, desk)?;
         let told = names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect::<Vec<_>>().join(", ");
         desk.notes.push(format!("border server by the look of the mail: {told} (or name it with --by)"));
         self.border = Border::Known(names);
@@ -96,7 +105,7 @@ impl Reader {
 
     /// Who wrote the topmost fields that tell of mail from outside. All, or nearly all, must be of one domain, and must
     /// not have it from always the same host, which would itself be of the inside.
-    fn guess(&self, waiting: &[Stored], desk: &Desk) -> Result<Vec<Vec<u8>>, Error> {
+    fn guess(&self, waiting: &[Stored], without: u64, desk: &Desk) -> Result<Vec<Vec<u8>>, Error> {
         let mut names: FxHashMap<Vec<u8>, usize> = FxHashMap::default();
         let mut clients: FxHashMap<_, usize> = FxHashMap::default();
         for stored in waiting {
@@ -114,6 +123,13 @@ impl Reader {
         let Some((first, _)) = names.first() else {
             return unclear("no message has a Received field that tells of mail from outside".into());
         };
+        // A guess from a few messages would make all of them, and whatever they are, the answer.
+        let messages = waiting.len() as u64 + without;
+        if told * 2 < waiting.len() || (told as u64) * 10 < messages {
+            return unclear(format!(
+                "only {told} of {messages} messages have a Received field that tells of mail from outside"
+            ));
+        }
         let domain = |name: &[u8]| psl::domain(name).map_or_else(|| name.to_vec(), |domain| domain.as_bytes().to_vec());
         let ours = domain(first);
         let (same, others): (Vec<_>, Vec<_>) = names.iter().cloned().partition(|(name, _)| domain(name) == ours);
@@ -278,4 +294,24 @@ pub(crate) fn is_field(head: &[u8]) -> bool {
         Some(at) => at > 0 && head[at] == b':',
         None => false,
     }
+}
+
+/// Where the text begins.
+pub(crate) fn head_end(message: &[u8]) -> Option<usize> {
+    let unix = memmem::find(message, b"\n\n").map(|at| at + 2);
+    let windows = memmem::find(&message[..unix.unwrap_or(message.len())], b"\n\r\n").map(|at| at + 3);
+    windows.or(unix)
+}
+
+/// Whether this is the beginning of a message: it begins with a field, and has one that no message lacks, or that a
+/// server wrote.
+pub(crate) fn is_message(start: &[u8]) -> bool {
+    const NAMES: [&[u8]; 5] = [b"from:", b"date:", b"received:", b"return-path:", b"message-id:"];
+    let head = &start[..head_end(start).unwrap_or(start.len().min(LONGEST))];
+    is_field(head)
+        && head.split(|octet| *octet == b'\n').any(|line| NAMES.iter().any(|name| starts_no_case(line, name)))
+        && head
+            .split(|octet| *octet == b'\n')
+            .take(8)
+            .all(|line| line.first().is_none_or(|first| first.is_ascii_whitespace()) || is_field(line))
 }

@@ -1,16 +1,16 @@
-//! A Maildir, and every one below it, those of Maildir++ included: files in folders called `cur` and `new`.
+//! A folder of mail. A Maildir, and every one below it, those of Maildir++ included, has its messages in folders called
+//! `cur` and `new`. Elsewhere a file is a message, or an mbox, that looks like one: exported mail, a list's archive.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use memchr::memmem;
-
-use super::head::{BEGINNING, LONGEST, Reader, is_field};
+use super::head::{BEGINNING, LONGEST, Reader, head_end, is_field, is_message};
+use super::mbox;
 use crate::count::desk::Desk;
 use crate::error::Error;
 use crate::progress::Progress;
-use crate::read::input::decompressed;
+use crate::read::input::{decompressed, is_compressed, open};
 
 /// So much is read at first: few heads are longer.
 const FIRST: usize = 16 << 10;
@@ -30,6 +30,7 @@ pub(crate) fn read(root: &Path, reader: &mut Reader, desk: &mut Desk, progress: 
             }
         };
         let mut below = Vec::new();
+        let mut loose = Vec::new();
         for entry in entries {
             let entry = match entry.and_then(|entry| Ok((entry.file_type()?, entry.path()))) {
                 Ok(entry) => entry,
@@ -45,7 +46,17 @@ pub(crate) fn read(root: &Path, reader: &mut Reader, desk: &mut Desk, progress: 
                     files += 1;
                     one(&path, &mut message, reader, desk, progress)?;
                 }
+                (kind, path) if kind.is_file() => loose.push(path),
                 _ => {}
+            }
+        }
+        let named =
+            |path: &PathBuf, names: &[&str]| path.file_name().is_some_and(|name| names.iter().any(|n| name == *n));
+        // What lies beside `cur` and `new` are indices of the mail server.
+        if !below.iter().any(|path| named(path, &["cur", "new"])) {
+            loose.sort_unstable();
+            for path in &loose {
+                files += u64::from(file(path, &mut message, reader, desk, progress)?);
             }
         }
         // What is being written in tmp is no message yet.
@@ -54,6 +65,32 @@ pub(crate) fn read(root: &Path, reader: &mut Reader, desk: &mut Desk, progress: 
         folders.append(&mut below);
     }
     Ok(files)
+}
+
+/// A file outside of `cur` and `new`; says whether it is mail.
+fn file(
+    path: &Path,
+    message: &mut Vec<u8>,
+    reader: &mut Reader,
+    desk: &mut Desk,
+    progress: &dyn Progress,
+) -> Result<bool, Error> {
+    let mut blocks = match open(path, progress) {
+        Ok(blocks) => blocks,
+        Err(error) => {
+            desk.broken.add(path, 0, &error.to_string());
+            return Ok(false);
+        }
+    };
+    let start = blocks.at_least(FIRST);
+    if mbox::is(start) {
+        mbox::read(&mut blocks, path, reader, desk)?;
+    } else if is_message(start) {
+        one(path, message, reader, desk, progress)?;
+    } else {
+        return Ok(false);
+    }
+    Ok(true)
 }
 
 fn one(
@@ -87,7 +124,7 @@ fn load(path: &Path, message: &mut Vec<u8>) -> io::Result<(usize, u64)> {
     let size = file.metadata()?.len();
     message.clear();
     more(&mut file, message, FIRST)?;
-    let compressed = message.starts_with(&[0x1f, 0x8b]) || message.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]);
+    let compressed = is_compressed(message);
     if compressed {
         let mut whole = decompressed(io::Cursor::new(std::mem::take(message)).chain(file))?;
         message.extend_from_slice(whole.at_least(LONGEST));
@@ -107,13 +144,6 @@ fn load(path: &Path, message: &mut Vec<u8>) -> io::Result<(usize, u64)> {
             return Ok((message.len().min(LONGEST), size));
         }
     }
-}
-
-/// Where the text begins.
-fn head_end(message: &[u8]) -> Option<usize> {
-    let unix = memmem::find(message, b"\n\n").map(|at| at + 2);
-    let windows = memmem::find(&message[..unix.unwrap_or(message.len())], b"\n\r\n").map(|at| at + 3);
-    windows.or(unix)
 }
 
 fn more(file: &mut File, message: &mut Vec<u8>, octets: usize) -> io::Result<usize> {

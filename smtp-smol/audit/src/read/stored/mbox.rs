@@ -1,46 +1,42 @@
 //! Messages in one file, each behind a line that begins with `From ` (RFC 4155; mboxrd: such lines within a message are
 //! quoted). Only heads are looked at; from there it is one search to the next message.
 
+use std::path::Path;
+
 use memchr::memmem;
 
 use super::head::{BEGINNING, LONGEST, Reader, is_field};
 use crate::count::desk::Desk;
 use crate::error::Error;
 use crate::read::blocks::Blocks;
-use crate::source::Source;
 
 /// Whether this is the beginning of an mbox.
 pub(crate) fn is(start: &[u8]) -> bool {
     start.starts_with(b"From ")
 }
 
-pub(crate) fn read(
-    blocks: &mut Blocks<'_>,
-    source: &Source,
-    reader: &mut Reader,
-    desk: &mut Desk,
-) -> Result<(), Error> {
+pub(crate) fn read(blocks: &mut Blocks<'_>, path: &Path, reader: &mut Reader, desk: &mut Desk) -> Result<(), Error> {
     let next = memmem::Finder::new(b"\nFrom ");
-    let mut mbox = Mbox { blocks, source, line: 1, head: Vec::new() };
+    let mut mbox = Mbox { blocks, path, line: 1, head: Vec::new() };
     // What stands before the first message is none; an empty line is common.
     if !mbox.blocks.at_least(5).starts_with(b"From ") {
         let before = mbox.skip(&next);
         if before > 2 {
-            desk.broken.add(&source.path, 1, &format!("{before} octets before the first message"));
+            desk.broken.add(path, 1, &format!("{before} octets before the first message"));
         }
     }
     while !mbox.blocks.at_least(5).is_empty() {
         mbox.message(&next, reader, desk)?;
     }
     if let Some(error) = mbox.blocks.failed() {
-        desk.broken.cut_short(&source.path, mbox.line, &error);
+        desk.broken.cut_short(path, mbox.line, &error);
     }
     Ok(())
 }
 
 struct Mbox<'b, 'r, 's> {
     blocks: &'b mut Blocks<'r>,
-    source: &'s Source,
+    path: &'s Path,
     line: u64,
     head: Vec<u8>,
 }
@@ -78,7 +74,7 @@ impl Mbox<'_, '_, '_> {
         let beginning = beginning[..next.find(beginning).unwrap_or(beginning.len())].to_vec();
         let bytes = (start as u64) + self.skip(next);
         if !is_field(&self.head) {
-            desk.broken.add(&self.source.path, line, "a line that begins with \"From \", and no message behind it");
+            desk.broken.add(self.path, line, "a line that begins with \"From \", and no message behind it");
             return Ok(());
         }
         reader.message(&self.head, &beginning, bytes, desk)

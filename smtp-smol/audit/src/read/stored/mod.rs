@@ -3,6 +3,7 @@
 pub(crate) mod head;
 pub(crate) mod maildir;
 pub(crate) mod mbox;
+pub(crate) mod message;
 mod received;
 
-pub(crate) use head::Reader;
+pub(crate) use head::{Reader, is_message};

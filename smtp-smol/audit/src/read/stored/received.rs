@@ -62,6 +62,12 @@ pub(crate) fn parse(field: &[u8]) -> Option<Received<'_>> {
         match token {
             Token::End => break,
             Token::Semicolon => {
+                // OpenSMTPD once wrote one before each of its clauses.
+                if let (Token::Word(word), _) = next(rest)
+                    && Clause::named(word).is_some()
+                {
+                    continue;
+                }
                 received.date = rest;
                 break;
             }
@@ -138,6 +144,8 @@ struct Found<'a> {
     /// A comment says that TLS was used; its version, if that was understood.
     tls: Option<Option<TlsVersion>>,
     certificate: Option<ClientCertificate>,
+    /// A comment says that a user had logged in.
+    login: bool,
 }
 
 impl<'a> Found<'a> {
@@ -148,6 +156,10 @@ impl<'a> Found<'a> {
             None if self.exchange && eq(word, b"Server") => self.protocol = Some(b"Microsoft"),
             None if self.exchange => {}
             None => self.protocol = Some(word),
+            // qmail: "with DHE-RSA-AES256-GCM-SHA384 encrypted SMTP".
+            Some(cipher) if eq(word, b"encrypted") => self.uses(version_of(cipher)),
+            // "with MailEnable ESMTP", and whoever else says its own name first.
+            Some(other) if Word::parse(other).is_none() && Word::parse(word).is_some() => self.protocol = Some(word),
             // "with ESMTP with STARTTLS (version=…)", as some gateways write.
             Some(_) if eq(word, b"STARTTLS") && self.withs == 2 && self.bys == 1 => {
                 self.withs = 1;
@@ -162,6 +174,7 @@ impl<'a> Found<'a> {
         if clause == Clause::From && self.address.is_none() && !starts_no_case(comment, b"helo ") {
             self.address = bracketed(comment).or_else(|| after_at(comment));
         }
+        self.login |= is_login(comment);
         self.postfix(comment);
         // In `from` stand names that are not the server's: a client's may be `version=TLS1_3.example`.
         if !matches!(clause, Clause::Start | Clause::From) {
@@ -246,6 +259,11 @@ impl<'a> Found<'a> {
     }
 
     fn judge(&self, no_from: bool) -> (Hop, Kind) {
+        let (hop, kind) = self.by_word(no_from);
+        (hop, if kind == Kind::Smtp && self.login { Kind::Submission } else { kind })
+    }
+
+    fn by_word(&self, no_from: bool) -> (Hop, Kind) {
         let certificate = self.certificate.unwrap_or(ClientCertificate::Unknown);
         let commented = self.tls.map(|version| Hop::Used { version, certificate });
         // A client that calls itself "x with ESMTPS" would have its own words taken for the server's.
@@ -278,6 +296,15 @@ impl<'a> Found<'a> {
         };
         (hop, kind)
     }
+}
+
+/// Whether a comment says that a user had logged in, where the word behind `with` does not: Postfix writes `Authenticated
+/// sender: u@a` (smtpd_sasl_authenticated_header), Sendmail `authenticated bits=0`, Courier `AUTH: PLAIN u`, qpsmtpd
+/// `smtp-auth username u, mechanism plain`, CommuniGate `account u@a`.
+fn is_login(comment: &[u8]) -> bool {
+    let word =
+        &comment[..comment.iter().position(|octet| matches!(octet, b' ' | b':' | b'=')).unwrap_or(comment.len())];
+    [&b"authenticated"[..], b"auth", b"smtp-auth", b"account"].iter().any(|login| eq(word, login))
 }
 
 enum Token<'a> {

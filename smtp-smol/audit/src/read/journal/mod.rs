@@ -1,0 +1,4 @@
+//! Entries of the journal, and of others who wrap lines of a log: what is in them is a line as syslog knows it.
+
+pub(crate) mod export;
+pub(crate) mod json;

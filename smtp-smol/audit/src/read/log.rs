@@ -1,0 +1,206 @@
+//! Logs of mail servers: each line is taken apart, and goes to the reader of the program that wrote it. Several programs
+//! may write one log.
+
+use std::path::Path;
+
+use super::blocks::{self, Blocks, Lines};
+use super::journal::{export, json};
+use super::syslog::{Calendar, Line, Stamp};
+use super::{exim, opensmtpd, postfix, sendmail};
+use crate::count::desk::Desk;
+use crate::source::{Kind, Source};
+
+/// A reader for each program.
+#[derive(Debug)]
+pub(crate) struct Logs {
+    postfix: postfix::Postfix,
+    exim: exim::Exim,
+    sendmail: sendmail::Sendmail,
+    opensmtpd: opensmtpd::Opensmtpd,
+}
+
+/// What a line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum What<'a> {
+    /// A mail server's.
+    Mail(Kind, Stamp<'a>),
+    /// Another program's, of this name, or of a mail server's about something else.
+    Other(&'a [u8]),
+    /// In no form that is read.
+    Unread,
+}
+
+/// Whose line this is, in any of the forms.
+pub(crate) fn what<T>(line: &[u8], then: impl FnOnce(What<'_>) -> T) -> T {
+    if line.first() == Some(&b'{')
+        && let Some(entry) = json::Entry::parse(line)
+    {
+        let line = entry.line();
+        return then(line.as_ref().map_or(What::Other(&[]), of));
+    }
+    if let Some((time, ..)) = exim::native(line) {
+        return then(What::Mail(Kind::Exim, Stamp::At(time)));
+    }
+    if let Some(line) = Line::parse(line) {
+        return then(of(&line));
+    }
+    then(if exim::is_other(line) {
+        What::Other(b"exim")
+    } else if line.trim_ascii().is_empty() || Line::is_bare(line) {
+        What::Other(&[])
+    } else {
+        What::Unread
+    })
+}
+
+/// Whose line this is.
+pub(crate) fn of<'a>(line: &Line<'a>) -> What<'a> {
+    program(line).map_or(What::Other(line.program), |kind| What::Mail(kind, line.stamp))
+}
+
+#[inline]
+fn program(line: &Line<'_>) -> Option<Kind> {
+    if !line.instance.is_empty() {
+        return postfix::writes(line).then_some(Kind::Postfix);
+    }
+    if opensmtpd::writes(line) {
+        Some(Kind::Opensmtpd)
+    } else if exim::writes(line) {
+        Some(Kind::Exim)
+    } else {
+        sendmail::writes(line).then_some(Kind::Sendmail)
+    }
+}
+
+impl Logs {
+    pub(crate) fn new(recipients: bool) -> Self {
+        Self {
+            postfix: postfix::Postfix::new(recipients),
+            exim: exim::Exim::default(),
+            sendmail: sendmail::Sendmail::default(),
+            opensmtpd: opensmtpd::Opensmtpd::default(),
+        }
+    }
+
+    /// Reads a log; where `only` is given, lines of that program alone.
+    pub(crate) fn read(&mut self, mut blocks: Blocks<'_>, source: &Source, only: Option<Kind>, desk: &mut Desk) {
+        let mut calendar = Calendar::new(source.written);
+        if export::is(blocks.at_least(32)) {
+            self.export(&mut blocks, source, only, &mut calendar, desk);
+        } else {
+            self.lines(&mut Lines::new(blocks), source, only, &mut calendar, desk);
+        }
+        if let Some(years) = calendar.found() {
+            desk.years(years, &source.path, calendar.turned());
+        }
+    }
+
+    /// Nothing more comes.
+    pub(crate) fn finish(&mut self, desk: &mut Desk) {
+        self.postfix.finish(desk);
+        self.exim.finish(desk);
+        self.sendmail.finish(desk);
+        self.opensmtpd.finish(desk);
+        desk.finish();
+    }
+
+    fn lines(
+        &mut self,
+        lines: &mut Lines<'_>,
+        source: &Source,
+        only: Option<Kind>,
+        calendar: &mut Calendar,
+        desk: &mut Desk,
+    ) {
+        let mut number = 0;
+        while let Some(line) = lines.next() {
+            number += 1;
+            let line = match line {
+                blocks::Line::Line(line) => line,
+                blocks::Line::TooLong => {
+                    desk.lines.broken += 1;
+                    desk.broken.add(&source.path, number, "a line too long for a log");
+                    continue;
+                }
+            };
+            if line.first() == Some(&b'{') {
+                if let Some(entry) = json::Entry::parse(line) {
+                    let done = entry.line().map(|line| self.line(&line, only, calendar, desk));
+                    match done {
+                        Some(Some(())) => {}
+                        None => desk.lines.other += 1,
+                        Some(None) => timeless(&source.path, number, desk),
+                    }
+                    continue;
+                }
+            } else if let Some((time, id, text)) = exim::native(line) {
+                desk.lines.mail += 1;
+                if only.is_none_or(|only| only == Kind::Exim) {
+                    self.exim.entry(time, id, text, desk);
+                }
+                continue;
+            } else if let Some(line) = Line::parse(line) {
+                if self.line(&line, only, calendar, desk).is_none() {
+                    timeless(&source.path, number, desk);
+                }
+                continue;
+            }
+            if line.trim_ascii().is_empty() || exim::is_other(line) || Line::is_bare(line) {
+                desk.lines.other += 1;
+            } else {
+                desk.lines.unread(&source.path, number, line);
+            }
+        }
+        if let Some(error) = lines.failed() {
+            desk.broken.cut_short(&source.path, number, &error);
+        }
+    }
+
+    fn export(
+        &mut self,
+        blocks: &mut Blocks<'_>,
+        source: &Source,
+        only: Option<Kind>,
+        calendar: &mut Calendar,
+        desk: &mut Desk,
+    ) {
+        let (mut entry, mut number) = (export::Entry::default(), 0);
+        while entry.read(blocks, &mut number) {
+            match entry.line() {
+                Some(line) => {
+                    if self.line(&line, only, calendar, desk).is_none() {
+                        timeless(&source.path, number, desk);
+                    }
+                }
+                None if entry.is_timed() => desk.lines.other += 1,
+                None => timeless(&source.path, number, desk),
+            }
+        }
+        if let Some(error) = blocks.failed() {
+            desk.broken.cut_short(&source.path, number, &error);
+        }
+    }
+
+    /// Takes a line; `None` where it is needed and has no time.
+    #[inline]
+    fn line(&mut self, line: &Line<'_>, only: Option<Kind>, calendar: &mut Calendar, desk: &mut Desk) -> Option<()> {
+        let program = program(line).filter(|program| only.is_none_or(|only| only == *program));
+        let Some(program) = program else {
+            desk.lines.other += 1;
+            return Some(());
+        };
+        let done = match program {
+            Kind::Postfix => self.postfix.line(line, calendar, desk),
+            Kind::Exim => self.exim.line(line, calendar, desk),
+            Kind::Sendmail => self.sendmail.line(line, calendar, desk),
+            _ => self.opensmtpd.line(line, calendar, desk),
+        };
+        desk.lines.mail += u64::from(done.is_some());
+        done
+    }
+}
+
+fn timeless(path: &Path, number: u64, desk: &mut Desk) {
+    desk.lines.broken += 1;
+    desk.broken.add(path, number, "a line of a mail server's without a time that is read");
+}
