@@ -73,7 +73,7 @@ pub(crate) fn look(path: &Path, kind: Option<Kind>, now: i64) -> Result<Look, Er
             match named.or(found.kind) {
                 Some(kind) => kind,
                 None if text && found.is_log() => return Ok(Look::Quiet(found.quiet())),
-                None => return Err(wrong(&found.unknown(description), MEND)),
+                None => return Err(wrong(&found.unknown(&description), MEND)),
             }
         }
     };
@@ -114,7 +114,7 @@ pub(crate) fn open_stream<'r>(
             if text && found.is_log() {
                 return Ok((Look::Quiet(found.quiet()), blocks));
             }
-            return Err(wrong(&found.unknown(describe(start))));
+            return Err(wrong(&found.unknown(&describe(start))));
         }
         looked *= 4;
     }
@@ -204,7 +204,7 @@ impl Found {
         }
     }
 
-    fn unknown(&self, description: String) -> String {
+    fn unknown(&self, description: &str) -> String {
         match &self.quoted {
             Some(quoted) if description.is_empty() => format!(
                 "is nothing that is known by sight: text, of which {} lines are in no form that is read, the first \

@@ -122,11 +122,7 @@ impl Opensmtpd {
                     _ => ClientCertificate::Untrusted,
                 };
             }
-            b"authentication" => {
-                if value(rest, b"result=") == b"ok" {
-                    self.session(key, time, desk).login = true;
-                }
-            }
+            b"authentication" if value(rest, b"result=") == b"ok" => self.session(key, time, desk).login = true,
             b"message" => {
                 let session = self.session(key, time, desk);
                 session.refused = 0;

@@ -111,7 +111,7 @@ impl Sendmail {
         } else if let Some(from) = text.strip_prefix(b"from=") {
             self.arrival(host, process, key, from, calendar.time(line.stamp)?, desk);
         } else if let Some(to) = text.strip_prefix(b"to=") {
-            self.delivery(host, process, key, to, line, calendar, desk)?;
+            self.delivery(key, to, line, calendar, desk)?;
         } else if text.starts_with(b"ruleset=") || text.starts_with(b"Milter: ") {
             self.verdict(key, text, calendar.time(line.stamp)?, desk);
         } else if text.first() == Some(&b'<') && find(text, b">... User unknown").is_some() {
@@ -233,14 +233,13 @@ impl Sendmail {
     /// stands behind `stat=` the other side may have written.
     fn delivery(
         &mut self,
-        host: u64,
-        process: u64,
         key: u64,
         text: &[u8],
         line: &Line<'_>,
         calendar: &mut Calendar,
         desk: &mut Desk,
     ) -> Option<()> {
+        let (host, process) = (hash(line.host, b""), hash(line.host, line.process));
         let Some((to, rest)) = envelope(text) else { return Some(()) };
         let Some(at) = find(rest, b", stat=") else { return Some(()) };
         let (own, status) = (&rest[..at], &rest[at + 7..]);

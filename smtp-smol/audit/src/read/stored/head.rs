@@ -313,5 +313,5 @@ pub(crate) fn is_message(start: &[u8]) -> bool {
         && head
             .split(|octet| *octet == b'\n')
             .take(8)
-            .all(|line| line.first().is_none_or(|first| first.is_ascii_whitespace()) || is_field(line))
+            .all(|line| line.first().is_none_or(u8::is_ascii_whitespace) || is_field(line))
 }
