@@ -58,7 +58,7 @@ fn play(bits: u8, script: &[u8], size: usize) {
     });
     let mut envelope = Envelope::new(ReversePath::Null, &to);
     envelope.size = (bits & 16 != 0).then_some(TEXT.len() as u64);
-    envelope.body = if bits & 32 != 0 { Body::BinaryMime } else { Body::SevenBit };
+    envelope.body = (bits & 32 != 0).then_some(Body::BinaryMime);
     let mut session = Session::new(config.shared(), Channel::Plain);
     if bits & 64 != 0 {
         session.authenticate(Credentials::password("user", "secret").expect("good"), Nonce::new(&[1; 18]));

@@ -60,7 +60,7 @@ pub fn play(case: &Case) -> Tally {
     let path = |name| ForwardPath::Mailbox(Mailbox::parse(name, false).expect("an address"));
     let to: Vec<Rcpt<'_>> = names.iter().map(|name| Rcpt { path: path(name), params: Params::default() }).collect();
     let mut envelope = Envelope::new(ReversePath::Null, &to);
-    envelope.body = case.body();
+    envelope.body = Some(case.body());
     envelope.size = case.bit(4, 0).then_some(case.text.len() as u64);
 
     let mut pair = Pair::new(case);

@@ -299,7 +299,7 @@ fn a_client_authenticates_bound_to_its_channel() {
     assert_eq!((codes, end.as_str()), (vec![vec!["250".to_owned()]], "Quit"));
     assert_eq!(running.seen(), [(TEXT.to_vec(), "ESMTPSA".to_owned())]);
     let (codes, end) = one(&mut running.client(Tls::Verify).credentials(login("wrong")), &running.target(), TEXT);
-    assert!(codes.is_empty() && end == "AuthRefused(535)", "{end}");
+    assert!(codes.is_empty() && end.starts_with("AuthRefused(535 "), "{end}");
 }
 
 #[test]
@@ -341,7 +341,8 @@ fn connections_can_wait() {
     // 421 to both that are left.
     running.handle.shut_down();
     client.run(&mut queue).expect("run");
-    assert_eq!(queue.closed, ["Quit", "ServerClosing", "ServerClosing"]);
+    let ends: Vec<_> = queue.closed.iter().map(|end| end.split('(').next().unwrap_or_default()).collect();
+    assert_eq!(ends, ["Quit", "ServerClosing", "ServerClosing"]);
     assert_eq!((queue.codes, running.seen().len()), (vec![vec!["250".to_owned()]], 1));
 }
 

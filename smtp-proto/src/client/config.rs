@@ -20,6 +20,8 @@ pub struct Config {
     pub(super) chunking: bool,
     pub(super) plaintext_auth: bool,
     pub(super) eight_bit_anyway: bool,
+    pub(super) long_lines: bool,
+    pub(super) require_parameters: bool,
     pub(super) sessions: AtomicU64,
 }
 
@@ -142,6 +144,8 @@ impl Config {
             chunking: true,
             plaintext_auth: false,
             eight_bit_anyway: false,
+            long_lines: false,
+            require_parameters: false,
             sessions: AtomicU64::new(0),
         })
     }
@@ -199,6 +203,22 @@ impl Config {
     #[must_use]
     pub const fn send_eight_bit_anyway(mut self, send: bool) -> Self {
         self.eight_bit_anyway = send;
+        self
+    }
+
+    /// Whether lines of more than 998 octets are sent, against RFC 5321 4.5.3.1.6. Off by default.
+    #[must_use]
+    pub const fn send_long_lines(mut self, send: bool) -> Self {
+        self.long_lines = send;
+        self
+    }
+
+    /// Whether parameters that only ask for something (RET, ENVID, NOTIFY, ORCPT, AUTH, SIZE) must be offered by the server,
+    /// or the command is not sent. By default they are left out where they are not, and
+    /// [told](super::Session::left_out).
+    #[must_use]
+    pub const fn require_parameters(mut self, require: bool) -> Self {
+        self.require_parameters = require;
         self
     }
 

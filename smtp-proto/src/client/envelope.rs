@@ -1,6 +1,6 @@
 //! Whom a message is from and for.
 
-use crate::syntax::{Params, Rcpt, ReversePath};
+use crate::syntax::{Body, Params, Rcpt, ReversePath};
 
 /// Whom a message is from and for, and what is known of its text. SIZE, BODY and SMTPUTF8 are added to MAIL from it, as
 /// the server offers them.
@@ -15,17 +15,18 @@ pub struct Envelope<'e> {
     pub params: Params<'e>,
     /// Octets of the text, if they are known beforehand.
     pub size: Option<u64>,
-    /// What octets the text holds.
-    pub body: Body,
+    /// What octets the text holds, if that is known beforehand. If it is not, BODY=8BITMIME is said wherever the server
+    /// offers 8BITMIME, and elsewhere the text is refused when an octet beyond ASCII comes (RFC 6152 3).
+    pub body: Option<Body>,
     /// The header fields hold UTF-8 (RFC 6532); with an address beyond ASCII SMTPUTF8 is asked for anyway.
     pub utf8: bool,
 }
 
 impl<'e> Envelope<'e> {
-    /// A 7-bit text of unknown size.
+    /// A text of which nothing is known.
     #[must_use]
     pub fn new(from: ReversePath<'e>, to: &'e [Rcpt<'e>]) -> Self {
-        Self { from, to, params: Params::default(), size: None, body: Body::SevenBit, utf8: false }
+        Self { from, to, params: Params::default(), size: None, body: None, utf8: false }
     }
 
     /// How many octets the text has.
@@ -38,25 +39,19 @@ impl<'e> Envelope<'e> {
     /// What octets it holds.
     #[must_use]
     pub const fn body(mut self, body: Body) -> Self {
-        self.body = body;
+        self.body = Some(body);
         self
+    }
+
+    /// For a text that is at hand as a whole: looks at it, and says its size and what octets it holds.
+    #[must_use]
+    pub fn text(self, text: &[u8]) -> Self {
+        let body = if text.is_ascii() { Body::SevenBit } else { Body::EightBitMime };
+        self.size(text.len() as u64).body(body)
     }
 
     /// Whether anything in it asks for SMTPUTF8 (RFC 6531 3.4).
     pub(super) fn needs_utf8(&self) -> bool {
         self.utf8 || !self.from.as_str().is_ascii() || self.to.iter().any(|rcpt| !rcpt.path.as_str().is_ascii())
     }
-}
-
-/// What octets a text holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Body {
-    /// ASCII alone.
-    #[default]
-    SevenBit,
-    /// Others too, in lines: BODY=8BITMIME (RFC 6152).
-    EightBitMime,
-    /// Any octets, by BDAT alone: BODY=BINARYMIME (RFC 3030 3).
-    BinaryMime,
 }

@@ -17,6 +17,49 @@ pub(super) struct Message {
     left: u64,
 }
 
+/// What the lines of a text must be like, other than ending in CRLF; BINARYMIME has no lines.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct TextRules {
+    /// RFC 6152 3: nothing else was declared.
+    pub(super) ascii: bool,
+    /// RFC 5321 4.5.3.1.6.
+    pub(super) short_lines: bool,
+    /// Octets of the present line before the next piece.
+    pub(super) column: usize,
+}
+
+/// RFC 5321 4.5.3.1.6: 1,000 octets with CRLF, a doubled dot not counted.
+const LINE: usize = 1000;
+
+impl TextRules {
+    /// Looks at the next piece of the text.
+    fn check(&mut self, text: &[u8]) -> Result<(), TextFlaw> {
+        if self.ascii && !text.is_ascii() {
+            return Err(TextFlaw::EightBit);
+        }
+        if !self.short_lines {
+            return Ok(());
+        }
+        let mut rest = text;
+        loop {
+            // The last line end that the present line could have, not the next: that skips most of the text.
+            let most = LINE - self.column;
+            match memchr::memrchr(b'\n', rest.get(..most).unwrap_or(rest)) {
+                Some(end) => {
+                    rest = rest.get(end + 1..).unwrap_or_default();
+                    self.column = 0;
+                }
+                // With a CR as its last octet the line is too long as well: its LF would be one more.
+                None if rest.len() >= most => return Err(TextFlaw::LongLine),
+                None => {
+                    self.column += rest.len();
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     /// DATA, dots doubled.
@@ -158,10 +201,15 @@ impl Session {
             self.begin_chunk(kind, text, false)?;
         }
         let Some(message) = &mut self.message else { return Err(TextError::Gone) };
+        let before = *text;
         let piece = match kind {
             Kind::Binary => Ok(Some(core::mem::take(text)).filter(|piece| !piece.is_empty())),
             _ => message.writer.next(text),
         };
+        // Chunks have been looked at as a whole.
+        let taken = before.get(..before.len() - text.len()).unwrap_or_default();
+        let rules = if kind == Kind::Data { self.text_rules.check(taken) } else { Ok(()) };
+        let piece = piece.and_then(|piece| rules.map(|()| piece));
         match piece {
             Ok(piece) => {
                 message.left = message.left.saturating_sub(piece.map_or(0, |piece| piece.len() as u64));
@@ -175,9 +223,10 @@ impl Session {
     fn begin_chunk(&mut self, kind: Kind, mut text: &[u8], last: bool) -> Result<(), TextError> {
         let busy = self.awaited.len() > 0 && !self.offers.has(Extension::Pipelining);
         let Some(message) = &mut self.message else { return Err(TextError::Gone) };
+        let (whole, mut rules) = (text, self.text_rules);
         let octets = match kind {
             Kind::Binary => Ok(text.len() as u64),
-            _ => measure(message.writer.clone(), &mut text, last),
+            _ => measure(message.writer.clone(), &mut text, last).and_then(|n| rules.check(whole).map(|()| n)),
         };
         let octets = match octets {
             Ok(octets) => octets,
@@ -191,6 +240,7 @@ impl Session {
             return Err(TextError::Busy);
         }
         message.left = octets;
+        self.text_rules = rules;
         self.output.extend_from_slice(b"BDAT ");
         self.output.extend_from_slice(decimal(&mut [0; 20], octets).as_bytes());
         self.output.extend_from_slice(if last { b" LAST\r\n" } else { b"\r\n" });

@@ -24,18 +24,19 @@ use core::time::Duration;
 
 use zeroize::Zeroize as _;
 
+pub use crate::syntax::Body;
 pub use config::{Config, ConfigError, Limits, Protocol, Timeouts, Tls};
-pub use envelope::{Body, Envelope};
+pub use envelope::Envelope;
 pub use event::{Event, Fault, FaultKind, MessageTicket, NoConnection, NotNow, Reason, TextError};
 pub use offers::Offers;
 pub use outcome::{Because, Outcome};
 pub use state::{Awaited, Move, State};
 pub use transaction::{Progress, Transaction};
 
-use crate::syntax::{OwnedReply, ReplyReader};
+use crate::syntax::{KeywordSet, OwnedReply, ReplyReader};
 use crate::tls::{Channel, Outcome as TlsOutcome, TlsFailure, TlsInfo};
 use crate::{Step, Want};
-use message::Message;
+use message::{Message, TextRules};
 use opening::Login;
 use state::Queue;
 
@@ -105,6 +106,9 @@ pub struct Session {
     login: Option<Box<Login>>,
     authenticated: bool,
     message: Option<Message>,
+    text_rules: TextRules,
+    /// Parameters of this transaction that were left out.
+    left_out: KeywordSet,
     /// Where the text of this transaction ends in all that is put out.
     text_end: Option<u64>,
     /// Recipients accepted in this transaction; LMTP replies to its text that are still to come.
@@ -169,6 +173,8 @@ impl Session {
             login: None,
             authenticated: false,
             message: None,
+            text_rules: TextRules::default(),
+            left_out: KeywordSet::EMPTY,
             text_end: None,
             accepted: 0,
             deliveries: 0,
@@ -337,6 +343,13 @@ impl Session {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.opened && self.state == State::Ready && self.awaited.len() == 0 && !self.reader.in_reply()
+    }
+
+    /// Parameters of the latest transaction that only ask for something and were left out, since the server does not offer
+    /// them; see [`Config::require_parameters`].
+    #[must_use]
+    pub const fn left_out(&self) -> KeywordSet {
+        self.left_out
     }
 
     /// Whether greeting, EHLO, STARTTLS and AUTH are done, as far as they were asked for.

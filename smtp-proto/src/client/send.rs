@@ -2,8 +2,9 @@
 
 use super::Session;
 use super::event::NotNow;
+use super::message::TextRules;
 use super::state::{Awaited, State};
-use crate::syntax::{Attributes, Capability, Command, Extension, Keyword, Params, Verb};
+use crate::syntax::{Attributes, Body, Capability, Command, Extension, Keyword, KeywordSet, Mail, Params, Verb};
 
 /// Octets of a command line, CRLF included: 512 (RFC 5321 4.5.3.1.4) and what extensions add to MAIL and RCPT (RFC 3461
 /// 4 alone adds more than 600 to RCPT).
@@ -22,19 +23,18 @@ impl Session {
     /// [`NotNow`], and nothing was sent.
     pub fn send(&mut self, command: &Command<'_>) -> Result<(), NotNow> {
         match command {
-            Command::Mail(mail) => {
-                self.mail(mail.path.as_str(), None, &[], &mail.params)?;
-            }
+            Command::Mail(mail) => self.mail(mail.path.as_str(), None, &[], &mail.params)?,
             Command::Rcpt(rcpt) => {
                 self.may(Awaited::Rcpt)?;
-                self.params(Verb::Rcpt, &rcpt.params)?;
+                let left_out = self.params(Verb::Rcpt, &rcpt.params)?;
                 self.utf8(rcpt.path.as_str())?;
                 // RFC 9422 5.2.
                 if self.offers.rcpt_max().is_some_and(|most| self.named >= most) {
                     return Err(NotNow::Limit);
                 }
-                self.line(Awaited::Rcpt, &["RCPT TO:<", rcpt.path.as_str(), ">"], &rcpt.params)?;
+                self.line(Awaited::Rcpt, &["RCPT TO:<", rcpt.path.as_str(), ">"], &rcpt.params, left_out)?;
                 self.named += 1;
+                self.left_out = self.left_out.union(left_out);
             }
             Command::Data => self.simple(Awaited::Data, &["DATA"])?,
             Command::Rset => self.simple(Awaited::Rset, &["RSET"])?,
@@ -50,6 +50,18 @@ impl Session {
         Ok(())
     }
 
+    /// MAIL for a text that nobody has looked at: BODY=8BITMIME is added where the server offers it and nothing else is said,
+    /// so that octets beyond ASCII may come (RFC 6152 3).
+    ///
+    /// # Errors
+    /// [`NotNow`], and nothing was sent.
+    pub fn send_mail(&mut self, mail: &Mail<'_>) -> Result<(), NotNow> {
+        let says = mail.params.known().contains(Keyword::Body);
+        let words = [" BODY=8BITMIME"];
+        let words = if self.offers.has(Extension::EightBitMime) && !says { &words[..] } else { &[] };
+        self.mail(mail.path.as_str(), None, words, &mail.params)
+    }
+
     /// MAIL, with a SIZE where that is offered, and these words behind it.
     pub(super) fn mail(
         &mut self,
@@ -59,7 +71,7 @@ impl Session {
         params: &Params<'_>,
     ) -> Result<(), NotNow> {
         self.may(Awaited::Mail)?;
-        self.params(Verb::Mail, params)?;
+        let left_out = self.params(Verb::Mail, params)?;
         // RFC 1870 6: what is too big is not tried.
         if let (Some(size), Some(most)) = (size.or(params.size()), self.offers.size())
             && size > most
@@ -78,7 +90,14 @@ impl Session {
         let size = size.map_or("", |size| decimal(&mut digits, size));
         let keyword = if size.is_empty() { "" } else { " SIZE=" };
         let [first, second] = [0, 1].map(|at| words.get(at).copied().unwrap_or_default());
-        self.line(Awaited::Mail, &["MAIL FROM:<", path, ">", keyword, size, first, second], params)?;
+        self.line(Awaited::Mail, &["MAIL FROM:<", path, ">", keyword, size, first, second], params, left_out)?;
+        let declared = params.body() != Body::SevenBit || words.iter().any(|word| word.starts_with(" BODY=8"));
+        self.text_rules = TextRules {
+            ascii: !declared && !self.config.eight_bit_anyway,
+            short_lines: !self.config.long_lines,
+            column: 0,
+        };
+        self.left_out = left_out;
         self.mails += 1;
         self.named = 0;
         self.text_end = None;
@@ -105,7 +124,7 @@ impl Session {
 
     fn simple(&mut self, awaited: Awaited, line: &[&str]) -> Result<(), NotNow> {
         self.may(awaited)?;
-        self.line(awaited, line, &Params::default())
+        self.line(awaited, line, &Params::default(), KeywordSet::EMPTY)
     }
 
     /// XCLIENT or XFORWARD, with attributes that the server has announced by name.
@@ -127,7 +146,7 @@ impl Session {
         if needs.keyword().len() + 1 + said.as_str().len() + 2 > ATTRIBUTES_LINE {
             return Err(NotNow::Forbidden);
         }
-        self.line(awaited, &[needs.keyword(), " ", said.as_str()], &Params::default())
+        self.line(awaited, &[needs.keyword(), " ", said.as_str()], &Params::default(), KeywordSet::EMPTY)
     }
 
     fn with_text(&mut self, verb: &str, text: &str) -> Result<(), NotNow> {
@@ -138,8 +157,9 @@ impl Session {
         }
     }
 
-    /// Every parameter belongs to an extension that was announced (RFC 5321 4.1.1.11).
-    fn params(&self, verb: Verb, params: &Params<'_>) -> Result<(), NotNow> {
+    /// Every parameter belongs to an extension that was announced (RFC 5321 4.1.1.11). Gives those that are left out.
+    fn params(&self, verb: Verb, params: &Params<'_>) -> Result<KeywordSet, NotNow> {
+        let mut left_out = KeywordSet::EMPTY;
         for param in params.iter() {
             let needs = match extension_of(verb, param.keyword, param.value) {
                 Some(needs) => needs,
@@ -147,14 +167,19 @@ impl Session {
                 None => return Err(NotNow::UnknownParameter),
             };
             if !self.offers.has(needs) {
-                return Err(NotNow::NotOffered(needs));
+                // RFC 3461 4, RFC 4954 5, RFC 1870 6: without them the message can be sent all the same.
+                let asks = matches!(needs, Extension::Dsn | Extension::Auth | Extension::Size);
+                match Keyword::from_name(param.keyword) {
+                    Some(keyword) if asks && !self.config.require_parameters => left_out = left_out.with(keyword),
+                    _ => return Err(NotNow::NotOffered(needs)),
+                }
             }
             // RFC 8689 4.2.1: only over TLS.
             if needs == Extension::RequireTls && self.tls.is_none() {
                 return Err(NotNow::TlsRequired);
             }
         }
-        Ok(())
+        Ok(left_out)
     }
 
     /// RFC 6531 3.4: an address beyond ASCII needs SMTPUTF8 on MAIL.
@@ -163,12 +188,19 @@ impl Session {
     }
 
     /// Puts a line out through the last gate, which looks at every octet.
-    pub(super) fn line(&mut self, awaited: Awaited, line: &[&str], params: &Params<'_>) -> Result<(), NotNow> {
+    fn line(
+        &mut self,
+        awaited: Awaited,
+        line: &[&str],
+        params: &Params<'_>,
+        left_out: KeywordSet,
+    ) -> Result<(), NotNow> {
         let start = self.output.len();
         for part in line {
             self.output.extend_from_slice(part.as_bytes());
         }
-        for param in params.iter() {
+        let out = |keyword| Keyword::from_name(keyword).is_some_and(|keyword| left_out.contains(keyword));
+        for param in params.iter().filter(|param| left_out.is_empty() || !out(param.keyword)) {
             self.output.push(b' ');
             self.output.extend_from_slice(param.keyword.as_bytes());
             if let Some(value) = param.value {

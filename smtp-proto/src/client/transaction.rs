@@ -3,12 +3,12 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use super::envelope::{Body, Envelope};
+use super::envelope::Envelope;
 use super::event::{Event, Fault, MessageTicket, NotNow, Reason, TextError};
 use super::outcome::{Fate, Outcome, Slot};
 use super::state::{Awaited, State};
 use super::{Protocol, Session};
-use crate::syntax::{Command, Extension, ReplyLines};
+use crate::syntax::{Body, Command, Extension, KeywordSet, ReplyLines};
 use crate::tls::{Direction, End, Hop, Record};
 use crate::{Step, Want};
 
@@ -75,6 +75,8 @@ pub struct Transaction<'e> {
     closed: Option<Reason>,
     /// The first few rules that the server broke, and that were let pass.
     tolerated: Vec<Fault>,
+    /// Parameters that the server did not get.
+    left_out: KeywordSet,
 }
 
 /// What a transaction needs.
@@ -117,6 +119,7 @@ impl<'e> Transaction<'e> {
             octets: 0,
             closed: None,
             tolerated: Vec::new(),
+            left_out: KeywordSet::EMPTY,
         };
         transaction.slots.resize(envelope.to.len(), Slot::Waiting);
         transaction
@@ -139,6 +142,7 @@ impl<'e> Transaction<'e> {
             octets: 0,
             closed: None,
             tolerated: Vec::new(),
+            left_out: KeywordSet::EMPTY,
         }
     }
 
@@ -259,6 +263,12 @@ impl<'e> Transaction<'e> {
     #[must_use]
     pub fn tolerated(&self) -> &[Fault] {
         &self.tolerated
+    }
+
+    /// Parameters that only ask for something, such as NOTIFY, and that were left out since the server does not offer them.
+    #[must_use]
+    pub const fn left_out(&self) -> KeywordSet {
+        self.left_out
     }
 
     /// The fact for the ledger, at this time (seconds since 1970); names are the caller's to fill in.
@@ -398,7 +408,10 @@ impl<'e> Transaction<'e> {
             let open = self.slots.iter().any(|slot| matches!(slot, Slot::Waiting | Slot::Named));
             match self.phase {
                 Phase::Mail => match self.mail(session) {
-                    Ok(()) => self.phase = Phase::Rcpt(0),
+                    Ok(()) => {
+                        self.left_out = session.left_out();
+                        self.phase = Phase::Rcpt(0);
+                    }
                     Err(NotNow::Busy) => return,
                     Err(why) => {
                         self.set(0..self.slots.len(), &Slot::NotSent(why));
@@ -414,7 +427,7 @@ impl<'e> Transaction<'e> {
                     None => self.phase = Phase::Data,
                     Some(rcpt) => {
                         match self.within_domains(session, at).and_then(|()| session.send(&Command::Rcpt(*rcpt))) {
-                            Ok(()) => {}
+                            Ok(()) => self.left_out = session.left_out(),
                             Err(NotNow::Busy) => return,
                             Err(why) => self.set(at..at + 1, &Slot::NotSent(why)),
                         }
@@ -436,12 +449,14 @@ impl<'e> Transaction<'e> {
         let offers = session.offers();
         let need = |extension| if offers.has(extension) { Ok(()) } else { Err(NotNow::NotOffered(extension)) };
         let body = match self.envelope.body {
-            Body::SevenBit => "",
-            Body::EightBitMime if offers.has(Extension::EightBitMime) => " BODY=8BITMIME",
-            Body::EightBitMime if session.config().eight_bit_anyway => "",
+            Some(Body::SevenBit) => "",
+            None | Some(Body::EightBitMime) if offers.has(Extension::EightBitMime) => " BODY=8BITMIME",
+            // An octet beyond ASCII is found out when it comes.
+            None => "",
+            Some(Body::EightBitMime) if session.config().eight_bit_anyway => "",
             // RFC 6152 3: it must not be sent then.
-            Body::EightBitMime => return Err(NotNow::NotOffered(Extension::EightBitMime)),
-            Body::BinaryMime => {
+            Some(Body::EightBitMime) => return Err(NotNow::NotOffered(Extension::EightBitMime)),
+            Some(Body::BinaryMime) => {
                 need(Extension::BinaryMime)?;
                 need(Extension::Chunking)?;
                 if !session.config().chunking {
@@ -464,7 +479,7 @@ impl<'e> Transaction<'e> {
 
     /// DATA or BDAT, when its time has come.
     fn data(&mut self, session: &mut Session) -> bool {
-        let binary = self.envelope.body == Body::BinaryMime;
+        let binary = self.envelope.body == Some(Body::BinaryMime);
         let waiting = self.slots.contains(&Slot::Waiting);
         let chunks = session.offers().has(Extension::Chunking)
             && session.config().chunking

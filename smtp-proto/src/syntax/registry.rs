@@ -155,6 +155,18 @@ impl KeywordSet {
         Self(self.0 | 1 << keyword as u32)
     }
 
+    /// Those of both sets.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
     /// Whether it is in the set.
     #[must_use]
     pub const fn contains(self, keyword: Keyword) -> bool {

@@ -36,6 +36,7 @@ impl TextLeniency {
             TextFlaw::BareCr => self.bare_cr,
             TextFlaw::BareLf => self.bare_lf,
             TextFlaw::Nul => self.nul,
+            TextFlaw::EightBit | TextFlaw::LongLine => false,
         }
     }
 }
@@ -53,6 +54,13 @@ pub enum TextFlaw {
     /// NUL (RFC 5321 4.5.2, RFC 6152).
     #[error("a NUL")]
     Nul,
+    /// An octet beyond ASCII, in a text that is not declared to hold any, for a server that does not take 8BITMIME
+    /// (RFC 6152 3). Found by the client alone.
+    #[error("octets beyond ASCII, which the server does not take or was not told of")]
+    EightBit,
+    /// A line of more than 998 octets without its CRLF (RFC 5321 4.5.3.1.6). Found by the client alone.
+    #[error("a line of more than 998 octets")]
+    LongLine,
 }
 
 /// What the input begins with.

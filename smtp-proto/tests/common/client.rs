@@ -112,9 +112,10 @@ impl Transcript {
         envelope.size = self.config.get("size").map(|size| size.parse().expect("a number"));
         envelope.utf8 = self.config.contains_key("utf8");
         envelope.body = match self.config.get("body").map(String::as_str) {
-            None => Body::SevenBit,
-            Some("8bit") => Body::EightBitMime,
-            Some("binary") => Body::BinaryMime,
+            None => None,
+            Some("7bit") => Some(Body::SevenBit),
+            Some("8bit") => Some(Body::EightBitMime),
+            Some("binary") => Some(Body::BinaryMime),
             Some(other) => panic!("body={other}"),
         };
         let mut driver = Driver::new(self, (!to.is_empty()).then(|| Transaction::new(envelope)));
@@ -175,6 +176,8 @@ impl Transcript {
                 "newlines" => config = config.newlines(Newlines::Convert),
                 "chunking" => config = config.chunking(yes),
                 "plaintext-auth" => config = config.allow_plaintext_auth(yes),
+                "long-lines" => config = config.send_long_lines(yes),
+                "require-parameters" => config = config.require_parameters(yes),
                 "8bit-anyway" => config = config.send_eight_bit_anyway(yes),
                 "line" => limits.reply.line = number(),
                 "lines" => limits.reply.lines = number(),

@@ -84,6 +84,7 @@ impl Pool {
     /// Sends a message, over an idle connection if there is one. A connection that turns out to have ended before it took
     /// the envelope is replaced by a new one. That there is no connection is an outcome like any other.
     pub async fn send<'e>(&self, target: &Target, envelope: Envelope<'e>, text: &[u8]) -> Transaction<'e> {
+        let envelope = looked_at(envelope, text);
         if let Some(kept) = self.take(target) {
             let mut lent = Lent { kept, target: target.clone() };
             let transaction = text_of_memory(lent.send(envelope, &mut &*text).await, envelope);
@@ -177,6 +178,15 @@ impl Pool {
             kept
         };
         kept.connection.quit().await;
+    }
+}
+
+/// What nobody has said of a text that is at hand.
+fn looked_at<'e>(envelope: Envelope<'e>, text: &[u8]) -> Envelope<'e> {
+    let looked_at = envelope.text(text);
+    match envelope.body {
+        Some(body) => looked_at.body(body),
+        None => looked_at,
     }
 }
 

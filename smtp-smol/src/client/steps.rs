@@ -50,13 +50,16 @@ impl Connection {
         Ok(self.session.offers())
     }
 
-    /// MAIL, and its reply. Its parameters must be ones that the server offers, or [`Stopped::NotSent`] says so.
+    /// MAIL, and its reply. BODY=8BITMIME is added where the server offers it and nothing else is said, since the text is yet
+    /// to come. Parameters must be ones that the server offers, or [`Stopped::NotSent`] says so; but those that only ask for
+    /// something are left out, which [`Session::left_out`](smtp_proto::client::Session::left_out) tells.
     ///
     /// # Errors
     /// [`Stopped`].
     pub async fn mail(&mut self, mail: &Mail<'_>) -> Result<OwnedReply, Stopped> {
-        self.steps.stopped = None;
-        self.command(&Command::Mail(*mail)).await
+        self.settled().await?;
+        self.session.send_mail(mail).map_err(Stopped::NotSent)?;
+        self.reply().await
     }
 
     /// RCPT, and its reply.
@@ -176,6 +179,13 @@ impl Connection {
     /// # Errors
     /// [`Stopped`].
     pub async fn command(&mut self, command: &Command<'_>) -> Result<OwnedReply, Stopped> {
+        self.settled().await?;
+        self.session.send(command).map_err(Stopped::NotSent)?;
+        self.reply().await
+    }
+
+    /// Waits until a command can be given.
+    async fn settled(&mut self) -> Result<(), Stopped> {
         self.ready().await?;
         // Such as the reply to RSET after a text that was given up.
         while self.session.awaited() > 0 {
@@ -183,7 +193,10 @@ impl Connection {
         }
         self.stage.clear();
         self.steps.stopped = None;
-        self.session.send(command).map_err(Stopped::NotSent)?;
+        Ok(())
+    }
+
+    async fn reply(&mut self) -> Result<OwnedReply, Stopped> {
         loop {
             if let Next::Reply(_, reply) = self.next().await? {
                 return Ok(reply);
