@@ -4,8 +4,9 @@ use std::fmt;
 use std::io::{self, Read as _, Write as _};
 use std::net::Shutdown;
 
-use mio::event::Event;
-use mio::net::TcpStream;
+use mio::event::{Event, Source};
+use mio::net::{TcpStream, UnixStream};
+use mio::{Interest, Registry, Token};
 use smtp_proto::tls::{TlsFailure, TlsInfo, TlsVersion};
 use smtp_rustls::{End, Stream};
 
@@ -14,7 +15,7 @@ const HANDSHAKE_READ: usize = 16 << 10;
 
 /// Readiness is edge-triggered: it is told once, and lasts until a read comes back short or empty.
 pub(crate) struct Link<E> {
-    socket: TcpStream,
+    socket: Socket,
     tls: Option<Box<Stream<E>>>,
     /// The socket was read empty since it was last said to be readable.
     drained: bool,
@@ -43,11 +44,11 @@ pub(crate) enum Read {
 
 impl<E: End> Link<E> {
     /// A socket that is watched already: what is there to be read will be told.
-    pub(crate) const fn new(socket: TcpStream) -> Self {
-        Self { socket, tls: None, drained: true, ending: false, full: false }
+    pub(crate) fn new(socket: impl Into<Socket>) -> Self {
+        Self { socket: socket.into(), tls: None, drained: true, ending: false, full: false }
     }
 
-    pub(crate) fn socket(&mut self) -> &mut TcpStream {
+    pub(crate) fn socket(&mut self) -> &mut Socket {
         &mut self.socket
     }
 
@@ -227,7 +228,81 @@ impl<E: End> Link<E> {
     }
 }
 
-fn read_socket(socket: &mut TcpStream, space: &mut [u8], drained: &mut bool, ending: bool) -> io::Result<Read> {
+/// A stream of octets.
+#[derive(Debug)]
+pub(crate) enum Socket {
+    Tcp(TcpStream),
+    /// As LMTP servers listen on.
+    Unix(UnixStream),
+}
+
+impl Socket {
+    pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        match self {
+            Self::Tcp(socket) => socket.shutdown(how),
+            Self::Unix(socket) => socket.shutdown(how),
+        }
+    }
+}
+
+impl From<TcpStream> for Socket {
+    fn from(socket: TcpStream) -> Self {
+        Self::Tcp(socket)
+    }
+}
+
+impl From<UnixStream> for Socket {
+    fn from(socket: UnixStream) -> Self {
+        Self::Unix(socket)
+    }
+}
+
+impl io::Read for Socket {
+    fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(socket) => socket.read(space),
+            Self::Unix(socket) => socket.read(space),
+        }
+    }
+}
+
+impl io::Write for Socket {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(socket) => socket.write(octets),
+            Self::Unix(socket) => socket.write(octets),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Source for Socket {
+    fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        match self {
+            Self::Tcp(socket) => socket.register(registry, token, interests),
+            Self::Unix(socket) => socket.register(registry, token, interests),
+        }
+    }
+
+    fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        match self {
+            Self::Tcp(socket) => socket.reregister(registry, token, interests),
+            Self::Unix(socket) => socket.reregister(registry, token, interests),
+        }
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        match self {
+            Self::Tcp(socket) => socket.deregister(registry),
+            Self::Unix(socket) => socket.deregister(registry),
+        }
+    }
+}
+
+fn read_socket(socket: &mut Socket, space: &mut [u8], drained: &mut bool, ending: bool) -> io::Result<Read> {
     if *drained {
         return Ok(Read::Blocked);
     }
@@ -249,7 +324,7 @@ fn read_socket(socket: &mut TcpStream, space: &mut [u8], drained: &mut bool, end
     }
 }
 
-fn write_socket(socket: &mut TcpStream, mut output: &[u8]) -> io::Result<usize> {
+fn write_socket(socket: &mut Socket, mut output: &[u8]) -> io::Result<usize> {
     let all = output.len();
     while !output.is_empty() {
         match socket.write(output) {

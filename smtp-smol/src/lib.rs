@@ -32,6 +32,7 @@ mod users;
 
 pub use client::{Client, Connection, Lent, Observer, Pool, PoolLimits, Said, Stopped, Target};
 pub use handler::{Handler, Peer};
+pub use link::Socket;
 pub use messages::{MessageHandler, Messages};
 pub use server::{Handle, Limits, Listener, Server};
 #[cfg(feature = "tls")]

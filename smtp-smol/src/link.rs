@@ -42,12 +42,26 @@ impl<E: End> fmt::Debug for Link<E> {
     }
 }
 
-/// A stream of octets.
+/// A connection that was accepted elsewhere, for [`Server::drive`](crate::Server::drive).
 #[derive(Debug)]
-pub(crate) enum Socket {
+#[non_exhaustive]
+pub enum Socket {
+    /// Over TCP.
     Tcp(Async<TcpStream>),
-    /// As LMTP servers listen on.
+    /// Over a Unix socket, as LMTP servers listen on.
     Unix(Async<UnixStream>),
+}
+
+impl From<Async<TcpStream>> for Socket {
+    fn from(socket: Async<TcpStream>) -> Self {
+        Self::Tcp(socket)
+    }
+}
+
+impl From<Async<UnixStream>> for Socket {
+    fn from(socket: Async<UnixStream>) -> Self {
+        Self::Unix(socket)
+    }
 }
 
 impl<E: End> Link<E> {

@@ -16,12 +16,12 @@ use smtp_proto::server::{Config, State};
 use smtp_rustls::ServerTls;
 
 use super::connection::{Common, Connection, Office, Phase};
-use super::handle::Handle;
+use super::handle::{Accepted, Handle, Of};
 use super::limits::{Counters, Counts, Limits};
 use super::listener::{First, Listener};
 use super::proxy::Antechamber;
 use crate::handler::{Given, Handler, Mailroom, Name, Question};
-use crate::link::Link;
+use crate::link::{Link, Socket};
 use crate::wheel::{TICK, Wheel, ticks};
 
 const WAKER: Token = Token(usize::MAX);
@@ -49,6 +49,8 @@ pub(crate) struct Loop<H, F> {
     now: u64,
     generation: u64,
     mail: Receiver<(Question, Given)>,
+    /// Connections that were accepted elsewhere.
+    accepted: Receiver<Accepted>,
     /// Answers that wait for their time.
     delayed: BTreeMap<(Instant, Question), Given>,
     /// Connections that may have more to read, but had their turn.
@@ -70,10 +72,11 @@ impl<H: Handler, F: Fn(Option<SocketAddr>) -> H> Loop<H, F> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         for (index, listener) in listeners.iter_mut().enumerate() {
-            poll.registry().register(&mut listener.socket, Token(LISTENERS + index), Interest::READABLE)?;
+            poll.registry().register(listener.door.source(), Token(LISTENERS + index), Interest::READABLE)?;
         }
         let counters = Arc::new(Counters::default());
-        handle.join(waker.clone(), counters.clone());
+        let (door, accepted) = mpsc::channel();
+        handle.join(Of { waker: waker.clone(), counters: counters.clone(), door });
         let (sender, mail) = mpsc::channel();
         let mailroom = Mailroom { sender, waker };
         Ok(Self {
@@ -95,6 +98,7 @@ impl<H: Handler, F: Fn(Option<SocketAddr>) -> H> Loop<H, F> {
             now: 0,
             generation: 0,
             mail,
+            accepted,
             delayed: BTreeMap::new(),
             again: Vec::new(),
             accept_again: false,
@@ -145,6 +149,9 @@ impl<H: Handler, F: Fn(Option<SocketAddr>) -> H> Loop<H, F> {
             while let Ok((question, given)) = self.mail.try_recv() {
                 self.answered(question, given);
             }
+            while let Ok(Accepted { socket, address, tls }) = self.accepted.try_recv() {
+                self.let_in(TcpStream::from_std(socket).into(), Some(address), tls, stopping);
+            }
             self.answer_delayed();
             while let Some(late) = self.antechamber.late(self.now) {
                 tracing::warn!(peer = %late.balancer, "no PROXY header from a load balancer in time");
@@ -179,7 +186,7 @@ impl<H: Handler, F: Fn(Option<SocketAddr>) -> H> Loop<H, F> {
     fn accept(&mut self, index: usize) {
         loop {
             let Some(listener) = self.listeners.get(index) else { return };
-            match listener.socket.accept() {
+            match listener.door.accept() {
                 Ok((socket, address)) => self.welcome(socket, address, index),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // Such as a peer that is gone already.
@@ -195,19 +202,20 @@ impl<H: Handler, F: Fn(Option<SocketAddr>) -> H> Loop<H, F> {
         }
     }
 
-    fn welcome(&mut self, mut socket: TcpStream, address: SocketAddr, listener: usize) {
+    fn welcome(&mut self, socket: Socket, address: Option<SocketAddr>, listener: usize) {
         let Some(Listener { first: First { proxy, tls }, .. }) = self.listeners.get(listener) else { return };
         let tls = *tls;
-        if proxy.as_ref().is_some_and(|from| !from.iter().any(|network| network.contains(address.ip()))) {
+        let (Some(from), Socket::Tcp(_)) = (proxy, &socket) else {
+            self.let_in(socket, address, tls, false);
+            return;
+        };
+        let (Socket::Tcp(mut socket), Some(address)) = (socket, address) else { return };
+        if !from.iter().any(|network| network.contains(address.ip())) {
             tracing::warn!(peer = %address, "not one of the load balancers that may connect here");
             return;
         }
         if !self.counts.enter(self.limits) {
-            self.turn_away(&mut socket, !tls);
-            return;
-        }
-        if proxy.is_none() {
-            self.take_in(socket, address, tls, false);
+            self.turn_away(&mut socket.into(), !tls);
             return;
         }
         let token = Token(ANTECHAMBER + self.antechamber.next_key());
@@ -221,11 +229,24 @@ impl<H: Handler, F: Fn(Option<SocketAddr>) -> H> Loop<H, F> {
         self.antechamber.add(socket, address, tls, self.generation, deadline);
     }
 
+    /// A connection of a client that is known, if there is a place for it.
+    fn let_in(&mut self, mut socket: Socket, address: Option<SocketAddr>, tls: bool, stopping: bool) {
+        if stopping {
+            let _ = socket.shutdown(std::net::Shutdown::Both);
+        } else if self.counts.enter(self.limits) {
+            self.take_in(socket, address, tls, false);
+        } else {
+            self.turn_away(&mut socket, !tls);
+        }
+    }
+
     /// Something of a PROXY header has come.
     fn announced(&mut self, key: usize) {
         match self.antechamber.turn(key) {
             None => {}
-            Some((waiting, Ok(client))) => self.take_in(waiting.socket, client, waiting.implicit_tls, true),
+            Some((waiting, Ok(client))) => {
+                self.take_in(waiting.socket.into(), Some(client), waiting.implicit_tls, true);
+            }
             Some((waiting, Err(error))) => {
                 tracing::warn!(peer = %waiting.balancer, %error, "no PROXY header from a load balancer");
                 self.counts.leave(None);
@@ -234,7 +255,7 @@ impl<H: Handler, F: Fn(Option<SocketAddr>) -> H> Loop<H, F> {
     }
 
     /// For a connection that has no place.
-    fn turn_away(&self, socket: &mut TcpStream, tell: bool) {
+    fn turn_away(&self, socket: &mut Socket, tell: bool) {
         self.common.office.counters.turned_away();
         if tell {
             // RFC 5321 3.8: 421, and the end. The socket's buffer is empty: this does not block.
@@ -244,8 +265,9 @@ impl<H: Handler, F: Fn(Option<SocketAddr>) -> H> Loop<H, F> {
     }
 
     /// A connection that has a place, of a client that is known now.
-    fn take_in(&mut self, mut socket: TcpStream, address: SocketAddr, implicit_tls: bool, watched: bool) {
-        if !self.counts.enter_as(address.ip(), self.limits) {
+    fn take_in(&mut self, mut socket: Socket, address: Option<SocketAddr>, implicit_tls: bool, watched: bool) {
+        let ip = address.map(|address| address.ip());
+        if ip.is_some_and(|ip| !self.counts.enter_as(ip, self.limits)) {
             self.counts.leave(None);
             self.turn_away(&mut socket, !implicit_tls);
             return;
@@ -258,15 +280,14 @@ impl<H: Handler, F: Fn(Option<SocketAddr>) -> H> Loop<H, F> {
         };
         if let Err(error) = result {
             tracing::warn!(%error, "cannot watch a connection");
-            self.counts.leave(Some(address.ip()));
+            self.counts.leave(ip);
             return;
         }
         let office = &self.common.office;
         office.counters.connected();
         self.generation += 1;
         let question = Question { key, generation: self.generation, serial: 0 };
-        let mut connection =
-            Connection::new(Link::new(socket), Some(address), question, (self.make)(Some(address)), office);
+        let mut connection = Connection::new(Link::new(socket), address, question, (self.make)(address), office);
         if implicit_tls {
             connection.start_with_tls(office);
         }

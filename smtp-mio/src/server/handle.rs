@@ -1,6 +1,9 @@
 //! What ends a running server, and knows what it does.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mio::Waker;
@@ -16,15 +19,33 @@ pub struct Handle {
 #[derive(Debug, Default)]
 struct Shared {
     stop: AtomicBool,
-    loops: Mutex<Vec<(Arc<Waker>, Arc<Counters>)>>,
+    loops: Mutex<Vec<Of>>,
+    /// Which loop is next to be handed a connection.
+    turn: AtomicUsize,
+}
+
+/// What is known of a loop.
+#[derive(Debug)]
+pub(crate) struct Of {
+    pub(crate) waker: Arc<Waker>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) door: Sender<Accepted>,
+}
+
+/// A connection that was accepted elsewhere.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) socket: TcpStream,
+    pub(crate) address: SocketAddr,
+    pub(crate) tls: bool,
 }
 
 impl Handle {
     /// No new connections; messages in flight complete; 421 to the rest. `run` returns when all have ended.
     pub fn shut_down(&self) {
         self.shared.stop.store(true, Ordering::Release);
-        for (waker, _) in self.loops().iter() {
-            let _ = waker.wake();
+        for of in self.loops().iter() {
+            let _ = of.waker.wake();
         }
     }
 
@@ -32,19 +53,46 @@ impl Handle {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let mut stats = Stats::default();
-        self.loops().iter().for_each(|(_, counters)| counters.add_to(&mut stats));
+        self.loops().iter().for_each(|of| of.counters.add_to(&mut stats));
         stats
     }
 
-    pub(crate) fn join(&self, waker: Arc<Waker>, counters: Arc<Counters>) {
-        self.loops().push((waker, counters));
+    /// Serves a connection that was accepted elsewhere, such as by a listener that the system has opened. `address` is
+    /// the peer's, and counts for [`Limits`](super::Limits).
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotConnected`] before [`Server::run`](super::Server::run) and after its end.
+    pub fn drive(&self, socket: TcpStream, address: SocketAddr) -> io::Result<()> {
+        self.hand_over(Accepted { socket, address, tls: false })
+    }
+
+    /// The same, where TLS comes first (RFC 8314 3.3).
+    ///
+    /// # Errors
+    /// As [`Handle::drive`].
+    pub fn drive_tls(&self, socket: TcpStream, address: SocketAddr) -> io::Result<()> {
+        self.hand_over(Accepted { socket, address, tls: true })
+    }
+
+    fn hand_over(&self, accepted: Accepted) -> io::Result<()> {
+        let not_running = || io::Error::new(io::ErrorKind::NotConnected, "the server does not run: call Server::run");
+        accepted.socket.set_nonblocking(true)?;
+        let loops = self.loops();
+        let next = self.shared.turn.fetch_add(1, Ordering::Relaxed) % loops.len().max(1);
+        let of = loops.get(next).filter(|_| !self.is_stopped()).ok_or_else(not_running)?;
+        of.door.send(accepted).map_err(|_| not_running())?;
+        of.waker.wake()
+    }
+
+    pub(crate) fn join(&self, of: Of) {
+        self.loops().push(of);
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
         self.shared.stop.load(Ordering::Acquire)
     }
 
-    fn loops(&self) -> MutexGuard<'_, Vec<(Arc<Waker>, Arc<Counters>)>> {
+    fn loops(&self) -> MutexGuard<'_, Vec<Of>> {
         self.shared.loops.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,16 +2,73 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use mio::net::TcpListener;
+use mio::event::Source;
+use mio::net::{TcpListener, UnixListener};
 use smtp_proto::proxy::Network;
+
+use crate::link::Socket;
 
 /// A listener of one loop.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    pub(crate) socket: TcpListener,
+    pub(crate) door: Door,
     pub(crate) first: First,
+}
+
+/// Where connections come in.
+#[derive(Debug)]
+pub(crate) enum Door {
+    Tcp(TcpListener),
+    /// The file is removed when the last loop has ended.
+    Unix {
+        listener: UnixListener,
+        _file: Arc<SocketFile>,
+    },
+}
+
+/// The file of a Unix socket.
+#[derive(Debug)]
+pub(crate) struct SocketFile(PathBuf);
+
+impl Door {
+    /// Who comes in next, and from where.
+    pub(crate) fn accept(&self) -> io::Result<(Socket, Option<SocketAddr>)> {
+        match self {
+            Self::Tcp(listener) => listener.accept().map(|(socket, address)| (socket.into(), Some(address))),
+            Self::Unix { listener, .. } => listener.accept().map(|(socket, _)| (socket.into(), None)),
+        }
+    }
+
+    pub(crate) fn source(&mut self) -> &mut dyn Source {
+        match self {
+            Self::Tcp(listener) => listener,
+            Self::Unix { listener, .. } => listener,
+        }
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// A Unix socket that listens; a file that a server has left there which was killed is replaced.
+pub(crate) fn listen_unix(path: &Path) -> io::Result<(std::os::unix::net::UnixListener, SocketFile)> {
+    let is_socket = path.symlink_metadata().is_ok_and(|file| file.file_type().is_socket());
+    let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    if is_socket && UnixStream::connect(path).is_err_and(refused) {
+        std::fs::remove_file(path)?;
+    }
+    let listener = std::os::unix::net::UnixListener::bind(path)?;
+    let file = SocketFile(path.to_owned());
+    listener.set_nonblocking(true)?;
+    Ok((listener, file))
 }
 
 /// What comes before SMTP on the connections of a listener.

@@ -9,10 +9,11 @@ mod proxy;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
-use mio::net::TcpListener;
+use mio::net::{TcpListener, UnixListener};
 use smtp_proto::auth::Mechanism;
 use smtp_proto::proxy::Network;
 use smtp_proto::server::Config;
@@ -23,7 +24,7 @@ use event_loop::Loop;
 pub use handle::Handle;
 use limits::Counts;
 pub use limits::{Limits, Stats};
-use listener::{First, Listener, listen};
+use listener::{Door, First, Listener, listen, listen_unix};
 
 const NO_CERTIFICATE: &str = if cfg!(feature = "tls") {
     "TLS is offered but there is no certificate: give one with Server::tls, or say Policy::Off"
@@ -71,6 +72,15 @@ impl Server {
     pub fn tls(mut self, tls: Arc<rustls::ServerConfig>) -> Self {
         self.tls = Some(ServerTls::new(tls));
         self
+    }
+
+    /// The same from PEM files: the certificate, with the chain behind it, and its key.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::InvalidInput`]; it names the file, what is wrong with it, and what it has to be.
+    #[cfg(feature = "tls")]
+    pub fn tls_from_pem(self, certificate: &Path, key: &Path) -> io::Result<Self> {
+        Ok(self.tls(smtp_rustls::server_from_pem(certificate, key)?))
     }
 
     /// Tells of which class clients' certificates are. The configuration for TLS must have the same as its verifier.
@@ -136,9 +146,24 @@ impl Server {
         for of_loop in &mut self.listeners {
             let socket = listen(address, true)?;
             address = socket.local_addr()?;
-            of_loop.push(Listener { socket: TcpListener::from_std(socket), first: first.clone() });
+            of_loop.push(Listener { door: Door::Tcp(TcpListener::from_std(socket)), first: first.clone() });
         }
         Ok(address)
+    }
+
+    /// Listens on a Unix socket, as is usual for LMTP. Its file is made here and removed at the end; one that a server
+    /// has left there which was killed is replaced.
+    ///
+    /// # Errors
+    /// Those of the operating system: something else is there, or somebody listens on it; no such folder.
+    pub fn listen_unix(&mut self, path: &Path) -> io::Result<()> {
+        let (listener, file) = listen_unix(path)?;
+        let file = Arc::new(file);
+        for of_loop in &mut self.listeners {
+            let door = Door::Unix { listener: UnixListener::from_std(listener.try_clone()?), _file: file.clone() };
+            of_loop.push(Listener { door, first: First { proxy: None, tls: false } });
+        }
+        Ok(())
     }
 
     /// What ends it, and knows what it does.

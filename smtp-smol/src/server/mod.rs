@@ -1,6 +1,7 @@
 //! The server: listeners, and one task a connection.
 
 mod connection;
+mod drive;
 mod limits;
 mod listener;
 mod proxy;
@@ -80,6 +81,15 @@ impl Server {
     pub fn tls(mut self, tls: Arc<rustls::ServerConfig>) -> Self {
         self.tls = Some(ServerTls::new(tls));
         self
+    }
+
+    /// The same from PEM files: the certificate, with the chain behind it, and its key.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::InvalidInput`]; it names the file, what is wrong with it, and what it has to be.
+    #[cfg(feature = "tls")]
+    pub fn tls_from_pem(self, certificate: &Path, key: &Path) -> io::Result<Self> {
+        Ok(self.tls(smtp_rustls::server_from_pem(certificate, key)?))
     }
 
     /// Tells of which class clients' certificates are. The configuration for TLS must have the same as its verifier.

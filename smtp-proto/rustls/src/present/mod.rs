@@ -3,6 +3,7 @@
 mod client_certificate;
 mod der;
 pub mod failure;
+mod files;
 pub mod info;
 mod name;
 mod server_certificate;
@@ -12,6 +13,7 @@ mod witness;
 use std::sync::Arc;
 
 pub use client_certificate::ClientCertificates;
+pub use files::{authorities_from_pem, server_from_pem};
 pub use name::server_name;
 use rustls::crypto::CryptoProvider;
 pub use server_certificate::ClientTls;
