@@ -18,21 +18,29 @@ use smtp_proto::auth::{MechanismSet, Nonce, ScramRecord};
 use smtp_proto::server::{Config, Event, Extensions, FaultKind, Limits, Role, Session, State, Verdict};
 use smtp_proto::syntax::{Command, Options, Reply};
 use smtp_proto::tls::{Policy, TlsFailure, TlsInfo, TlsVersion};
-use smtp_proto::{Channel, Step, Want};
+use smtp_proto::{Channel, Leniencies, Leniency, Step, Want};
 
 /// The same events, replies and end at every cut; one reply a command; and what must hold of any order of events.
 pub fn run(data: &[u8]) {
     let Some(([a, b], script)) = data.split_first_chunk() else { return };
-    let whole = Run::new(*a, *b).play(script, usize::MAX);
+    // Strict, with everything let pass, and with one leniency by itself.
+    let one = Leniency::ALL[usize::from(*a ^ *b) % Leniency::ALL.len()];
+    for lenient in [Leniencies::STRICT, Leniencies::ALL, one.into()] {
+        run_with(*a, *b, lenient, script);
+    }
+}
+
+fn run_with(a: u8, b: u8, lenient: Leniencies, script: &[u8]) {
+    let whole = Run::new(a, b, lenient).play(script, usize::MAX);
     for size in [1, 2, 7] {
-        let cut = Run::new(*a, *b).play(script, size);
+        let cut = Run::new(a, b, lenient).play(script, size);
         assert_eq!(whole.events, cut.events, "in pieces of {size}");
         assert_eq!(whole.written, cut.written, "in pieces of {size}");
         assert_eq!(whole.session.state(), cut.session.state(), "in pieces of {size}");
     }
 }
 
-fn config(a: u8, b: u8) -> Config {
+fn config(a: u8, b: u8, lenient: Leniencies) -> Config {
     let on = |bit: u8| a & 1 << bit != 0;
     let role = match a & 3 {
         1 => Role::Submission,
@@ -55,7 +63,7 @@ fn config(a: u8, b: u8) -> Config {
         .expect("limits above what the RFC guarantees")
         .auth(if on(7) { MechanismSet::PASSWORD } else { MechanismSet::EMPTY })
         .allow_plaintext_auth(b & 16 != 0)
-        .allow_early_talkers(b & 32 != 0)
+        .lenient(lenient)
 }
 
 /// What the peer's octets are, as far as a bystander can tell who sees the application's answers: so many replies are
@@ -78,7 +86,14 @@ struct Run {
     written: Vec<u8>,
     // The bystander.
     octets: Octets,
+    lenient: Leniencies,
+    /// The most octets of a command line.
+    limit: usize,
     line: Vec<u8>,
+    /// Whether LF alone ends lines, which the first one decides.
+    lf: Option<bool>,
+    /// The present line has been refused for a bare LF.
+    refused: bool,
     owed: usize,
     recipients: usize,
     sender: bool,
@@ -88,8 +103,9 @@ struct Run {
 }
 
 impl Run {
-    fn new(a: u8, b: u8) -> Self {
-        let mut session = Session::new(Arc::new(config(a, b)), if b & 64 != 0 { tls() } else { Channel::Plain });
+    fn new(a: u8, b: u8, lenient: Leniencies) -> Self {
+        let mut session =
+            Session::new(Arc::new(config(a, b, lenient)), if b & 64 != 0 { tls() } else { Channel::Plain });
         if b & 128 != 0 {
             session.trust();
         }
@@ -103,7 +119,11 @@ impl Run {
             events: Vec::new(),
             written: Vec::new(),
             octets: Octets::Lines,
+            lenient,
+            limit: if a & 4 != 0 { 512 } else { 2048 },
             line: Vec::new(),
+            lf: (!lenient.contains(Leniency::BareLfCommands)).then_some(false),
+            refused: false,
             owed: 1,
             recipients: 0,
             sender: false,
@@ -149,6 +169,8 @@ impl Run {
                 assert_eq!(self.session.hello(), None, "RFC 3207 4.2: the name is forgotten");
                 assert_eq!(self.session.identity(), None, "and who it was");
                 (self.sender, self.recipients) = (false, 0);
+                (self.refused, self.lf) = (false, (!self.lenient.contains(Leniency::BareLfCommands)).then_some(false));
+                self.line.clear();
             }
             0xf5 if self.wants_tls => self.session.tls_failed(TlsFailure::Closed),
             _ => return,
@@ -173,9 +195,10 @@ impl Run {
         let mut input = &held[..];
         let want = loop {
             let before = input;
+            let in_auth = self.session.state() == State::Auth;
             let step = self.session.step(&mut input);
             let used = &before[..before.len() - input.len()];
-            self.watch(used);
+            self.watch(used, in_auth);
             match step {
                 Step::Event(event) => self.event(event),
                 Step::Want(want) => {
@@ -217,7 +240,7 @@ impl Run {
     }
 
     /// Octets that the session has taken.
-    fn watch(&mut self, used: &[u8]) {
+    fn watch(&mut self, used: &[u8], in_auth: bool) {
         for &octet in used {
             self.line.push(octet);
             let ended = self.line.ends_with(b"\r\n");
@@ -237,10 +260,29 @@ impl Run {
                     }
                     self.line.clear();
                 }
-                Octets::Lines if ended => {
+                // RFC 5321 2.3.8: LF by itself is no end, but for who ended the first line so and is let. It is answered
+                // at once, and what follows in the line is not.
+                Octets::Lines if octet == b'\n' && !ended && self.lf == Some(false) => {
+                    let is_auth =
+                        in_auth || self.line.get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"AUTH "));
+                    if !self.refused && self.line.len() <= if is_auth { 12_288 } else { self.limit } {
+                        self.refused = true;
+                        self.owed += 1;
+                    }
+                    if self.refused {
+                        self.line.clear();
+                    }
+                }
+                Octets::Lines if octet == b'\n' => {
+                    self.lf.get_or_insert(!ended);
+                    if std::mem::take(&mut self.refused) {
+                        self.line.clear();
+                        continue;
+                    }
                     self.owed += 1;
-                    let line = self.line.strip_suffix(b"\r\n").unwrap_or_default();
-                    if let Ok(parsed) = Command::parse(line, &Options::new())
+                    let line = self.line.strip_suffix(b"\n").unwrap_or_default();
+                    let line = if ended { line.strip_suffix(b"\r").unwrap_or_default() } else { line };
+                    if let Ok(parsed) = Command::parse(line, &Options::new().lenient(self.lenient))
                         && let Command::Bdat { size, last } = parsed.command
                         && self.session.state() != State::Auth
                     {

@@ -59,6 +59,7 @@ mod buffer;
 pub mod client;
 mod date;
 mod framing;
+mod leniency;
 pub mod net;
 pub mod proxy;
 pub mod server;
@@ -73,6 +74,7 @@ pub mod trace;
 mod readme {}
 
 pub use buffer::Buffer;
+pub use leniency::{Leniencies, Leniency, UnknownLeniency};
 pub use tls::{Channel, TlsInfo};
 
 /// What a session has for its driver: something that happened, or something it needs.

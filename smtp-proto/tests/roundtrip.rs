@@ -2,8 +2,9 @@
 //! and its fixed words in capitals, no source route, no leading zeros in BDAT, and nothing that only a leniency let in.
 
 use proptest::prelude::*;
+use smtp_proto::Leniency;
 use smtp_proto::syntax::{
-    Atrn, Attributes, Base64, Body, By, Command, Etrn, ForwardPath, Host, Leniency, Mail, Mailbox, Notify, Options,
+    Atrn, Attributes, Base64, Body, By, Command, Etrn, ForwardPath, Host, Mail, Mailbox, Notify, Options,
     ParamsBuilder, Rcpt, Ret, ReversePath, Verb, Xtext,
 };
 
@@ -155,8 +156,8 @@ proptest! {
             }
             if line.is_empty() { break; }
         }
-        let mut leniency = Leniency::STRICT;
-        (leniency.space_after_colon, leniency.trailing_space) = (lenient, lenient);
+        let form = [Leniency::SpaceAfterColon, Leniency::TrailingSpace, Leniency::BareBrackets];
+        let leniency = form.into_iter().filter(|_| lenient).collect();
         match Command::parse(&line, &Options::new().smtputf8(utf8).lenient(leniency)) {
             Ok(parsed) => comes_back(&parsed.command),
             Err(error) => prop_assert!(error.offset() <= line.len() && matches!(error.code(), 500..=599)),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use smtp_proto::server::{Config, Event, Session, Verdict};
 use smtp_proto::text::{Check, Counted, Newlines, Scan, Scanner, TextFlaw, TextLeniency, Writer};
-use smtp_proto::{Channel, Step, Want};
+use smtp_proto::{Channel, Leniencies, Leniency, Step, Want};
 
 const ALPHABET: [u8; 6] = [b'\r', b'\n', 0, b'.', b' ', b'x'];
 const END: &[u8] = b"\r\n.\r\n";
@@ -296,8 +296,9 @@ fn converted(text: &[u8]) -> Vec<u8> {
 }
 
 /// A whole session: what is handed out, in how many messages, and the codes of the replies.
-fn session(pieces: &[&[u8]]) -> (Vec<u8>, u32, Vec<String>) {
-    let mut session = Session::new(Arc::new(Config::new("mx.example.net").expect("a name")), Channel::Plain);
+fn session(pieces: &[&[u8]], lenient: Leniencies) -> (Vec<u8>, u32, Vec<String>) {
+    let mut session =
+        Session::new(Arc::new(Config::new("mx.example.net").expect("a name").lenient(lenient)), Channel::Plain);
     let (mut text, mut messages, mut wire, mut held) = (Vec::new(), 0, Vec::new(), Vec::new());
     for piece in [&[][..]].iter().chain(pieces) {
         held.extend_from_slice(piece);
@@ -334,23 +335,41 @@ fn session(pieces: &[&[u8]]) -> (Vec<u8>, u32, Vec<String>) {
 /// One message or one refusal for each text, in step with what follows, at every split.
 #[test]
 fn a_session_stays_in_step_behind_every_form() {
-    const HEAD: &[u8] = b"EHLO a.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nDATA\r\n";
-    forms(4, |form| {
+    in_step(HEAD, 4, Leniencies::STANDARD);
+}
+
+/// The same whatever is let pass, and whether the client ends its commands in CRLF or in LF.
+#[test]
+fn no_leniency_makes_another_end_of_text() {
+    for &leniency in Leniency::ALL {
+        let lenient = Leniencies::from(leniency);
+        in_step(HEAD, if lenient.text() == TextLeniency::default() { 2 } else { 3 }, lenient);
+    }
+    in_step(HEAD, 4, Leniencies::ALL);
+    let lines: Vec<u8> = HEAD.iter().copied().filter(|octet| *octet != b'\r').collect();
+    in_step(&lines, 3, Leniency::BareLfCommands.into());
+    in_step(&lines, 3, Leniencies::ALL);
+}
+
+const HEAD: &[u8] = b"EHLO a.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nDATA\r\n";
+
+fn in_step(head: &[u8], most: u32, lenient: Leniencies) {
+    forms(most, |form| {
         let text = [b"x", form, END].concat();
-        let expected = oracle(&text, TextLeniency::default());
+        let expected = oracle(&text, lenient.text());
         if expected.used != text.len() {
             return; // A true end, and commands behind it: the transcripts have those.
         }
-        let wire = [HEAD, &text, b"QUIT\r\n"].concat();
+        let wire = [head, &text, b"QUIT\r\n"].concat();
         let end = match expected.refused {
             None => "250",
             Some(_) => "554",
         };
-        for cut in HEAD.len()..HEAD.len() + text.len() {
+        for cut in head.len()..head.len() + text.len() {
             let (a, b) = wire.split_at(cut);
-            let (seen, messages, codes) = session(&[a, b]);
+            let (seen, messages, codes) = session(&[a, b], lenient);
             let wanted = ["220", "250", "250", "250", "354", end, "221"];
-            assert_eq!(codes, wanted, "{:?} cut at {}", form.escape_ascii(), cut - HEAD.len());
+            assert_eq!(codes, wanted, "{:?} cut at {}", form.escape_ascii(), cut - head.len());
             assert_eq!(messages, u32::from(expected.refused.is_none()));
             match expected.refused {
                 None => assert_eq!(seen, expected.text),

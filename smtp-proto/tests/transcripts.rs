@@ -17,6 +17,7 @@
 mod common;
 
 use common::{Item, Transcript};
+use smtp_proto::Leniency;
 
 #[test]
 fn every_transcript_holds_at_every_split() {
@@ -43,6 +44,21 @@ fn every_transcript_holds_at_every_split() {
         }
     }
     assert!(failures.is_empty(), "{} failures\n{}", failures.len(), failures.join("\n"));
+}
+
+/// Each leniency has a dialogue in which it is used and reported, and one without it that is refused.
+#[test]
+fn every_leniency_has_its_transcripts() {
+    let files = common::transcripts("server");
+    for leniency in Leniency::ALL {
+        let text = |suffix: &str| {
+            let name = format!("lenient-{leniency}{suffix}.txt");
+            files.iter().find(|(file, _)| *file == name).unwrap_or_else(|| panic!("no {name}")).1.as_str()
+        };
+        let reported = format!("Lenient({leniency:?})");
+        assert!(text("").contains(&reported) && !text("-off").contains("Lenient"), "{leniency}");
+        assert!(text("-off").contains("S: 5"), "{leniency}");
+    }
 }
 
 #[test]

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use smtp_proto::server::{Config, MessageEnd, Role, Verdict};
+use smtp_proto::Leniency;
+use smtp_proto::server::{Config, Fault, FaultKind, MessageEnd, Role, Verdict};
 use smtp_proto::syntax::{Attributes, Rcpt, Reply, Verb};
 use smtp_proto::tls::Policy;
 use smtp_smol::{Handler, Peer, Server};
@@ -49,6 +50,12 @@ impl Handler for Collect {
     async fn message(&mut self, _: &Peer<'_>, end: MessageEnd) -> Verdict<'_> {
         self.tell(format!("message {:?} to {}", end.recipient, self.recipients.join(" ")));
         Verdict::Accept
+    }
+    fn fault(&mut self, _: &Peer<'_>, fault: Fault) {
+        // Those of pipelining depend on the reads; a refused command is no matter here.
+        if matches!(fault.kind, FaultKind::Syntax(_) | FaultKind::Lenient(_)) {
+            self.tell(format!("{:?}", fault.kind));
+        }
     }
     fn reset(&mut self, _: &Peer<'_>) {
         self.recipients.clear();
@@ -138,4 +145,17 @@ fn the_trusted_may_speak_for_others() {
     let (said, told) = converse(config().tls(Policy::Off), NOBODY, words);
     assert!(!said.contains("XCLIENT") && said.contains("502 5.5.1"), "{said}");
     assert_eq!(told, ["rcpt from 127.0.0.1"]);
+}
+
+/// RFC 5321 2.3.8: a client that ends its lines in LF is answered at once, and told of, rather than waited for.
+#[test]
+fn a_bare_lf_is_answered_at_once() {
+    let (said, told) = converse(config().tls(Policy::Off), NOBODY, "HELO dev\nQUIT\n");
+    let end = "500 5.5.2 Bare LF in a command\r\n421 4.5.2 Lines end in CRLF (RFC 5321 2.3.8); closing\r\n";
+    assert!(said.ends_with(end), "{said}");
+    assert_eq!(told, ["Syntax(BareLf)", "Syntax(BareLf)"]);
+    let lenient = config().tls(Policy::Off).lenient(Leniency::BareLfCommands.into());
+    let (said, told) = converse(lenient, NOBODY, "HELO dev\nQUIT\n");
+    assert!(said.ends_with("250 mx.example.net\r\n221 2.0.0 Bye\r\n"), "{said}");
+    assert_eq!(told, ["Lenient(BareLfCommands)", "Lenient(BareLfCommands)"]);
 }

@@ -55,7 +55,7 @@ impl Session {
             }
             Pending::Data => {
                 self.go(Move::Data);
-                self.text = Intake::lines(self.config.text, self.offset);
+                self.text = Intake::lines(self.config.lenient, self.offset);
                 self.reply_in(words, &replies::SEND_TEXT);
             }
             Pending::Bdat => self.go(Move::Bdat),

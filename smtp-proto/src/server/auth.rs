@@ -5,8 +5,8 @@ use super::{AuthTicket, Event, Fault, FaultKind, Move, Pending, Session};
 use crate::auth::server::{Answer, Exchange, Failure, Identity, Turn};
 use crate::auth::{Mechanism, MechanismSet, Secret, base64};
 use crate::framing::Framed;
-use crate::syntax::Base64;
-use crate::{Step, Want};
+use crate::syntax::{Base64, SyntaxErrorKind};
+use crate::{Leniency, Step, Want};
 
 /// What only a session has that came to AUTH.
 #[derive(Debug, Default)]
@@ -66,11 +66,22 @@ impl Session {
     pub(super) fn step_auth<'i>(&mut self, input: &mut &'i [u8]) -> Option<Step<Event<'i>>> {
         let start = self.offset;
         let before = input.len();
-        let framed = self.framing.next(input, self.config.limits.auth_line);
+        let lf = self.config.lenient.contains(Leniency::BareLfCommands);
+        let framed = self.framing.next(input, self.config.limits.auth_line, lf);
         self.offset += (before - input.len()) as u64;
         let line = match framed {
             Framed::Partial => return Some(Step::Want(Want::Input)),
-            Framed::Line(line) => line,
+            // A LF in it is no base64.
+            Framed::Line(line) | Framed::BareLf(line) => line,
+            Framed::LfLine(line) => {
+                self.due.lenient(Leniency::BareLfCommands, start);
+                line
+            }
+            Framed::Skipped => return None,
+            Framed::BareLfAgain => {
+                let kind = FaultKind::Syntax(SyntaxErrorKind::BareLf);
+                return self.fatal(input, kind, self.offset - 1, &replies::BARE_LF_CLOSING);
+            }
             Framed::TooLong { earlier } => {
                 self.progress += 1;
                 // RFC 4954 4: the exchange fails.

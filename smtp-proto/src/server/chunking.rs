@@ -34,7 +34,7 @@ impl Session {
             self.go(Move::Bdat);
             return None;
         }
-        self.text = Intake::chunks(self.config.text, self.flags.binary, self.offset, octets, last);
+        self.text = Intake::chunks(self.config.lenient, self.flags.binary, self.offset, octets, last);
         Some(Step::Event(Event::Data(self.ticket(Pending::Bdat))))
     }
 
@@ -92,7 +92,7 @@ impl Session {
             self.replies_shown();
             return;
         }
-        self.text = Intake::chunks(self.config.text, true, self.offset, octets, false);
+        self.text = Intake::chunks(self.config.lenient, true, self.offset, octets, false);
         self.flags.discarding = true;
     }
 

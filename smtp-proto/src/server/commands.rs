@@ -2,12 +2,12 @@
 
 use super::replies::{self, Fixed};
 use super::{End, Event, FaultKind, Move, Pending, Role, Session, State};
-use crate::Step;
 use crate::syntax::{
     Attributes, Body, Command, ForwardPath, Host, Keyword, KeywordSet, Mail, Params, Rcpt, ReversePath,
     SyntaxErrorKind, Verb,
 };
 use crate::tls::Policy;
+use crate::{Leniency, Step};
 
 impl Session {
     pub(super) fn command<'i>(
@@ -53,7 +53,13 @@ impl Session {
             Verb::Auth if self.config.auth.is_empty() => return order(&replies::NOT_IMPLEMENTED),
             Verb::Auth if self.identity().is_some() => return order(&replies::AUTH_TWICE),
             // Offered in reply to EHLO (RFC 4954 3).
-            Verb::Auth if !self.flags.extended && self.state == State::Ready => return order(&replies::EHLO_FIRST),
+            Verb::Auth
+                if !self.flags.extended
+                    && self.state == State::Ready
+                    && !self.config.lenient.contains(Leniency::AuthAfterHelo) =>
+            {
+                return order(&replies::EHLO_FIRST);
+            }
             Verb::Auth => Move::Auth,
             // To whom it was not announced it is no command.
             Verb::Xclient if self.flags.trusted => Move::Xclient,
@@ -92,7 +98,12 @@ impl Session {
             Command::Data => Some(Step::Event(Event::Data(self.ticket(Pending::Data)))),
             Command::Bdat { size, last } => self.bdat(size, last, start, input),
             Command::StartTls => Some(Step::Event(Event::StartTls(self.ticket(Pending::StartTls)))),
-            Command::Auth { mechanism, initial } => self.auth(mechanism, initial, start),
+            Command::Auth { mechanism, initial } => {
+                if !self.flags.extended {
+                    self.due.lenient(Leniency::AuthAfterHelo, start);
+                }
+                self.auth(mechanism, initial, start)
+            }
             Command::Xclient(client) => self.xclient(client, start),
             Command::Xforward(client) => Some(Step::Event(Event::Xforward(client, self.ticket(Pending::Xforward)))),
             command if self.config.ask_about_all => {

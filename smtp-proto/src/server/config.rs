@@ -5,9 +5,9 @@ use alloc::sync::Arc;
 use core::sync::atomic::AtomicU64;
 use core::time::Duration;
 
+use crate::Leniencies;
 use crate::auth::MechanismSet;
-use crate::syntax::{Leniency, Mailbox};
-use crate::text::TextLeniency;
+use crate::syntax::Mailbox;
 use crate::tls::{Policy, Requirement};
 
 use super::Extensions;
@@ -27,9 +27,7 @@ pub struct Config {
     pub(super) wait_your_turn: bool,
     pub(super) limits: Limits,
     pub(super) timeouts: Timeouts,
-    pub(super) lenient: Leniency,
-    pub(super) text: TextLeniency,
-    pub(super) early_talkers: bool,
+    pub(super) lenient: Leniencies,
     pub(super) sessions: AtomicU64,
 }
 
@@ -95,7 +93,8 @@ impl Default for Limits {
 #[non_exhaustive]
 pub struct Timeouts {
     /// Before the greeting, to find out who does not wait for it (RFC 5321 4.3.1); such a client never gets it, unless
-    /// [early talkers are let pass](Config::allow_early_talkers). None: 0.
+    /// [early talkers are let pass](crate::Leniency::EarlyTalkers). None: 0. Without a pause, what happens to have come
+    /// before the greeting is reported, and served.
     pub greet_pause: Duration,
     /// For the next command: 5 minutes.
     pub command: Duration,
@@ -161,9 +160,7 @@ impl Config {
             wait_your_turn: false,
             limits: Limits::default(),
             timeouts: Timeouts::default(),
-            lenient: Leniency::default(),
-            text: TextLeniency::default(),
-            early_talkers: false,
+            lenient: Leniencies::STANDARD,
             sessions: AtomicU64::new(0),
         })
     }
@@ -254,24 +251,13 @@ impl Config {
         self
     }
 
-    /// Which departures from the command grammar are let pass, and reported.
+    /// Which departures from the standards are let pass, each use reported as [`FaultKind::Lenient`] by name. The default
+    /// is [`Leniencies::STANDARD`].
+    ///
+    /// [`FaultKind::Lenient`]: super::FaultKind::Lenient
     #[must_use]
-    pub fn lenient(mut self, leniency: Leniency) -> Self {
-        self.lenient = leniency;
-        self
-    }
-
-    /// Which departures from the text rules are let pass, and reported.
-    #[must_use]
-    pub fn lenient_text(mut self, leniency: TextLeniency) -> Self {
-        self.text = leniency;
-        self
-    }
-
-    /// Whether a peer that talks before the greeting is let go on (it is reported all the same). Off by default.
-    #[must_use]
-    pub fn allow_early_talkers(mut self, allow: bool) -> Self {
-        self.early_talkers = allow;
+    pub fn lenient(mut self, lenient: Leniencies) -> Self {
+        self.lenient = lenient;
         self
     }
 

@@ -1,15 +1,19 @@
 //! Events that wait to be told, before anything further is parsed.
 
 use super::{Event, Fault, FaultKind, Reason};
+use crate::Leniencies;
 use crate::tls::TlsFailure;
 
-/// Told in this order: faults, reset, the end.
+/// Told in this order: leniencies, faults, reset, the end.
 #[derive(Debug, Default)]
 pub(super) struct Due {
     /// Whether anything waits at all: what `step` looks at first.
     any: bool,
     reset: bool,
-    /// A leniency, a fault and too many faults can come together.
+    /// What was let pass, all at the same offset: that of a line, or of a text.
+    lenient: Leniencies,
+    lenient_at: u64,
+    /// A fault and too many faults can come together, behind one that ends the session.
     faults: [Option<Fault>; 3],
     closed: Option<End>,
 }
@@ -34,6 +38,15 @@ impl Due {
         self.any = true;
     }
 
+    pub(super) fn lenient(&mut self, used: impl Into<Leniencies>, offset: u64) {
+        let used = used.into();
+        if !used.is_strict() {
+            self.lenient = self.lenient.union(used);
+            self.lenient_at = offset;
+            self.any = true;
+        }
+    }
+
     pub(super) fn reset(&mut self) {
         self.reset = true;
         self.any = true;
@@ -48,6 +61,9 @@ impl Due {
     pub(super) fn next<'i>(&mut self, tls_failure: Option<&TlsFailure>) -> Option<Event<'i>> {
         if !self.any {
             return None;
+        }
+        if let Some(leniency) = self.lenient.pop() {
+            return Some(Event::Fault(Fault { kind: FaultKind::Lenient(leniency), offset: self.lenient_at, code: 0 }));
         }
         if let Some(fault) = self.faults.iter_mut().find_map(Option::take) {
             return Some(Event::Fault(fault));

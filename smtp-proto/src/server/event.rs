@@ -164,9 +164,10 @@ pub enum FaultKind {
     TextAsCommands,
     /// A bare CR, bare LF or NUL in the text (RFC 5321 2.3.8).
     Text(crate::text::TextFlaw),
-    /// A leniency that is switched on was made use of; the line, or text, was accepted.
-    Lenient,
-    /// Bytes before the greeting (RFC 5321 3.1).
+    /// No fault: a leniency that is switched on was made use of. The line, or the text, was taken.
+    Lenient(crate::Leniency),
+    /// Bytes before the greeting (RFC 5321 3.1). Behind a [pause](super::Timeouts::greet_pause) the session ends; without
+    /// one they are served, and whether they are seen depends on the reads.
     EarlyTalker,
     /// Bytes behind STARTTLS, before the handshake (RFC 3207 4): never parsed, the session ends.
     PlaintextBehindStartTls,

@@ -5,13 +5,22 @@ use super::{End, Event, Fault, FaultKind, Limits, MessageEnd, Move, Pending, Rol
 use crate::framing::Framed;
 use crate::syntax::{Command, Options, SyntaxError, SyntaxErrorKind, Verb};
 use crate::text::Scan;
-use crate::{Step, Want};
+use crate::{Leniency, Step, Want};
 
 impl Session {
-    /// RFC 5321 3.1: the client waits for the greeting. Who does not gets none, unless that is let pass.
+    /// RFC 5321 3.1: the client waits for the greeting. RFC 5321 4.3.1: where it is held back to see that, a client that
+    /// does not wait gets none, unless that is let pass.
     pub(super) fn step_connected<'i>(&mut self, input: &mut &'i [u8]) -> Option<Step<Event<'i>>> {
         if !self.flags.greeted && !input.is_empty() {
-            return self.early_talker(input);
+            self.flags.greeted = true;
+            if !self.in_greet_pause() {
+                self.early_talker();
+            } else if self.config.lenient.contains(Leniency::EarlyTalkers) {
+                self.due.lenient(Leniency::EarlyTalkers, self.offset);
+            } else {
+                return self.fatal(input, FaultKind::EarlyTalker, self.offset, &replies::EARLY_TALKER);
+            }
+            return None;
         }
         if self.in_greet_pause() && !self.flags.greeted && !self.flags.shutting_down {
             return Some(Step::Want(Want::Input));
@@ -34,23 +43,17 @@ impl Session {
         }
     }
 
-    fn early_talker<'i>(&mut self, input: &mut &'i [u8]) -> Option<Step<Event<'i>>> {
-        self.flags.greeted = true;
-        if self.config.early_talkers {
-            self.fault(FaultKind::EarlyTalker, self.offset, None);
-            return None;
-        }
-        if self.written == 0 {
-            // A greeting that waits to be written is not.
-            self.output.clear();
-        }
-        self.fatal(input, FaultKind::EarlyTalker, self.offset, &replies::EARLY_TALKER)
+    /// Without a pause it is chance whether early octets have come already: they are reported, do not count as a fault,
+    /// and are served either way.
+    fn early_talker(&mut self) {
+        self.due.fault(Fault { kind: FaultKind::EarlyTalker, offset: self.offset, code: 0 });
     }
 
     pub(super) fn step_command<'i>(&mut self, input: &mut &'i [u8]) -> Option<Step<Event<'i>>> {
         // What lies there while the greeting still waits to be written came before it.
         if !core::mem::replace(&mut self.flags.greeted, true) && !input.is_empty() && !self.output().is_empty() {
-            return self.early_talker(input);
+            self.early_talker();
+            return None;
         }
         if core::mem::take(&mut self.flags.must_wait) && self.did_not_wait(input) {
             if self.config.wait_your_turn {
@@ -64,10 +67,21 @@ impl Session {
         }
         let start = self.offset;
         let before = input.len();
-        let framed = self.framing.next(input, line_limit(&self.config.limits, input));
+        let lf = self.config.lenient.contains(Leniency::BareLfCommands);
+        let framed = self.framing.next(input, line_limit(&self.config.limits, input), lf);
         self.offset += (before - input.len()) as u64;
         let line = match framed {
-            Framed::Line(line) => line,
+            // The grammar refuses a line that has a LF in it.
+            Framed::Line(line) | Framed::BareLf(line) => line,
+            Framed::LfLine(line) => {
+                self.due.lenient(Leniency::BareLfCommands, start);
+                line
+            }
+            Framed::Skipped => return None,
+            Framed::BareLfAgain => {
+                let kind = FaultKind::Syntax(SyntaxErrorKind::BareLf);
+                return self.fatal(input, kind, self.offset - 1, &replies::BARE_LF_CLOSING);
+            }
             Framed::Partial => return Some(Step::Want(Want::Input)),
             Framed::TooLong { earlier } => {
                 self.progress += 1;
@@ -89,9 +103,7 @@ impl Session {
         match Command::parse(line, &self.grammar()) {
             Ok(parsed) => {
                 self.flags.data_refused = false;
-                if !parsed.used.is_strict() {
-                    self.due.fault(Fault { kind: FaultKind::Lenient, offset: start, code: 0 });
-                }
+                self.due.lenient(parsed.used, start);
                 self.command(parsed.command, start, input)
             }
             Err(error) => self.unparsed(line, &error, start, input),
@@ -160,9 +172,7 @@ impl Session {
         self.idle_commands = 0;
         self.text.finish(self.offset);
         let Some((kind, offset)) = self.text.fault() else {
-            if self.text.tolerated() {
-                self.due.fault(Fault { kind: FaultKind::Lenient, offset: self.text.base(), code: 0 });
-            }
+            self.due.lenient(self.text.used(), self.text.base());
             self.answered = 0;
             self.go(Move::TextEnd);
             return;

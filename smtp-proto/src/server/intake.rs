@@ -3,7 +3,11 @@
 use memchr::memchr_iter;
 
 use super::{FaultKind, Limits};
-use crate::text::{Check, Counted, Scanner, TextLeniency};
+use crate::text::{Check, Counted, Scanner};
+use crate::{Leniencies, Leniency};
+
+/// RFC 5321 4.5.3.1.6.
+const LINE: usize = 1000;
 
 /// A text on its way in.
 #[derive(Debug)]
@@ -15,6 +19,9 @@ pub(super) struct Intake {
     drip: u64,
     /// Octets of the present line, without those of its end.
     line: usize,
+    /// Whether lines over the limit are let pass, and whether one was.
+    lets_long: bool,
+    long: bool,
     /// The first rule that was broken, and where. Nothing is handed on from there.
     fault: Option<(FaultKind, u64)>,
     /// Where the text began.
@@ -31,15 +38,20 @@ pub(super) enum Reader {
 }
 
 impl Intake {
-    pub(super) const fn lines(lenient: TextLeniency, base: u64) -> Self {
-        Self { reader: Reader::Lines(Scanner::new(lenient)), octets: 0, drip: 0, line: 0, fault: None, base }
+    pub(super) const fn lines(lenient: Leniencies, base: u64) -> Self {
+        Self::new(Reader::Lines(Scanner::new(lenient.text())), lenient, base)
     }
 
     /// With its first chunk.
-    pub(super) fn chunks(lenient: TextLeniency, binary: bool, base: u64, octets: u64, last: bool) -> Self {
-        let check = if binary { None } else { Some(Check::new(lenient)) };
+    pub(super) fn chunks(lenient: Leniencies, binary: bool, base: u64, octets: u64, last: bool) -> Self {
+        let check = if binary { None } else { Some(Check::new(lenient.text())) };
         let reader = Reader::Chunks { chunk: Counted::new(octets), last, check };
-        Self { reader, octets: 0, drip: 0, line: 0, fault: None, base }
+        Self::new(reader, lenient, base)
+    }
+
+    const fn new(reader: Reader, lenient: Leniencies, base: u64) -> Self {
+        let lets_long = lenient.contains(Leniency::LongLines);
+        Self { reader, octets: 0, drip: 0, line: 0, lets_long, long: false, fault: None, base }
     }
 
     /// The next chunk of the same text.
@@ -97,11 +109,17 @@ impl Intake {
             admitted = room;
             self.broken(FaultKind::MessageTooBig, at + room as u64);
         }
-        if limits.text_line != 0
-            && let Some(long) = self.long_line(piece, limits.text_line).filter(|long| *long < admitted)
+        let most = if limits.text_line == 0 && self.lets_long { LINE } else { limits.text_line };
+        if most != 0
+            && !self.long
+            && let Some(long) = self.long_line(piece, most).filter(|long| *long < admitted)
         {
-            admitted = long;
-            self.fault = Some((FaultKind::TextLineTooLong, at + long as u64));
+            if self.lets_long {
+                self.long = true;
+            } else {
+                admitted = long;
+                self.fault = Some((FaultKind::TextLineTooLong, at + long as u64));
+            }
         }
         self.octets += admitted as u64;
         piece.get(..admitted).unwrap_or_default()
@@ -148,13 +166,14 @@ impl Intake {
         }
     }
 
-    /// Whether a flaw was let pass.
-    pub(super) const fn tolerated(&self) -> bool {
-        match &self.reader {
-            Reader::Lines(scanner) => scanner.tolerated(),
-            Reader::Chunks { check: Some(check), .. } => check.tolerated(),
-            Reader::Chunks { check: None, .. } => false,
-        }
+    /// What was let pass.
+    pub(super) fn used(&self) -> Leniencies {
+        let text = match &self.reader {
+            Reader::Lines(scanner) => scanner.used().into(),
+            Reader::Chunks { check: Some(check), .. } => check.used().into(),
+            Reader::Chunks { check: None, .. } => Leniencies::STRICT,
+        };
+        if self.long { text.with(Leniency::LongLines) } else { text }
     }
 
     /// Where the first line over the limit breaks it. A line ends at CRLF, which is never in two pieces.
@@ -180,8 +199,8 @@ impl Intake {
 #[cfg(test)]
 mod tests {
     use super::Intake;
+    use crate::Leniencies;
     use crate::server::Limits;
-    use crate::text::TextLeniency;
     use alloc::vec::Vec;
 
     /// RFC 5321 4.5.3.1.6, whatever the pieces.
@@ -198,7 +217,7 @@ mod tests {
             // CRLF is never in two pieces: that is the scanner's promise.
             let cuts = (0..=text.len()).filter(|cut| text.get(cut - usize::from(*cut > 0)) != Some(&b'\r'));
             for cut in cuts {
-                let mut intake = Intake::lines(TextLeniency::default(), 0);
+                let mut intake = Intake::lines(Leniencies::STRICT, 0);
                 let (a, b) = text.split_at(cut);
                 let mut seen = Vec::from(intake.admit(a, 0, &limits));
                 seen.extend_from_slice(intake.admit(b, cut as u64, &limits));

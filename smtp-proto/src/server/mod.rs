@@ -152,7 +152,7 @@ impl Session {
             Channel::Tls(info) => Some(Box::new(info)),
         };
         Self {
-            text: Intake::lines(config.text, 0),
+            text: Intake::lines(config.lenient, 0),
             config,
             id,
             serial: 0,

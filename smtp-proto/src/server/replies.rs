@@ -110,6 +110,7 @@ replies! {
     LOCAL_ERROR_CLOSING = "421 4.3.0 Local error; closing, try again later";
 
     LINE_TOO_LONG = "500 5.5.2 Line too long";
+    BARE_LF_CLOSING = "421 4.5.2 Lines end in CRLF (RFC 5321 2.3.8); closing";
     LINE_TOO_LONG_CLOSING = "421 4.5.2 Line without an end; closing";
     CHUNK_WITHOUT_SIZE = "421 4.5.4 BDAT without a size; closing";
     NOT_IMPLEMENTED = "502 5.5.1 Command not implemented";

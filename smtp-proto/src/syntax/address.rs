@@ -14,10 +14,10 @@ use super::{SyntaxError, SyntaxErrorKind};
 
 /// RFC 5321 4.5.3.1.1 to 4.5.3.1.3, in octets; a path counts its brackets and its source route.
 const MAX_LOCAL_PART: usize = 64;
-const MAX_DOMAIN: usize = 255;
+pub(super) const MAX_DOMAIN: usize = 255;
 const MAX_PATH: usize = 256;
 /// RFC 1035 2.3.4.
-const MAX_LABEL: usize = 63;
+pub(super) const MAX_LABEL: usize = 63;
 
 /// A domain or an address literal: the name in EHLO or HELO (RFC 5321 4.1.1.1), the right side of a mailbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +55,12 @@ impl<'a> Host<'a> {
         }
     }
 
-    /// As it was written.
+    /// A name that is let pass though it is none.
+    pub(super) const fn let_pass(text: &'a str) -> Self {
+        Self(text)
+    }
+
+    /// As it was written. Empty for a client that gave no name, or an address without a domain, where that is let pass.
     #[must_use]
     pub const fn as_str(&self) -> &'a str {
         self.0
@@ -108,12 +113,12 @@ impl<'a> Mailbox<'a> {
     }
 
     /// The limits, and what no table of octets can say.
-    fn checked(text: &'a str, at: usize, utf8: bool) -> Result<Self, SyntaxError> {
+    pub(super) fn checked(text: &'a str, at: usize, utf8: bool) -> Result<Self, SyntaxError> {
         let error = |kind, at| Err(SyntaxError::new(kind, at));
         if at > MAX_LOCAL_PART {
             return error(SyntaxErrorKind::AddressTooLong, 0);
         }
-        if text.len() - at - 1 > MAX_DOMAIN || text.len() > MAX_PATH - 2 {
+        if text.len() - at > MAX_DOMAIN + 1 || text.len() > MAX_PATH - 2 {
             return error(SyntaxErrorKind::AddressTooLong, at + 1);
         }
         if utf8 && !is_quiet(text) {
@@ -134,7 +139,8 @@ impl<'a> Mailbox<'a> {
         self.text.get(..self.at).unwrap_or_default()
     }
 
-    /// Behind the `@`.
+    /// Behind the `@`; empty for an address without one, which is let pass by
+    /// [`Leniency::NoDomain`](crate::Leniency::NoDomain) alone.
     #[must_use]
     pub fn domain(&self) -> &'a str {
         self.text.get(self.at + 1..).unwrap_or_default()
@@ -269,6 +275,12 @@ fn local_part<'a>(high: u8) -> impl FnMut(&'a [u8]) -> Parsed<'a> {
         [b'"', ..] => quoted_string(octets, QTEXT | high),
         _ => dotted(octets, run(ATEXT | high)),
     }
+}
+
+/// Whether all of the text is one (RFC 5321 4.1.2, RFC 6531 3.3).
+pub(super) fn is_quoted_string(text: &str, utf8: bool) -> bool {
+    let qtext = if utf8 { QTEXT | HIGH } else { QTEXT };
+    matches!(quoted_string(text.as_bytes(), qtext), Ok(([], _)))
 }
 
 /// RFC 5321 4.1.2: `DQUOTE *QcontentSMTP DQUOTE`.

@@ -5,35 +5,16 @@ use super::class::{DCONTENT, cut, is, is_quiet, same};
 use super::values::decimal;
 use super::{
     Attributes, Base64, ForwardPath, Host, Params, ReversePath, SyntaxError, SyntaxErrorKind as Kind, Verb, class,
+    lenient,
 };
-
-/// Departures from the grammar that can be let pass.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Leniency {
-    /// `MAIL FROM: <a@b>`.
-    pub space_after_colon: bool,
-    /// Spaces at the end of a line (RFC 5321 4.1.1: SHOULD be tolerated).
-    pub trailing_space: bool,
-}
-
-impl Leniency {
-    /// Nothing is let pass.
-    pub const STRICT: Self = Self { space_after_colon: false, trailing_space: false };
-
-    /// Whether nothing is let pass.
-    #[must_use]
-    pub const fn is_strict(&self) -> bool {
-        !self.space_after_colon && !self.trailing_space
-    }
-}
+use crate::{Leniencies, Leniency};
 
 /// How to parse.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Options {
     /// What is let pass.
-    pub lenient: Leniency,
+    pub lenient: Leniencies,
     /// Whether UTF-8 may stand where RFC 6531 3.3 allows it: addresses, values of parameters, VRFY and EXPN. MAIL,
     /// VRFY and EXPN must still carry SMTPUTF8 themselves; for RCPT the transaction must have it, which the caller knows.
     pub smtputf8: bool,
@@ -48,7 +29,7 @@ impl Options {
 
     /// What is let pass.
     #[must_use]
-    pub const fn lenient(mut self, lenient: Leniency) -> Self {
+    pub const fn lenient(mut self, lenient: Leniencies) -> Self {
         self.lenient = lenient;
         self
     }
@@ -67,7 +48,7 @@ pub struct Parsed<'a> {
     /// The command.
     pub command: Command<'a>,
     /// The leniencies that were used.
-    pub used: Leniency,
+    pub used: Leniencies,
 }
 
 /// A command, borrowed from its line.
@@ -236,17 +217,17 @@ impl<'a> Command<'a> {
     /// # Errors
     /// [`SyntaxError`], which knows the reply.
     pub fn parse(line: &'a [u8], options: &Options) -> Result<Parsed<'a>, SyntaxError> {
-        let mut used = Leniency::STRICT;
+        let mut used = Leniencies::STRICT;
         let mut rest = line;
-        if let [.., b' '] = line {
+        if let [.., b' ' | b'\t'] = line {
             rest = without_trailing_spaces(line);
-            used.trailing_space = true;
+            used = used.with(Leniency::TrailingSpace);
         }
         let (verb, argument) = match Verb::split(rest) {
             Some(split) => split,
             None => return Err(diagnose(line, SyntaxError::new(Kind::UnknownCommand, 0))),
         };
-        if used.trailing_space && !options.lenient.trailing_space {
+        if !used.is_strict() && !options.lenient.contains(Leniency::TrailingSpace) {
             return Err(diagnose(line, SyntaxError::new(Kind::TrailingSpace, rest.len()).in_line(verb, 0)));
         }
         match Self::of(verb, argument, options, &mut used) {
@@ -259,7 +240,12 @@ impl<'a> Command<'a> {
     }
 
     #[inline]
-    fn of(verb: Verb, argument: Option<&'a [u8]>, options: &Options, used: &mut Leniency) -> Result<Self, SyntaxError> {
+    fn of(
+        verb: Verb,
+        argument: Option<&'a [u8]>,
+        options: &Options,
+        used: &mut Leniencies,
+    ) -> Result<Self, SyntaxError> {
         let error = |kind| Err(SyntaxError::new(kind, 0));
         let Some(argument) = argument else {
             return Ok(match verb {
@@ -271,6 +257,9 @@ impl<'a> Command<'a> {
                 Verb::Help => Self::Help(""),
                 Verb::Atrn => Self::Atrn(Atrn("")),
                 Verb::Send | Verb::Soml | Verb::Saml | Verb::Turn => Self::Historic(verb),
+                Verb::Ehlo => Self::Ehlo(hello("", options, used)?),
+                Verb::Helo => Self::Helo(hello("", options, used)?),
+                Verb::Lhlo => Self::Lhlo(hello("", options, used)?),
                 _ => return error(Kind::BadArgument),
             });
         };
@@ -278,9 +267,9 @@ impl<'a> Command<'a> {
         Ok(match verb {
             Verb::Mail => Self::Mail(mail(text, options, used)?),
             Verb::Rcpt => Self::Rcpt(rcpt(text, options, used)?),
-            Verb::Ehlo => Self::Ehlo(hello(text)?),
-            Verb::Helo => Self::Helo(hello(text)?),
-            Verb::Lhlo => Self::Lhlo(hello(text)?),
+            Verb::Ehlo => Self::Ehlo(hello(text, options, used)?),
+            Verb::Helo => Self::Helo(hello(text, options, used)?),
+            Verb::Lhlo => Self::Lhlo(hello(text, options, used)?),
             Verb::Bdat => {
                 let (size, last) = with_last(text)?;
                 // RFC 3030 2: chunk-size is 1*DIGIT; what 64 bits cannot hold cannot come.
@@ -314,12 +303,20 @@ impl<'a> Command<'a> {
 }
 
 /// RFC 5321 4.1.1.1. ASCII always: nothing has been announced yet (RFC 6531 3.7.1).
-fn hello(text: &str) -> Result<Host<'_>, SyntaxError> {
-    Host::parse(text).map_err(|error| SyntaxError::new(Kind::BadArgument, error.offset()))
+fn hello<'a>(text: &'a str, options: &Options, used: &mut Leniencies) -> Result<Host<'a>, SyntaxError> {
+    let strict = Host::parse(text).map_err(|error| SyntaxError::new(Kind::BadArgument, error.offset()));
+    if strict.is_err()
+        && options.lenient.contains(Leniency::HeloName)
+        && let Some(host) = lenient::hello(text)
+    {
+        *used = used.with(Leniency::HeloName);
+        return Ok(host);
+    }
+    strict
 }
 
 #[inline]
-fn mail<'a>(text: &'a str, options: &Options, used: &mut Leniency) -> Result<Mail<'a>, SyntaxError> {
+fn mail<'a>(text: &'a str, options: &Options, used: &mut Leniencies) -> Result<Mail<'a>, SyntaxError> {
     let (path, params) = path_and_params(text, Verb::Mail, options, used)?;
     let path = match path {
         Path::Null => ReversePath::Null,
@@ -327,7 +324,11 @@ fn mail<'a>(text: &'a str, options: &Options, used: &mut Leniency) -> Result<Mai
         Path::Postmaster(_) => return Err(SyntaxError::new(Kind::BadAddress, "FROM:".len())),
     };
     // RFC 6531 3.4: the parameter is part of the very command that needs it.
-    if options.smtputf8 && !params.smtputf8() && !text.is_ascii() {
+    if !text.is_ascii() && !(options.smtputf8 && params.smtputf8()) {
+        if options.lenient.contains(Leniency::Utf8WithoutSmtpUtf8) {
+            *used = used.with(Leniency::Utf8WithoutSmtpUtf8);
+            return Ok(Mail { path, params });
+        }
         let at = text.bytes().position(|octet| octet > 127).unwrap_or(0);
         return Err(SyntaxError::new(Kind::Utf8WithoutSmtpUtf8, at));
     }
@@ -335,8 +336,11 @@ fn mail<'a>(text: &'a str, options: &Options, used: &mut Leniency) -> Result<Mai
 }
 
 #[inline]
-fn rcpt<'a>(text: &'a str, options: &Options, used: &mut Leniency) -> Result<Rcpt<'a>, SyntaxError> {
+fn rcpt<'a>(text: &'a str, options: &Options, used: &mut Leniencies) -> Result<Rcpt<'a>, SyntaxError> {
     let (path, params) = path_and_params(text, Verb::Rcpt, options, used)?;
+    if !options.smtputf8 && !text.is_ascii() {
+        *used = used.with(Leniency::Utf8WithoutSmtpUtf8);
+    }
     let path = match path {
         Path::Mailbox(mailbox) => ForwardPath::Mailbox(mailbox),
         Path::Postmaster(text) => ForwardPath::Postmaster(text),
@@ -351,7 +355,7 @@ fn path_and_params<'a>(
     text: &'a str,
     verb: Verb,
     options: &Options,
-    used: &mut Leniency,
+    used: &mut Leniencies,
 ) -> Result<(Path<'a>, Params<'a>), SyntaxError> {
     let prefix = if verb == Verb::Mail { "FROM:" } else { "TO:" };
     let mut rest = match text.split_at_checked(prefix.len()) {
@@ -359,19 +363,29 @@ fn path_and_params<'a>(
         Some((start, rest)) if same(start.as_bytes(), prefix.as_bytes()) && start.ends_with(':') => rest,
         _ => return Err(SyntaxError::new(Kind::BadArgument, 0)),
     };
-    if options.lenient.space_after_colon && rest.starts_with(' ') {
+    if rest.starts_with(' ') && options.lenient.contains(Leniency::SpaceAfterColon) {
         rest = rest.trim_start_matches(' ');
-        used.space_after_colon = true;
+        *used = used.with(Leniency::SpaceAfterColon);
     }
+    let utf8 = options.smtputf8 || options.lenient.contains(Leniency::Utf8WithoutSmtpUtf8);
     let at = text.len() - rest.len();
     let later = |by: usize| move |error: SyntaxError| SyntaxError::new(error.kind(), error.offset() + by);
-    let (path, length) = address::path(rest, options.smtputf8).map_err(later(at))?;
+    let (path, length) = match address::path(rest, utf8) {
+        Ok(found) => found,
+        Err(error) => match lenient::path(rest, utf8, options.lenient) {
+            Some((path, length, more)) => {
+                *used = used.union(more);
+                (path, length)
+            }
+            None => return Err(later(at)(error)),
+        },
+    };
     let at = at + length;
     let params = match rest.as_bytes().get(length) {
         None => Params::NONE,
         Some(b' ') => {
             let raw = rest.get(length + 1..).unwrap_or_default();
-            Params::parse(raw, verb, options.smtputf8).map_err(later(at + 1))?
+            Params::parse(raw, verb, utf8).map_err(later(at + 1))?
         }
         Some(_) => return Err(SyntaxError::new(Kind::BadParameter, at)),
     };
@@ -483,8 +497,9 @@ fn diagnose(line: &[u8], error: SyntaxError) -> SyntaxError {
     }
 }
 
+/// RFC 5321 4.1.1: white space, which is spaces and tabs.
 fn without_trailing_spaces(mut line: &[u8]) -> &[u8] {
-    while let [before @ .., b' '] = line {
+    while let [before @ .., b' ' | b'\t'] = line {
         line = before;
     }
     line

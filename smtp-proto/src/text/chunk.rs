@@ -56,14 +56,14 @@ pub struct Check {
     cr: bool,
     octets: u64,
     refused: Option<(TextFlaw, u64)>,
-    tolerated: bool,
+    tolerated: TextLeniency,
 }
 
 impl Check {
     /// At the start of the message.
     #[must_use]
     pub const fn new(lenient: TextLeniency) -> Self {
-        Self { lenient, cr: false, octets: 0, refused: None, tolerated: false }
+        Self { lenient, cr: false, octets: 0, refused: None, tolerated: TextLeniency::NONE }
     }
 
     /// Looks through the next octets of the message.
@@ -112,13 +112,19 @@ impl Check {
     /// Whether a flaw was let pass, before any that was not.
     #[must_use]
     pub const fn tolerated(&self) -> bool {
+        !self.tolerated.is_none()
+    }
+
+    /// Which flaws were let pass, before any that was not.
+    #[must_use]
+    pub const fn used(&self) -> TextLeniency {
         self.tolerated
     }
 
     fn flaw(&mut self, flaw: TextFlaw, at: u64) {
         if self.refused.is_some() {
         } else if self.lenient.lets_pass(flaw) {
-            self.tolerated = true;
+            self.tolerated = self.tolerated.with(flaw);
         } else {
             self.refused = Some((flaw, at));
         }

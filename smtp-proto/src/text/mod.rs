@@ -16,7 +16,8 @@ pub use local::LocalNewlines;
 pub use scanner::Scanner;
 pub use writer::{Newlines, Writer};
 
-/// Which departures from RFC 5321 2.3.8 are let pass, as content; none of them ever ends a line.
+/// Which departures from RFC 5321 2.3.8 are let pass, or were: as content, for none of them ever ends a line. Part of
+/// [`Leniencies`](crate::Leniencies).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TextLeniency {
@@ -30,6 +31,20 @@ pub struct TextLeniency {
 
 impl TextLeniency {
     const ALL: Self = Self { bare_cr: true, bare_lf: true, nul: true };
+    const NONE: Self = Self { bare_cr: false, bare_lf: false, nul: false };
+
+    const fn with(mut self, flaw: TextFlaw) -> Self {
+        match flaw {
+            TextFlaw::BareCr => self.bare_cr = true,
+            TextFlaw::BareLf => self.bare_lf = true,
+            TextFlaw::Nul => self.nul = true,
+        }
+        self
+    }
+
+    const fn is_none(self) -> bool {
+        !self.bare_cr && !self.bare_lf && !self.nul
+    }
 
     pub(crate) const fn lets_pass(self, flaw: TextFlaw) -> bool {
         match flaw {

@@ -25,7 +25,7 @@ pub struct Scanner {
     line_start: bool,
     octets: u64,
     refused: Option<(TextFlaw, u64)>,
-    tolerated: bool,
+    tolerated: TextLeniency,
     /// No further flaw would change what is reported.
     blind: bool,
 }
@@ -34,7 +34,7 @@ impl Scanner {
     /// At the start of the text.
     #[must_use]
     pub const fn new(lenient: TextLeniency) -> Self {
-        Self { lenient, line_start: true, octets: 0, refused: None, tolerated: false, blind: false }
+        Self { lenient, line_start: true, octets: 0, refused: None, tolerated: TextLeniency::NONE, blind: false }
     }
 
     /// The first flaw that is not let pass, and the octets of the wire before it. What comes before the flaw has been
@@ -47,6 +47,12 @@ impl Scanner {
     /// Whether a flaw was let pass, before any that was not.
     #[must_use]
     pub const fn tolerated(&self) -> bool {
+        !self.tolerated.is_none()
+    }
+
+    /// Which flaws were let pass, before any that was not.
+    #[must_use]
+    pub const fn used(&self) -> TextLeniency {
         self.tolerated
     }
 
@@ -108,8 +114,8 @@ impl Scanner {
                 Stop::Flaw(flaw, n) => {
                     at += n;
                     if self.lenient.lets_pass(flaw) {
-                        self.tolerated = true;
-                        self.blind = self.lenient == TextLeniency::ALL;
+                        self.tolerated = self.tolerated.with(flaw);
+                        self.blind = self.tolerated == TextLeniency::ALL;
                     } else if at > 0 {
                         // What comes before is told apart, so that it is told whatever the reads.
                         return Scan::Chunk(self.take(input, at));

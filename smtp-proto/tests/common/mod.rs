@@ -16,9 +16,8 @@ use smtp_proto::server::{
     Verdict,
 };
 use smtp_proto::syntax::{Enhanced, Reply, ReversePath};
-use smtp_proto::text::TextLeniency;
 use smtp_proto::tls::{Policy, Requirement, TlsFailure, TlsInfo, TlsVersion};
-use smtp_proto::{Buffer, Channel, Step, Want};
+use smtp_proto::{Buffer, Channel, Leniencies, Step, Want};
 
 /// A line of a transcript.
 #[derive(Clone, Debug)]
@@ -221,7 +220,6 @@ impl Transcript {
         let mut times = Timeouts::default();
         let mut on = Extensions::default();
         let mut config = Config::new("mx.example.net").expect("a name");
-        let mut text = TextLeniency::default();
         let mut required = Requirement::new();
         for (key, value) in &self.config {
             let number = || value.parse::<u64>().unwrap_or_else(|_| panic!("{key} needs a number"));
@@ -253,7 +251,7 @@ impl Transcript {
                     config = config.auth(names.collect::<MechanismSet>());
                 }
                 "plaintext-auth" => config = config.allow_plaintext_auth(yes),
-                "early" => config = config.allow_early_talkers(yes),
+                "lenient" => config = config.lenient(Leniencies::from_names(value.split(',')).expect("names")),
                 "max" => limits.message = number(),
                 "recipients" => limits.recipients = small(),
                 "transactions" => limits.transactions = small(),
@@ -266,9 +264,6 @@ impl Transcript {
                 "output" => limits.output = size(),
                 "greet-pause" => times.greet_pause = Duration::from_secs(number()),
                 "text-octets" => times.text_octets = number(),
-                "bare-lf" => text.bare_lf = yes,
-                "bare-cr" => text.bare_cr = yes,
-                "nul" => text.nul = yes,
                 "pipelining" => on.pipelining = yes,
                 "size" => on.size = yes,
                 "8bitmime" => on.eight_bit_mime = yes,
@@ -289,7 +284,7 @@ impl Transcript {
                 other => panic!("unknown setting {other}"),
             }
         }
-        let config = config.lenient_text(text).timeouts(times).extensions(on).require_tls_for(required);
+        let config = config.timeouts(times).extensions(on).require_tls_for(required);
         config.limits(limits).expect("limits")
     }
 }

@@ -17,7 +17,7 @@ use std::collections::HashMap;
 
 use model::{Model, Outcome, Say, Setting};
 use rig::Rig;
-use smtp_proto::Want;
+use smtp_proto::{Leniencies, Leniency, Want};
 
 /// `\0user\0pencil`.
 pub(crate) const PLAIN_RESPONSE: &[u8] = b"AHVzZXIAcGVuY2ls";
@@ -46,6 +46,11 @@ fn symbols(setting: &Setting) -> Vec<Symbol> {
         ".",
         "..",
         "NOOP\nRSET",
+        "NOOP\nRSET\nQUIT",
+        "NOOP ",
+        "EHLO a_b.",
+        "MAIL FROM: <sender@client.example>",
+        "RCPT TO: user@example.net",
         "GET / HTTP/1.1",
         "BDAT 6\r\nRSET",
         "BDAT 3\r\n.",
@@ -71,6 +76,15 @@ fn symbols(setting: &Setting) -> Vec<Symbol> {
             "*",
         ]);
     }
+    if setting.lenient != Leniencies::STANDARD {
+        lines.extend([
+            "MAIL FROM:<root>",
+            "MAIL FROM:<a..b@c_d>",
+            "MAIL FROM:<\u{fc}@client.example>",
+            "HELO ::1",
+            "x\n.\ny\0\rz",
+        ]);
+    }
     if setting.trusted {
         lines.extend(["XCLIENT ADDR=192.0.2.7", "XCLIENT ADDR", "XFORWARD ADDR=192.0.2.7"]);
     }
@@ -78,6 +92,8 @@ fn symbols(setting: &Setting) -> Vec<Symbol> {
     symbols.push(Some([&b"x".repeat(2100)[..], b"\r\n"].concat()));
     // Chunks that do not end in CRLF: what follows must not be glued to them.
     symbols.push(Some(b"BDAT 2\r\nhi".to_vec()));
+    // A client that ends its lines in LF, and one that stops in the middle.
+    symbols.extend([&b"HELO client.example\n"[..], b"NOOP\n", b"\n"].map(|octets| Some(octets.to_vec())));
     symbols.push(Some(b"BDAT 4 LAST\r\nhi\r\n".to_vec()));
     if setting.offers_tls {
         symbols.push(None);
@@ -314,6 +330,7 @@ const MX: Setting = Setting {
     plaintext_auth: false,
     implicit_tls: false,
     trusted: false,
+    lenient: Leniencies::STANDARD,
 };
 
 #[test]
@@ -353,6 +370,27 @@ fn an_mx_whose_peer_speaks_for_others() {
     // XCLIENT and STARTTLS each begin anew: what one more turn would add is the states of an MX once more.
     let deep = depth("EXHAUSTIVE_DEPTH", 7).saturating_sub(2);
     search_to(deep, "trusted", Setting { offers_tls: true, trusted: true, ..MX });
+}
+
+/// No leniency, and not all of them together, makes another end of text or lets a reply get out of step.
+#[test]
+fn with_each_leniency_and_with_all() {
+    let deep = depth("EXHAUSTIVE_DEPTH", 7).saturating_sub(4).min(4);
+    let search = |name: &str, setting: Setting, deep: usize| {
+        let hello = if setting.lmtp { "LHLO client.example" } else { "EHLO client.example" };
+        let mut search = Search::new(setting);
+        let sequences = search.folded(&[], deep);
+        let within = search.folded(&[&[hello], &TRANSACTION[..], &["DATA"]].concat(), deep - 1);
+        println!("{name}: {sequences} sequences of up to {deep} turns, {within} in a text; {} runs", search.runs);
+    };
+    let tls_off = Setting { offers_auth: true, plaintext_auth: true, ..MX };
+    for lmtp in [false, true] {
+        for &leniency in Leniency::ALL {
+            search(leniency.as_str(), Setting { lmtp, lenient: leniency.into(), ..tls_off.clone() }, deep);
+        }
+        search("all leniencies", Setting { lmtp, lenient: Leniencies::ALL, ..tls_off.clone() }, deep + 1);
+    }
+    search("strict", Setting { lenient: Leniencies::STRICT, ..tls_off }, deep);
 }
 
 const TRANSACTION: [&str; 3] =

@@ -1,6 +1,8 @@
 //! What an SMTP server must do, as short as can be, from the RFCs alone: it shares nothing with the session but the
 //! words of the protocol. It reads octets, cuts its own lines, and says which replies and questions must come.
 
+use smtp_proto::{Leniencies, Leniency};
+
 /// What an application may be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Ask {
@@ -75,6 +77,8 @@ pub(crate) struct Setting {
     pub(crate) implicit_tls: bool,
     /// The peer may speak for others.
     pub(crate) trusted: bool,
+    /// What is let pass.
+    pub(crate) lenient: Leniencies,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -103,6 +107,8 @@ pub(crate) struct Model {
     tls: bool,
     /// EHLO or LHLO rather than HELO.
     hello: Option<bool>,
+    /// The client gave a name; to give none can be let pass.
+    named: bool,
     authenticated: bool,
     trusted: bool,
     mail: bool,
@@ -115,6 +121,10 @@ pub(crate) struct Model {
     refused_data: bool,
     /// Octets of a line that has not ended.
     held: Vec<u8>,
+    /// Whether LF alone ends the peer's lines, which its first one decides.
+    lf: Option<bool>,
+    /// The present line has been refused for a bare LF.
+    refused_line: bool,
 }
 
 /// The longest command line that is taken here, CRLF included.
@@ -128,6 +138,7 @@ impl Model {
             setting,
             doing: Doing::Commands,
             hello: None,
+            named: false,
             authenticated: false,
             mail: false,
             recipients: 0,
@@ -136,6 +147,8 @@ impl Model {
             flawed: false,
             refused_data: false,
             held: Vec::new(),
+            lf: None,
+            refused_line: false,
         }
     }
 
@@ -149,7 +162,7 @@ impl Model {
         self.tls
     }
     pub(crate) fn has_hello(&self) -> bool {
-        self.hello.is_some()
+        self.named
     }
     pub(crate) fn is_authenticated(&self) -> bool {
         self.authenticated
@@ -185,12 +198,18 @@ impl Model {
                         self.chunk_end(say, &mut out);
                     }
                 }
-                Doing::Commands | Doing::Text | Doing::Auth => {
+                Doing::Text => {
                     self.held.push(*octet);
                     if self.held.ends_with(b"\r\n") {
                         let mut line = std::mem::take(&mut self.held);
                         line.truncate(line.len() - 2);
-                        self.line(&line, say, &mut out);
+                        self.text_line(&line, say, &mut out);
+                    }
+                }
+                Doing::Commands | Doing::Auth => {
+                    self.held.push(*octet);
+                    if *octet == b'\n' {
+                        self.lf_in_command(say, &mut out);
                     }
                 }
             }
@@ -198,12 +217,39 @@ impl Model {
         out
     }
 
+    /// RFC 5321 2.3.8: CRLF ends a line. A LF by itself does so for a peer that is let, and whose first line ended so; for
+    /// any other it is answered once, at once, and the rest of the line is thrown away. A second one is too much.
+    fn lf_in_command(&mut self, say: Say, out: &mut Outcome) {
+        let bare = !self.held.ends_with(b"\r\n");
+        let may = self.lets(Leniency::BareLfCommands) && self.lf != Some(false);
+        if bare && !may {
+            if self.refused_line {
+                out.replies.push(Code::Is(421));
+                self.doing = Doing::Over;
+            } else if self.held.len() <= LINE {
+                self.refused_line = true;
+                let line = std::mem::take(&mut self.held);
+                self.line(&line, say, out);
+            }
+            return;
+        }
+        self.lf.get_or_insert(bare);
+        let mut line = std::mem::take(&mut self.held);
+        line.truncate(line.len() - if bare { 1 } else { 2 });
+        if !std::mem::take(&mut self.refused_line) {
+            self.line(&line, say, out);
+        }
+    }
+
+    fn lets(&self, leniency: Leniency) -> bool {
+        self.setting.lenient.contains(leniency)
+    }
+
     fn line(&mut self, line: &[u8], say: Say, out: &mut Outcome) {
         match self.doing {
-            Doing::Text => self.text_line(line, say, out),
             Doing::Auth => self.auth_line(line, say, out),
             _ => {
-                let (command, well_formed) = Self::is_command(line);
+                let (command, well_formed) = self.is_command(line);
                 let text = self.refused_data && !command;
                 self.refused_data &= !well_formed;
                 if text || line.starts_with(b"GET ") {
@@ -218,13 +264,13 @@ impl Model {
     }
 
     /// Whether the line begins with a verb of SMTP, and whether it is well formed as well.
-    fn is_command(line: &[u8]) -> (bool, bool) {
-        let text = std::str::from_utf8(line).unwrap_or_default();
+    fn is_command(&self, line: &[u8]) -> (bool, bool) {
+        let text = self.without_spaces(std::str::from_utf8(line).unwrap_or_default());
         let (verb, argument) = text.split_once(' ').unwrap_or((text, ""));
         let well_formed = match verb {
-            "EHLO" | "HELO" | "LHLO" => argument == "client.example",
-            "MAIL" => argument.starts_with("FROM:<sender@client.example>"),
-            "RCPT" => argument == "TO:<user@example.net>",
+            "EHLO" | "HELO" | "LHLO" => self.is_name(argument),
+            "MAIL" => self.is_sender(argument.split(" SIZE=").next().unwrap_or(argument)),
+            "RCPT" => self.is_recipient(argument),
             "DATA" | "RSET" | "QUIT" | "STARTTLS" => argument.is_empty(),
             "NOOP" | "VRFY" | "BDAT" => true,
             // RFC 4954 4: an initial response is base64.
@@ -232,7 +278,36 @@ impl Model {
             "XCLIENT" | "XFORWARD" => argument == "ADDR=192.0.2.7",
             _ => return (false, false),
         };
-        (!text.contains('\n'), well_formed && !text.contains('\n'))
+        (true, well_formed && !text.ends_with(['\n', ' ']))
+    }
+
+    /// What stands before the spaces at the end, where these are let pass.
+    fn without_spaces<'t>(&self, text: &'t str) -> &'t str {
+        if self.lets(Leniency::TrailingSpace) { text.trim_end_matches([' ', '\t']) } else { text }
+    }
+
+    fn is_name(&self, name: &str) -> bool {
+        name == "client.example" || self.lets(Leniency::HeloName) && matches!(name, "" | "a_b." | "::1")
+    }
+
+    fn is_sender(&self, argument: &str) -> bool {
+        match argument {
+            "FROM:<sender@client.example>" => true,
+            "FROM: <sender@client.example>" => self.lets(Leniency::SpaceAfterColon),
+            "FROM:sender@client.example" => self.lets(Leniency::BareBrackets),
+            "FROM:<root>" => self.lets(Leniency::NoDomain),
+            "FROM:<a..b@c_d>" => self.lets(Leniency::DotsInLocalPart) && self.lets(Leniency::UnderscoreInDomain),
+            "FROM:<\u{fc}@client.example>" => self.lets(Leniency::Utf8WithoutSmtpUtf8),
+            _ => false,
+        }
+    }
+
+    fn is_recipient(&self, argument: &str) -> bool {
+        match argument {
+            "TO:<user@example.net>" => true,
+            "TO: user@example.net" => self.lets(Leniency::SpaceAfterColon) && self.lets(Leniency::BareBrackets),
+            _ => false,
+        }
     }
 
     // ---- RFC 5321 4.5.2: text
@@ -251,7 +326,12 @@ impl Model {
             return;
         }
         let line = line.strip_prefix(b".").unwrap_or(line);
-        self.flawed |= line.iter().any(|octet| matches!(octet, b'\r' | b'\n' | 0));
+        self.flawed |= line.iter().any(|octet| match octet {
+            b'\r' => !self.lets(Leniency::BareCrText),
+            b'\n' => !self.lets(Leniency::BareLfText),
+            0 => !self.lets(Leniency::NulText),
+            _ => false,
+        });
         self.text.extend_from_slice(line);
         self.text.extend_from_slice(b"\r\n");
     }
@@ -334,7 +414,8 @@ impl Model {
     // ---- RFC 4954: AUTH
 
     fn auth(&mut self, argument: &str, say: Say, out: &mut Outcome) {
-        if !self.setting.offers_auth || self.hello != Some(true) || self.mail || self.authenticated {
+        let greeted = self.hello == Some(true) || self.hello == Some(false) && self.lets(Leniency::AuthAfterHelo);
+        if !self.setting.offers_auth || !greeted || self.mail || self.authenticated {
             out.replies.push(Code::Refusal);
             return;
         }
@@ -379,7 +460,11 @@ impl Model {
 
     fn command(&mut self, line: &[u8], say: Say, out: &mut Outcome) {
         let text = match std::str::from_utf8(line) {
-            Ok(text) if line.len() + 2 <= LINE && !line.iter().any(u8::is_ascii_control) => text,
+            Ok(text) if line.len() + 2 <= LINE => self.without_spaces(text),
+            _ => return out.replies.push(Code::Refusal),
+        };
+        let text = match text {
+            text if !text.bytes().any(|octet| octet.is_ascii_control()) && !text.ends_with(' ') => text,
             _ => return out.replies.push(Code::Refusal),
         };
         let (verb, argument) = text.split_once(' ').unwrap_or((text, ""));
@@ -389,11 +474,12 @@ impl Model {
             _ => None,
         };
         match (verb, argument) {
-            (_, "client.example") if extended.is_some() => {
+            (_, name) if extended.is_some() && self.is_name(name) => {
                 if self.ask(Ask::Hello, 250, say, out) {
                     // RFC 5321 4.1.4: as RSET.
                     self.forget();
                     self.hello = extended;
+                    self.named = !name.is_empty();
                 }
             }
             ("NOOP", "") => out.replies.push(Code::Is(250)),
@@ -427,10 +513,10 @@ impl Model {
             }
             ("AUTH", argument) => self.auth(argument, say, out),
             ("BDAT", argument) => self.bdat(argument, say, out),
-            ("MAIL", "FROM:<sender@client.example>") if self.may_go_on() && self.hello.is_some() && !self.mail => {
+            ("MAIL", from) if self.is_sender(from) && self.may_go_on() && self.hello.is_some() && !self.mail => {
                 self.mail = self.ask(Ask::Mail, 250, say, out);
             }
-            ("RCPT", "TO:<user@example.net>") if self.may_go_on() && self.mail && !self.chunks => {
+            ("RCPT", to) if self.is_recipient(to) && self.may_go_on() && self.mail && !self.chunks => {
                 self.recipients += usize::from(self.ask(Ask::Rcpt, 250, say, out));
             }
             ("DATA", "") => {

@@ -25,7 +25,7 @@ pub(crate) fn config(setting: &Setting) -> Arc<Config> {
     };
     let auth = if setting.offers_auth { Mechanism::Plain.into() } else { MechanismSet::EMPTY };
     let config = Config::new("mx.example.net").expect("a name").role(role).tls(tls).auth(auth);
-    Arc::new(config.allow_plaintext_auth(setting.plaintext_auth))
+    Arc::new(config.allow_plaintext_auth(setting.plaintext_auth).lenient(setting.lenient))
 }
 
 /// What a session did in one turn.
