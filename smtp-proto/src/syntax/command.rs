@@ -324,7 +324,7 @@ fn mail<'a>(text: &'a str, options: &Options, used: &mut Leniencies) -> Result<M
         Path::Postmaster(_) => return Err(SyntaxError::new(Kind::BadAddress, "FROM:".len())),
     };
     // RFC 6531 3.4: the parameter is part of the very command that needs it.
-    if !text.is_ascii() && !(options.smtputf8 && params.smtputf8()) {
+    if !(text.is_ascii() || options.smtputf8 && params.smtputf8()) {
         if options.lenient.contains(Leniency::Utf8WithoutSmtpUtf8) {
             *used = used.with(Leniency::Utf8WithoutSmtpUtf8);
             return Ok(Mail { path, params });

@@ -38,6 +38,7 @@ impl TextLeniency {
             TextFlaw::BareCr => self.bare_cr = true,
             TextFlaw::BareLf => self.bare_lf = true,
             TextFlaw::Nul => self.nul = true,
+            TextFlaw::EightBit | TextFlaw::LongLine => {}
         }
         self
     }
