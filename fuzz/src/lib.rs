@@ -3,6 +3,7 @@
 pub mod address_params;
 pub mod client;
 pub mod command;
+pub mod hello;
 pub mod pair;
 pub mod proxy;
 pub mod reply;
@@ -17,6 +18,7 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("address_params", address_params::run),
     ("client", client::run),
     ("command", command::run),
+    ("hello", hello::run),
     ("pair", pair::run),
     ("proxy", proxy::run),
     ("reply", reply::run),

@@ -7,7 +7,7 @@ use std::net::Shutdown;
 use mio::event::{Event, Source};
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
-use smtp_proto::tls::{TlsFailure, TlsInfo, TlsVersion};
+use smtp_proto::tls::{Offered, TlsFailure, TlsInfo, TlsVersion};
 use smtp_rustls::{End, Stream};
 
 /// Octets of a read while the handshake lasts.
@@ -192,6 +192,16 @@ impl<E: End> Link<E> {
                 }
             }
         }
+    }
+
+    /// What the client offered, once its ClientHello has come.
+    pub(crate) fn offered(&self) -> Option<Offered> {
+        self.tls.as_ref().and_then(|tls| tls.offered())
+    }
+
+    /// Whether anything has come for the handshake.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.has_begun())
     }
 
     /// Whether the handshake took up an earlier session.

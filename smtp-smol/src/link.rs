@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::task::{Context, Poll};
 
 use smol::Async;
-use smtp_proto::tls::{TlsFailure, TlsInfo, TlsVersion};
+use smtp_proto::tls::{Offered, TlsFailure, TlsInfo, TlsVersion};
 use smtp_rustls::{End, Stream};
 
 /// Octets of a read while the handshake lasts.
@@ -184,6 +184,16 @@ impl<E: End> Link<E> {
                 Ok((taken, flush_tls(tls, socket)?))
             }
         }
+    }
+
+    /// What the client offered, once its ClientHello has come.
+    pub(crate) fn offered(&self) -> Option<Offered> {
+        self.tls.as_ref().and_then(|tls| tls.offered())
+    }
+
+    /// Whether anything has come for the handshake.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.has_begun())
     }
 
     /// Writes out what waits encrypted; true when nothing waits any more.

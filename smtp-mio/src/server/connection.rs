@@ -266,11 +266,25 @@ impl<H: Handler> Connection<H> {
         office.counters.handshake(done.is_ok(), self.link.is_resumed());
         // Before the greeting there is no session that could tell of it.
         let implicit = self.session.state() == State::Connected;
+        let offered = self.link.offered();
+        if let Err(failure) = &done {
+            let (peer, offered) = (Name(self.address), offered.map(|offered| offered.version.as_str()));
+            if self.link.has_begun() {
+                tracing::info!(%peer, %failure, offered, "the TLS handshake failed");
+            } else {
+                // Such as a load balancer that looks whether the server is there.
+                tracing::debug!(%peer, %failure, "no TLS handshake was begun");
+            }
+        }
+        let tell = |session: &mut Session| offered.into_iter().for_each(|offered| session.tls_offered(offered));
+        tell(&mut self.session);
         match done {
-            Ok(info) if implicit => self.session = office.session(self.address, Channel::Tls(info)),
+            Ok(info) if implicit => {
+                self.session = office.session(self.address, Channel::Tls(info));
+                tell(&mut self.session);
+            }
             Ok(info) => self.session.tls_established(info),
-            Err(failure) if implicit => {
-                tracing::info!(peer = %Name(self.address), %failure, "no handshake on a port where TLS comes first");
+            Err(_) if implicit => {
                 self.part(wire);
                 return false;
             }

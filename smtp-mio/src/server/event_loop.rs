@@ -13,6 +13,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
 use smtp_proto::proxy::Network;
 use smtp_proto::server::{Config, State};
+use smtp_proto::tls::TlsFailure;
 use smtp_rustls::ServerTls;
 
 use super::connection::{Common, Connection, Office, Phase};
@@ -373,6 +374,9 @@ impl<H: Handler, F: Fn(Option<SocketAddr>) -> H> Loop<H, F> {
         }
         connection.scheduled = u64::MAX;
         if connection.deadline <= self.now {
+            if connection.phase == Phase::Handshake {
+                tracing::info!(peer = %Name(connection.address), failure = %TlsFailure::TimedOut, "the TLS handshake failed");
+            }
             match connection.phase {
                 // The application's time is not the peer's.
                 Phase::Talk if connection.parked.is_some() => connection.deadline = self.now + 10,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use smtp_proto::TlsInfo;
 use smtp_proto::net::PeerName;
-use smtp_proto::tls::TlsFailure;
+use smtp_proto::tls::{Offered, TlsFailure};
 
 /// One end of a TLS connection.
 pub trait End {}
@@ -106,6 +106,18 @@ never! {
 }
 
 impl<E: End> Stream<E> {
+    /// Never called.
+    #[must_use]
+    pub const fn offered(&self) -> Option<Offered> {
+        match self.never {}
+    }
+
+    /// Never called.
+    #[must_use]
+    pub const fn has_begun(&self) -> bool {
+        match self.never {}
+    }
+
     /// Never called.
     #[must_use]
     pub const fn has_plaintext(&self) -> bool {

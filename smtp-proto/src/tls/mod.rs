@@ -1,5 +1,6 @@
 //! What the core knows of TLS: the policy, what came of it, and what would have. No TLS library.
 
+mod hello;
 mod interval;
 mod ledger;
 mod loss;
@@ -15,6 +16,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
+pub use hello::{ClientHello, HelloError, HelloReader, MOST_OCTETS as MOST_HELLO_OCTETS, Numbers, Protocols};
 pub use ledger::{Bounds, Ledger, OtherScope, RehearsalCounts, Scope};
 pub use loss::{Heavy, Interval, Loss, Point, Require, Share, Tally};
 pub use policy::Policy;
@@ -191,7 +193,7 @@ pub enum TlsFailure {
     TimedOut,
     /// The peer sent an alert; its description, such as `unknown_ca`.
     Alert(Cow<'static, str>),
-    /// The peer's bytes were refused here; the TLS library's words, one line.
+    /// The peer was refused here; why, in one line, such as `offers TLS 1.0 at most`.
     Refused(Cow<'static, str>),
 }
 
@@ -200,9 +202,25 @@ impl fmt::Display for TlsFailure {
         match self {
             Self::Closed => f.write_str("closed"),
             Self::TimedOut => f.write_str("timed out"),
-            Self::Alert(alert) => write!(f, "alert {alert}"),
+            Self::Alert(alert) => match of_certificate(alert) {
+                Some(why) => write!(f, "refused our certificate: {why} (alert {alert})"),
+                None => write!(f, "alert {alert}"),
+            },
             Self::Refused(why) => write!(f, "refused: {why}"),
         }
+    }
+}
+
+/// What is wrong with the certificate that the peer was shown, where an alert says so (RFC 8446 6.2).
+fn of_certificate(alert: &str) -> Option<&'static str> {
+    match alert {
+        "bad_certificate" => Some("it is broken"),
+        "unsupported_certificate" => Some("of a kind that is not known"),
+        "certificate_revoked" => Some("it was revoked"),
+        "certificate_expired" => Some("it has expired"),
+        "certificate_unknown" => Some("it is not acceptable"),
+        "unknown_ca" => Some("unknown CA"),
+        _ => None,
     }
 }
 

@@ -74,7 +74,7 @@ pub(crate) async fn converse<H: Handler>(
             match or(link.handshake(tls.begin()), expired(time)).await {
                 Ok(info) => Channel::Tls(info),
                 Err(failure) => {
-                    tracing::info!(peer = %Name(address), %failure, "no handshake on a port where TLS comes first");
+                    no_handshake(&link, address, &failure);
                     link.finish();
                     return Ok(());
                 }
@@ -83,6 +83,9 @@ pub(crate) async fn converse<H: Handler>(
         _ => Channel::Plain,
     };
     let mut session = Session::new(config, channel);
+    if let Some(offered) = link.offered() {
+        session.tls_offered(offered);
+    }
     if address.is_some_and(|address| shared.trusted.iter().any(|network| network.contains(address.ip()))) {
         session.trust();
     }
@@ -95,6 +98,16 @@ pub(crate) async fn converse<H: Handler>(
         let _ = connection.step(&mut &[][..]).await;
     }
     result
+}
+
+fn no_handshake(link: &ServerLink, address: Option<SocketAddr>, failure: &TlsFailure) {
+    let (peer, offered) = (Name(address), link.offered().map(|offered| offered.version.as_str()));
+    if link.has_begun() {
+        tracing::info!(%peer, %failure, offered, "the TLS handshake failed");
+    } else {
+        // Such as a load balancer that looks whether the server is there.
+        tracing::debug!(%peer, %failure, "no TLS handshake was begun");
+    }
 }
 
 async fn expired<T>(time: Duration) -> Result<T, TlsFailure> {
@@ -173,10 +186,20 @@ impl<H: Handler> Connection<'_, H> {
                 Want::Decision => return Err(io::Error::other("an event without an answer")),
                 Want::Tls => match &self.shared.tls {
                     None => self.session.tls_failed(TlsFailure::Refused("no certificate".into())),
-                    Some(tls) => match or(self.link.handshake(tls.begin()), expired(self.session.timeout())).await {
-                        Ok(info) => self.session.tls_established(info),
-                        Err(failure) => self.session.tls_failed(failure),
-                    },
+                    Some(tls) => {
+                        let time = self.session.timeout();
+                        let done = or(self.link.handshake(tls.begin()), expired(time)).await;
+                        if let Some(offered) = self.link.offered() {
+                            self.session.tls_offered(offered);
+                        }
+                        match done {
+                            Ok(info) => self.session.tls_established(info),
+                            Err(failure) => {
+                                no_handshake(&self.link, self.address, &failure);
+                                self.session.tls_failed(failure);
+                            }
+                        }
+                    }
                 },
                 Want::Close => {
                     if buffer.is_empty() {

@@ -2,8 +2,8 @@
 
 use std::io;
 
-use rustls::Error;
-use smtp_proto::tls::TlsFailure;
+use rustls::{CertificateError, Error, PeerIncompatible};
+use smtp_proto::tls::{Offered, TlsFailure, TlsVersion};
 
 /// More of an error's words is not recorded.
 const MOST_WORDS: usize = 200;
@@ -13,8 +13,67 @@ const MOST_WORDS: usize = 200;
 pub fn of(error: &Error) -> TlsFailure {
     match error {
         Error::AlertReceived(alert) => TlsFailure::Alert(alert_name(&format!("{alert:?}")).into()),
-        other => refused(&other.to_string()),
+        other => known(other).map_or_else(|| refused(&other.to_string()), |words| TlsFailure::Refused(words.into())),
     }
+}
+
+/// The same for a server that has read what the client offered.
+#[must_use]
+pub fn of_offer(error: &Error, offered: Option<Offered>) -> TlsFailure {
+    match offered {
+        Some(offered) if is_of_version(error, offered) => {
+            TlsFailure::Refused(format!("offers {} at most", spaced(offered.version)).into())
+        }
+        _ => of(error),
+    }
+}
+
+/// Whether a client failed for having no version that is accepted here. What the library misses first in a ClientHello of
+/// TLS 1.1 and before may be an extension, which those versions do not have.
+pub(crate) fn is_of_version(error: &Error, offered: Offered) -> bool {
+    let Error::PeerIncompatible(error) = error else { return false };
+    let told = matches!(
+        error,
+        PeerIncompatible::Tls12NotOffered
+            | PeerIncompatible::Tls12NotOfferedOrEnabled
+            | PeerIncompatible::SupportedVersionsExtensionRequired
+    );
+    told || offered.version < TlsVersion::Tls12
+}
+
+/// What is common enough to have words of our own.
+fn known(error: &Error) -> Option<&'static str> {
+    Some(match error {
+        Error::PeerIncompatible(error) => match error {
+            PeerIncompatible::NoKxGroupsInCommon | PeerIncompatible::NamedGroupsExtensionRequired => "no common group",
+            PeerIncompatible::NoCipherSuitesInCommon => "no common cipher suite",
+            PeerIncompatible::NoSignatureSchemesInCommon | PeerIncompatible::SignatureAlgorithmsExtensionRequired => {
+                "no common signature scheme"
+            }
+            PeerIncompatible::ServerDoesNotSupportTls12Or13
+            | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig => "has no version of TLS that is accepted here",
+            _ => return None,
+        },
+        Error::NoApplicationProtocol => "no common application protocol",
+        Error::InvalidCertificate(error) => match error {
+            CertificateError::UnknownIssuer => "its certificate comes from no authority that is trusted here",
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => "its certificate has expired",
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "its certificate is not valid yet"
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                "its certificate is for another name"
+            }
+            CertificateError::Revoked => "its certificate was revoked",
+            _ => return None,
+        },
+        _ => return None,
+    })
+}
+
+/// `TLS 1.0`.
+fn spaced(version: TlsVersion) -> String {
+    version.as_str().replace("TLS1", "TLS 1")
 }
 
 /// From an error of a stream's, which may hold one of rustls's: so it is with tokio-rustls and with [`rustls::Stream`].

@@ -10,9 +10,9 @@ use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus};
-use rustls::{CommonState, HandshakeKind, ServerConfig};
+use rustls::{AlertDescription, CommonState, HandshakeKind, ServerConfig};
 use smtp_proto::TlsInfo;
-use smtp_proto::tls::TlsFailure;
+use smtp_proto::tls::{HelloError, HelloReader, Offered, TlsFailure};
 
 use super::witness::{self, Heard};
 use super::{ClientCertificates, ClientTls, failure, info};
@@ -22,6 +22,9 @@ const HANDSHAKE_LIMIT: usize = 64 << 10;
 /// Of a record over what it carries, and more: header, content type, tag, explicit nonce (RFC 8446 5.2, RFC 5246 6.2.3).
 const RECORD_OVERHEAD: usize = 64;
 const RECORD: usize = 16 << 10;
+/// A record's type, and an alert's level (RFC 8446 5.1, 6).
+const ALERT: u8 = 21;
+const FATAL: u8 = 2;
 
 /// TLS for a server: its configuration, and how clients' certificates are sorted.
 #[derive(Clone, Debug)]
@@ -60,7 +63,7 @@ impl ServerTls {
     pub fn begin(&self) -> Result<Stream<ServerEnd>, TlsFailure> {
         let connection = UnbufferedServerConnection::new(self.config.clone());
         let connection = connection.map_err(|error| failure::of(&error))?;
-        Ok(Stream::new(ServerEnd { connection, certificates: self.certificates.clone() }))
+        Ok(Stream::new(ServerEnd::new(connection, self.certificates.clone())))
     }
 }
 
@@ -69,14 +72,29 @@ pub trait End: sealed::End {}
 impl<E: sealed::End> End for E {}
 
 mod sealed {
-    use rustls::CommonState;
     use rustls::unbuffered::UnbufferedStatus;
+    use rustls::{AlertDescription, CommonState};
     use smtp_proto::TlsInfo;
+    use smtp_proto::tls::{Offered, TlsFailure};
+
+    use super::failure;
 
     pub trait End {
         type Data;
         fn process<'c, 'i>(&'c mut self, wire: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
         fn state(&self) -> &CommonState;
+        /// Sees what comes during the handshake before the library does. An error ends it, with this alert.
+        fn look(&mut self, _: &[u8]) -> Result<(), (AlertDescription, TlsFailure)> {
+            Ok(())
+        }
+        /// Why the handshake failed.
+        fn failure(&self, error: &rustls::Error) -> TlsFailure {
+            failure::of(error)
+        }
+        /// What the other end offered.
+        fn offered(&self) -> Option<Offered> {
+            None
+        }
         /// What this end knows of the other.
         fn describe(&mut self, info: &mut TlsInfo);
     }
@@ -86,6 +104,16 @@ mod sealed {
 pub struct ServerEnd {
     connection: UnbufferedServerConnection,
     certificates: Option<Arc<ClientCertificates>>,
+    /// Until the ClientHello is complete, or none.
+    hello: Option<Box<HelloReader>>,
+    /// What it was.
+    seen: Option<Result<Offered, HelloError>>,
+}
+
+impl ServerEnd {
+    fn new(connection: UnbufferedServerConnection, certificates: Option<Arc<ClientCertificates>>) -> Self {
+        Self { connection, certificates, hello: Some(Box::default()), seen: None }
+    }
 }
 
 impl sealed::End for ServerEnd {
@@ -97,6 +125,39 @@ impl sealed::End for ServerEnd {
 
     fn state(&self) -> &CommonState {
         &self.connection
+    }
+
+    fn look(&mut self, fresh: &[u8]) -> Result<(), (AlertDescription, TlsFailure)> {
+        let Some(reader) = &mut self.hello else { return Ok(()) };
+        match reader.feed(fresh) {
+            Ok(false) => return Ok(()),
+            Ok(true) if reader.is_ssl2() => {
+                self.seen = reader.hello().map(|hello| Ok(hello.offered()));
+                let words = "sent a ClientHello in the form of SSL 2";
+                return Err((AlertDescription::ProtocolVersion, TlsFailure::Refused(words.into())));
+            }
+            Ok(true) => self.seen = reader.hello().map(|hello| Ok(hello.offered())),
+            Err(error @ HelloError::TooLong) => {
+                return Err((AlertDescription::DecodeError, TlsFailure::Refused(error.to_string().into())));
+            }
+            // The library says what it thinks of it.
+            Err(error) => self.seen = Some(Err(error)),
+        }
+        self.hello = None;
+        Ok(())
+    }
+
+    fn failure(&self, error: &rustls::Error) -> TlsFailure {
+        match (error, self.seen) {
+            (rustls::Error::InvalidMessage(_) | rustls::Error::InappropriateMessage { .. }, Some(Err(no_hello))) => {
+                TlsFailure::Refused(no_hello.to_string().into())
+            }
+            (_, seen) => failure::of_offer(error, seen.and_then(Result::ok)),
+        }
+    }
+
+    fn offered(&self) -> Option<Offered> {
+        self.seen.and_then(Result::ok)
     }
 
     fn describe(&mut self, info: &mut TlsInfo) {
@@ -227,15 +288,29 @@ impl<E: End> Stream<E> {
         if self.handshake_octets > HANDSHAKE_LIMIT {
             return Err(TlsFailure::Refused("handshake too large".into()));
         }
+        let new = wire.len().saturating_sub(fresh);
+        if let Err((alert, failure)) = self.connection.look(wire.get(new..).unwrap_or_default()) {
+            self.closed = true;
+            self.outgoing.extend_from_slice(&[ALERT, 3, 1, 0, 2, FATAL, alert.into()]);
+            return Err(failure);
+        }
         witness::listen();
+        let waiting = self.outgoing.len();
         let received = self.receive(wire, &mut []);
+        if let (Err(error), Some(offered)) = (&received, self.connection.offered())
+            && failure::is_of_version(error, offered)
+            && let Some([ALERT, _, _, 0, 2, FATAL, alert]) = self.outgoing.get_mut(waiting..)
+        {
+            // RFC 8446 6.2: protocol_version. The library says handshake_failure, which tells a client nothing.
+            *alert = AlertDescription::ProtocolVersion.into();
+        }
         if let Some(heard) = witness::heard() {
             self.heard.get_or_insert_default().add(heard);
         }
-        let mut received = received.map_err(|error| failure::of(&error))?;
+        let mut received = received.map_err(|error| self.connection.failure(&error))?;
         if received.more {
             let behind = self.receive_early(&mut wire[received.used..]);
-            received.used += behind.map_err(|error| failure::of(&error))?;
+            received.used += behind.map_err(|error| self.connection.failure(&error))?;
         }
         if self.ended {
             return Err(TlsFailure::Closed);
@@ -310,6 +385,18 @@ impl<E: End> Stream<E> {
         } else {
             self.outgoing.drain(..n);
         }
+    }
+
+    /// What the client offered, once its ClientHello has come, whatever became of it. A client does not know of a server.
+    #[must_use]
+    pub fn offered(&self) -> Option<Offered> {
+        self.connection.offered()
+    }
+
+    /// Whether anything has come from the other end.
+    #[must_use]
+    pub const fn has_begun(&self) -> bool {
+        self.handshake_octets > 0
     }
 
     /// What there is to know when the handshake is done; tells it once.

@@ -279,7 +279,7 @@ mod tests {
     /// What a new user meets first: each has a mend that names an option.
     #[test]
     fn a_failure_that_an_option_mends_names_it() {
-        let refused = TlsFailure::Refused("invalid peer certificate: UnknownIssuer".into());
+        let refused = TlsFailure::Refused("its certificate comes from no authority that is trusted here".into());
         for (reason, option) in [
             (Reason::TlsFailed(refused.clone()), "--ca"),
             (Reason::TlsNotVerified, "--tls-name"),
