@@ -125,6 +125,20 @@ impl Spread {
     }
 }
 
+impl Interval {
+    /// The interval of 95 % for a share of whatever comes in clusters that stand or fall together, of each of which it is
+    /// given how many are lost and how many there are. `None` without any.
+    #[must_use]
+    pub fn of(clusters: &[(u64, u64)]) -> Option<Self> {
+        let sum = |of: fn(&(u64, u64)) -> u64| clusters.iter().fold(0_u64, |sum, one| sum.saturating_add(of(one)));
+        let mut spread = Spread::new(sum(|(lost, total)| *lost.min(total)), sum(|(_, total)| *total));
+        for (lost, total) in clusters {
+            spread.add(*lost.min(total), *total, 1.0);
+        }
+        spread.interval()
+    }
+}
+
 /// Of Student's t, two-sided 95 %: Fisher's expansion about the normal distribution, to 0.001 for 4 degrees of freedom
 /// and more.
 fn student(freedom: f64) -> f64 {

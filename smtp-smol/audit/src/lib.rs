@@ -175,6 +175,7 @@ impl Audit {
             Kind::Postfix | Kind::Exim | Kind::Sendmail | Kind::Opensmtpd => {
                 self.logs.read(blocks, source, self.kind, desk);
             }
+            Kind::Tlsrpt => read::tlsrpt::read(&mut blocks, &source.path, desk),
             Kind::Message => stored::message::read(&mut blocks, source, &mut self.stored, desk)?,
             Kind::Ledger => read::ledger::read(&mut Lines::new(blocks), source, desk),
             Kind::Mbox => stored::mbox::read(&mut blocks, &source.path, &mut self.stored, desk)?,

@@ -20,13 +20,15 @@ pub enum Kind {
     Mbox,
     /// One message.
     Message,
+    /// A report about TLS from those who sent mail here (RFC 8460).
+    Tlsrpt,
     /// A ledger of `serve --ledger`.
     Ledger,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Postfix,
         Self::Exim,
         Self::Sendmail,
@@ -34,6 +36,7 @@ impl Kind {
         Self::Maildir,
         Self::Mbox,
         Self::Message,
+        Self::Tlsrpt,
         Self::Ledger,
     ];
 
@@ -48,6 +51,7 @@ impl Kind {
             Self::Maildir => "maildir",
             Self::Mbox => "mbox",
             Self::Message => "message",
+            Self::Tlsrpt => "tlsrpt",
             Self::Ledger => "ledger",
         }
     }
@@ -63,6 +67,7 @@ impl Kind {
             Self::Maildir => "folder of mail",
             Self::Mbox => "mbox",
             Self::Message => "message",
+            Self::Tlsrpt => "TLS report",
             Self::Ledger => "ledger",
         }
     }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::path::Path;
 
+use super::sessions::Reports;
 use smtp_proto::tls::{Direction, End, EndToEnd, Hop, Ledger, Record, Retries, Wanted};
 
 /// A message on its hop, as a reader has seen it. Names are as they were written; the desk makes them comparable.
@@ -192,6 +193,8 @@ pub(crate) struct Desk {
     pub(crate) broken: Broken,
     /// Lines of logs.
     pub(crate) lines: Lines,
+    /// What TLS reports tell.
+    pub(crate) reports: Reports,
     /// First and last year that were inferred, of logs whose times have none.
     years: Option<(i64, i64)>,
     /// What the reader of the report should know of how it came about.
@@ -211,6 +214,7 @@ impl Desk {
             aside: Aside::default(),
             untold: [0; Untold::ALL.len()],
             lines: Lines::default(),
+            reports: Reports::default(),
             years: None,
             broken: Broken::default(),
             notes: Vec::new(),
@@ -230,6 +234,11 @@ impl Desk {
                 file.display()
             ));
         }
+    }
+
+    /// Whether what was then is not asked about.
+    pub(crate) fn is_early(&self, time: i64) -> bool {
+        self.since.is_some_and(|since| time < since)
     }
 
     /// Whether this address is one of the inside, which does not count.

@@ -9,7 +9,7 @@ use super::blocks::{Blocks, Line, Lines};
 use super::journal::export;
 use super::log::{self, What};
 use super::syslog::{Calendar, FORMS};
-use super::{input, ledger, stored};
+use super::{input, ledger, stored, tlsrpt};
 use crate::error::Error;
 use crate::source::{Kind, Source};
 
@@ -121,7 +121,8 @@ pub(crate) fn open_stream<'r>(
 }
 
 const MEND: &str = "say what it is with --as, or leave it out. Known are logs of Postfix, Exim, Sendmail and OpenSMTPD as \
-    files, from syslog or from the journal; Maildirs, mboxes and files of messages; ledgers of serve; each as it is or \
+    files, from syslog or from the journal; Maildirs, mboxes and files of messages; TLS reports (RFC 8460); \
+    ledgers of serve; each as it is or \
     compressed with gzip, Zstandard, xz or bzip2";
 
 /// What begins like this, if that is clear, and where it is no log.
@@ -130,6 +131,8 @@ fn by_start(start: &[u8]) -> Option<Kind> {
         Some(Kind::Mbox)
     } else if ledger::is(start) {
         Some(Kind::Ledger)
+    } else if tlsrpt::is(start) {
+        Some(Kind::Tlsrpt)
     } else if stored::is_message(start) {
         Some(Kind::Message)
     } else {

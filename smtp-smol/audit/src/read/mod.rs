@@ -1,4 +1,5 @@
-//! Readers: one folder or file for each kind of source. They hand in at the desk, and none knows another; which is the
+//! Readers: one folder or file for each kind of source. They hand in at the desk, and none knows another, but
+//! that stored mail hands on the TLS reports that are in it; which is the
 //! right one, [`detect`] says.
 
 pub(crate) mod blocks;
@@ -14,4 +15,5 @@ pub(crate) mod scan;
 pub(crate) mod sendmail;
 pub(crate) mod stored;
 pub(crate) mod syslog;
+pub(crate) mod tlsrpt;
 pub(crate) mod words;

@@ -4,8 +4,9 @@
 use std::fmt::Write as _;
 
 use super::plots::{self, escape};
-use super::report::{Mail, Report, Side, ratio};
+use super::report::{Mail, Report, Side};
 use super::text;
+use super::values::ratio;
 use super::words::{
     Answer, CAVEATS, about, about_so_many, counted, days, not_told, number, percent, range, require_of, required,
     set_aside, share, without,
@@ -32,7 +33,9 @@ pub(super) fn page(report: &Report) -> String {
     for side in [&report.inbound, &report.outbound].into_iter().flatten() {
         direction(&mut out, report, side);
     }
-    if report.inbound.is_none() && report.outbound.is_none() {
+    if let Some(reports) = &report.tls_reports {
+        out.push_str(&reports.section());
+    } else if report.inbound.is_none() && report.outbound.is_none() {
         out.push_str("<h1>No mail was found.</h1>\n");
     }
     out.push_str("<section class=\"caveats\"><h2>What the number does not mean</h2>\n<dl>\n");
@@ -73,7 +76,11 @@ fn direction(out: &mut String, report: &Report, side: &Side) {
     out.push_str(&plots::what_ifs(side, policy));
     what_if_table(out, side);
     out.push_str("</section>\n");
-    let trend = plots::trend(side, without(report.require));
+    let trend = plots::trend(
+        &side.trend.points,
+        side.direction,
+        &format!("Share of wanted mail {}, over time", without(report.require)),
+    );
     if !trend.is_empty() {
         let each = match side.trend.days_each {
             1 => "day",

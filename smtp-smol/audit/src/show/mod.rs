@@ -4,7 +4,10 @@ mod html;
 mod json;
 mod plots;
 mod report;
+mod sessions;
 mod text;
+mod tlsrpt;
+mod values;
 mod words;
 
 pub use report::Report;

@@ -3,7 +3,8 @@
 
 use std::fmt::Write as _;
 
-use super::report::{Point, Sender, Side, ratio};
+use super::report::{Sender, Side};
+use super::values::{Point, ratio};
 use super::words::{counted, number, percent, range, require_of, required, share};
 
 /// Text, fit for HTML and SVG.
@@ -118,12 +119,11 @@ pub(crate) fn what_ifs(side: &Side, policy: &str) -> String {
 }
 
 /// The share over time as columns; how much mail there was, below.
-pub(crate) fn trend(side: &Side, without: &str) -> String {
+pub(crate) fn trend(points: &[Point], id: &str, title: &str) -> String {
     const HEIGHT: u32 = 210;
     /// Where the columns stand.
     const GROUND: f64 = 140.0;
-    let points = &side.trend.points;
-    let [first, .., last] = points.as_slice() else { return String::new() };
+    let [first, .., last] = points else { return String::new() };
     let of = |point: &Point| ratio(point.lost, point.of);
     let top = nice(points.iter().map(of).fold(0.0, f64::max));
     let most = points.iter().map(|point| point.of).max().unwrap_or(1).max(1);
@@ -137,12 +137,7 @@ pub(crate) fn trend(side: &Side, without: &str) -> String {
     );
     // The scale has a width of its own, in letters and not in parts of the page.
     let mut scale = format!("<svg class=\"plot\" aria-hidden=\"true\" width=\"54\" height=\"{HEIGHT}\">");
-    let mut svg = open(
-        HEIGHT,
-        &format!("t-{}", side.direction),
-        &format!("Share of wanted mail {without}, over time"),
-        &description,
-    );
+    let mut svg = open(HEIGHT, &format!("t-{id}"), title, &description);
     for part in [1.0, 0.5, 0.0] {
         let y = GROUND - part * (GROUND - 20.0);
         let _ = writeln!(svg, "<line class=\"grid\" x1=\"0\" x2=\"100%\" y1=\"{y}\" y2=\"{y}\"/>");

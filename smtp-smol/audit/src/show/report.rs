@@ -1,11 +1,13 @@
 //! The answer, worked out once; the ways to show it only show it.
 
-use jiff::{Timestamp, ToSpan as _};
+use jiff::Timestamp;
 use serde::Serialize;
 use smtp_proto::tls::{
     ClientCertificate, Counts, Direction, Hop, Ledger, Require, Scope, Share, Tally, TlsVersion, Wanted,
 };
 
+use super::sessions::TlsReports;
+use super::values::{Period, Point, clean, day, period};
 use crate::count::desk::{self as count, Aside, Desk, Untold};
 use crate::read::syslog::FORMS;
 use crate::source::Source;
@@ -28,6 +30,8 @@ pub struct Report {
     pub(crate) policy: &'static str,
     pub(crate) inbound: Option<Side>,
     pub(crate) outbound: Option<Side>,
+    /// What TLS reports tell; null without any.
+    pub(crate) tls_reports: Option<TlsReports>,
     pub(crate) not_told: Vec<NotTold>,
     pub(crate) not_counted: NotCounted,
     pub(crate) lines: Lines,
@@ -40,14 +44,6 @@ pub struct Report {
 pub(crate) struct SourceView {
     pub(crate) path: String,
     pub(crate) kind: &'static str,
-}
-
-/// First and last day, and how many that is.
-#[derive(Debug, Serialize)]
-pub(crate) struct Period {
-    pub(crate) from: String,
-    pub(crate) to: String,
-    pub(crate) days: i64,
 }
 
 /// Mail in one direction.
@@ -145,13 +141,6 @@ pub(crate) struct Trend {
     pub(crate) points: Vec<Point>,
 }
 
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Point {
-    pub(crate) from: String,
-    pub(crate) lost: u64,
-    pub(crate) of: u64,
-}
-
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Class {
     pub(crate) class: &'static str,
@@ -211,11 +200,7 @@ impl Report {
             Scope::Recipients(domains) => (Vec::new(), domains.clone()),
             _ => (Vec::new(), Vec::new()),
         };
-        let period = ledger.period().map(|(first, last)| Period {
-            from: day(first.div_euclid(86_400)),
-            to: day(last.div_euclid(86_400)),
-            days: last.div_euclid(86_400) - first.div_euclid(86_400) + 1,
-        });
+        let period = ledger.period().map(period);
         let Aside { early, submissions, internal, copies, deferred, foreign, dateless } = desk.aside;
         Self {
             version: env!("CARGO_PKG_VERSION"),
@@ -233,6 +218,7 @@ impl Report {
             senders,
             recipients,
             policy: require.as_str(),
+            tls_reports: TlsReports::new(&desk.reports),
             not_told: Untold::ALL
                 .into_iter()
                 .zip(desk.untold)
@@ -430,28 +416,4 @@ fn certificates(ledger: &Ledger, direction: Direction) -> Vec<Class> {
         })
         .filter(|class| class.messages > 0)
         .collect()
-}
-
-/// `2026-11-24` of a day counted from 1970-01-01.
-fn day(days: i64) -> String {
-    let epoch = jiff::civil::date(1970, 1, 1);
-    i32::try_from(days).ok().and_then(|days| epoch.checked_add(days.days()).ok()).unwrap_or(epoch).to_string()
-}
-
-/// What others wrote, fit to be shown: no controls, nothing that turns the direction of writing, not too long.
-fn clean(text: &str, longest: usize) -> String {
-    let hidden = |char: char| {
-        char.is_control()
-            || matches!(char, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
-    let mut clean: String = text.chars().filter(|char| !hidden(*char)).take(longest + 1).collect();
-    if clean.chars().count() > longest {
-        clean = clean.chars().take(longest - 1).chain(['…']).collect();
-    }
-    clean
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a share")]
-pub(crate) fn ratio(part: u64, whole: u64) -> f64 {
-    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::report::{Part, Report, Side, ratio};
+use super::report::{Part, Report, Side};
+use super::values::ratio;
 use super::words::{
     Answer, CAVEATS, Style, about_so_many, days, not_told, number, percent, range, require_of, required, set_aside,
     share, without,
@@ -22,6 +23,9 @@ pub(crate) fn screen(report: &Report, style: Style) -> String {
             out.push_str(&trend(report, side, style));
             out.push_str(&mail(side, style));
         }
+    }
+    if let Some(reports) = &report.tls_reports {
+        out.push_str(&reports.screen(|text| wrap(text, WIDTH, ""), |text| style.bold(text)));
     }
     if out.is_empty() {
         out.push_str("No mail was found.\n\n");

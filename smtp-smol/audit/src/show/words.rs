@@ -2,7 +2,8 @@
 
 use smtp_proto::tls::Require;
 
-use super::report::{Part, Period, Report, Side};
+use super::report::{Part, Report, Side};
+use super::values::Period;
 
 /// Escape codes for a terminal, or none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 mod cases;
 mod postfix;
 mod servers;
+mod tlsrpt;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

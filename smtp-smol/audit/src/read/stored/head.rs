@@ -2,6 +2,7 @@
 //! from end to end. Fields only, and the first octets of the text; nothing is decrypted or kept.
 
 use std::hash::Hasher;
+use std::path::Path;
 
 use memchr::memmem;
 use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
@@ -12,6 +13,7 @@ use crate::count::desk::{Desk, Seen, Untold};
 use crate::error::Error;
 use crate::marks::{UnwantedIf, end_to_end};
 use crate::read::scan::{eq, rfc5322, starts_no_case};
+use crate::read::tlsrpt;
 
 /// So much of the text is looked at.
 pub(crate) const BEGINNING: usize = 2048;
@@ -314,4 +316,12 @@ pub(crate) fn is_message(start: &[u8]) -> bool {
             .split(|octet| *octet == b'\n')
             .take(8)
             .all(|line| line.first().is_none_or(u8::is_ascii_whitespace) || is_field(line))
+}
+
+/// A message that brings a TLS report: what is wrong with it is noted.
+pub(crate) fn report(path: &Path, line: u64, message: &[u8], desk: &mut Desk) {
+    let (head, body) = message.split_at(head_end(message).unwrap_or(message.len()));
+    if let Err(wrong) = tlsrpt::mail::read(head, body, desk) {
+        desk.broken.add(path, line, &wrong);
+    }
 }

@@ -5,12 +5,13 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::head::{BEGINNING, LONGEST, Reader, head_end, is_field, is_message};
+use super::head::{BEGINNING, LONGEST, Reader, head_end, is_field, is_message, report};
 use super::mbox;
 use crate::count::desk::Desk;
 use crate::error::Error;
 use crate::progress::Progress;
 use crate::read::input::{decompressed, is_compressed, open};
+use crate::read::tlsrpt;
 
 /// So much is read at first: few heads are longer.
 const FIRST: usize = 16 << 10;
@@ -85,6 +86,8 @@ fn file(
     let start = blocks.at_least(FIRST);
     if mbox::is(start) {
         mbox::read(&mut blocks, path, reader, desk)?;
+    } else if tlsrpt::is(start) {
+        tlsrpt::read(&mut blocks, path, desk);
     } else if is_message(start) {
         one(path, message, reader, desk, progress)?;
     } else {
@@ -114,8 +117,25 @@ fn one(
         desk.broken.add(path, 1, "no message: it does not begin with a field");
         return Ok(());
     }
+    if tlsrpt::mail::is(&message[..head]) {
+        match whole(path) {
+            Ok(whole) => report(path, 0, &whole, desk),
+            Err(error) => desk.broken.add(path, 0, &error.to_string()),
+        }
+        return Ok(());
+    }
     let (head, text) = message.split_at(head);
     reader.message(head, &text[..text.len().min(BEGINNING)], bytes, desk)
+}
+
+/// All of a message, as far as reports go.
+fn whole(path: &Path) -> io::Result<Vec<u8>> {
+    let mut blocks = open(path, &())?;
+    let octets = blocks.at_least(tlsrpt::LONGEST).to_vec();
+    match blocks.failed() {
+        Some(error) => Err(error),
+        None => Ok(octets),
+    }
 }
 
 /// Reads a file until its head is whole; gives the length of the head, and that of the message.

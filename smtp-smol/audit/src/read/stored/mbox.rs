@@ -5,10 +5,11 @@ use std::path::Path;
 
 use memchr::memmem;
 
-use super::head::{BEGINNING, LONGEST, Reader, is_field};
+use super::head::{BEGINNING, LONGEST, Reader, is_field, report};
 use crate::count::desk::Desk;
 use crate::error::Error;
 use crate::read::blocks::Blocks;
+use crate::read::tlsrpt;
 
 /// Whether this is the beginning of an mbox.
 pub(crate) fn is(start: &[u8]) -> bool {
@@ -20,7 +21,7 @@ pub(crate) fn read(blocks: &mut Blocks<'_>, path: &Path, reader: &mut Reader, de
     let mut mbox = Mbox { blocks, path, line: 1, head: Vec::new() };
     // What stands before the first message is none; an empty line is common.
     if !mbox.blocks.at_least(5).starts_with(b"From ") {
-        let before = mbox.skip(&next);
+        let before = mbox.skip(&next, None);
         if before > 2 {
             desk.broken.add(path, 1, &format!("{before} octets before the first message"));
         }
@@ -72,7 +73,16 @@ impl Mbox<'_, '_, '_> {
         let beginning = beginning.get(whole - start..).unwrap_or_default();
         let beginning = &beginning[..beginning.len().min(BEGINNING)];
         let beginning = beginning[..next.find(beginning).unwrap_or(beginning.len())].to_vec();
-        let bytes = (start as u64) + self.skip(next);
+        let is_report = tlsrpt::mail::is(&self.head);
+        let mut body = Vec::new();
+        let bytes = (start as u64) + self.skip(next, is_report.then_some(&mut body));
+        if is_report {
+            // The line end before the text was left for the search.
+            let mut whole = self.head[..start].to_vec();
+            whole.extend_from_slice(&body);
+            report(self.path, line, &whole, desk);
+            return Ok(());
+        }
         if !is_field(&self.head) {
             desk.broken.add(self.path, line, "a line that begins with \"From \", and no message behind it");
             return Ok(());
@@ -80,21 +90,30 @@ impl Mbox<'_, '_, '_> {
         reader.message(&self.head, &beginning, bytes, desk)
     }
 
-    /// Goes on to the next message; says how far it was.
-    fn skip(&mut self, next: &memmem::Finder<'_>) -> u64 {
+    /// Goes on to the next message; says how far it was. What is passed may be kept.
+    fn skip(&mut self, next: &memmem::Finder<'_>, mut into: Option<&mut Vec<u8>>) -> u64 {
+        let mut keep = |passed: &[u8]| {
+            if let Some(into) = into.as_deref_mut() {
+                let room = tlsrpt::LONGEST.saturating_sub(into.len()).min(passed.len());
+                into.extend_from_slice(&passed[..room]);
+            }
+        };
         let mut octets = 0_u64;
         loop {
             let filled = self.blocks.filled();
             if let Some(at) = next.find(filled) {
+                keep(&filled[..=at]);
                 self.used(at + 1);
                 return octets + at as u64 + 1;
             }
             // What was found may be its first octets.
             let searched = filled.len().saturating_sub(5);
+            keep(&filled[..searched]);
             self.used(searched);
             octets += searched as u64;
             if !self.blocks.more() {
                 let rest = self.blocks.filled().len();
+                keep(self.blocks.filled());
                 self.used(rest);
                 return octets + rest as u64;
             }
