@@ -61,11 +61,11 @@ def wait_for(what, condition, timeout=PATIENCE):
 class Server:
     """`smtp-smol serve` on a port of its own, with a folder of its own; removed again at the end."""
 
-    def __init__(self, *options, ledger=True):
+    def __init__(self, *options, ledger=True, listen=("--listen", "127.0.0.1:0"), deliver=None):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="interop-"))
         self.maildir, self.ledger_file = self.folder / "mail", self.folder / "ledger.jsonl"
-        command = [binary(), "serve", "--listen", "127.0.0.1:0", "--hostname", HOSTNAME,
-                   "--deliver", f"maildir:{self.maildir}", *options]
+        command = [binary(), "serve", *listen, "--hostname", HOSTNAME,
+                   "--deliver", deliver or f"maildir:{self.maildir}", *options]
         if ledger:
             command += ["--ledger", str(self.ledger_file)]
         self.command = command
@@ -106,7 +106,7 @@ class Server:
     def _listening(self):
         if self.process.poll() is not None:
             raise AssertionError(f"the server exited {self.process.returncode} at once:\n{self.printed()}")
-        found = re.search(r"127\.0\.0\.1:([1-9]\d*)", self.printed())
+        found = re.search(r"^listening on 127\.0\.0\.1:([1-9]\d*)", self.printed(), re.M)
         return found and int(found[1])
 
     def printed(self):

@@ -4,6 +4,7 @@ import os
 import pathlib
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -51,9 +52,10 @@ tlsmgr    unix - - n 1000? 1 tlsmgr
 
 
 class Postfix:
-    """With these settings beside those above; `{folder}`, `{uid}` and `{gid}` in them stand for its own."""
+    """With these settings beside those above; `{folder}`, `{uid}` and `{gid}` in them stand for its own. `services` are lines
+    of master.cf, of which `{other}` is a second port."""
 
-    def __init__(self, settings):
+    def __init__(self, settings, services=""):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="postfix-"))
         os.chmod(self.folder, 0o755)
         for name in ("etc", "queue", "data", "mail"):
@@ -62,17 +64,17 @@ class Postfix:
         nobody = pwd.getpwnam("nobody")
         os.chown(self.folder / "data", user.pw_uid, user.pw_gid)
         os.chown(self.folder / "mail", nobody.pw_uid, nobody.pw_gid)
-        with socket.socket() as free:
+        with socket.socket() as free, socket.socket() as other:
             free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        values = dict(folder=self.folder, port=self.port, uid=nobody.pw_uid, gid=nobody.pw_gid)
+            other.bind(("127.0.0.1", 0))
+            self.port, self.other = free.getsockname()[1], other.getsockname()[1]
+        values = dict(folder=self.folder, port=self.port, other=self.other, uid=nobody.pw_uid, gid=nobody.pw_gid)
         (self.folder / "etc/main.cf").write_text((MAIN_CF + settings).format(**values))
-        (self.folder / "etc/master.cf").write_text(MASTER_CF.format(**values))
+        (self.folder / "etc/master.cf").write_text((MASTER_CF + services).format(**values))
         self.log = self.folder / "mail.log"
 
     def __enter__(self):
-        self.command("start")
-        wait_for("Postfix to listen", self._listens)
+        self.start()
         return self
 
     def __exit__(self, failure, *_):
@@ -87,6 +89,19 @@ class Postfix:
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60)
         log = self.log.read_text() if self.log.exists() else ""
         assert done.returncode == 0, f"postfix {what} exited {done.returncode}\n{log}"
+
+    def master(self):
+        """The process id of its master, whose group are all of its processes."""
+        return int((self.folder / "queue/pid/master.pid").read_text())
+
+    def kill(self):
+        """All of it at once, without a word."""
+        os.killpg(self.master(), signal.SIGKILL)
+        wait_for("Postfix to be gone", lambda: not self._listens())
+
+    def start(self):
+        self.command("start")
+        wait_for("Postfix to listen", self._listens)
 
     def _listens(self):
         try:

@@ -49,6 +49,39 @@ fn a_ticket_of_another_session_fails_closed() {
     }
 }
 
+/// RFC 5321 4.3.2: 251 and 252 accept a recipient as 250 does. A relay hands on the code and the words of its next hop.
+#[test]
+fn the_reply_of_another_server_is_handed_on_where_it_fits() {
+    let (mut session, ticket) = connect(&config());
+    let reply = |text| Reply::new(251, Some(smtp_proto::syntax::Enhanced::new(2, 1, 5)), text).expect("a reply");
+    // To what has but one code, the words alone.
+    session.answer(ticket, Verdict::AcceptAs(reply("hello")));
+    let said = |session: &mut Session, mut line: &[u8], verdict: Verdict<'_>| {
+        session.sent(session.output().len());
+        loop {
+            match session.step(&mut line) {
+                Step::Event(Event::Hello(_, ticket) | Event::Mail(_, ticket) | Event::Rcpt(_, ticket)) => {
+                    session.answer(ticket, verdict);
+                }
+                Step::Event(event) => panic!("{event:?}"),
+                Step::Want(_) => return String::from_utf8(session.output().to_vec()).expect("text"),
+            }
+        }
+    };
+    assert_eq!(session.output(), b"220 mx.example.net hello\r\n");
+    assert!(
+        said(&mut session, b"EHLO a.example\r\n", Verdict::AcceptAs(reply("hi")))
+            .starts_with("250-mx.example.net hi\r\n")
+    );
+    let mail = b"MAIL FROM:<a@a.example>\r\n";
+    // No success, so the words alone.
+    let refusal = Verdict::AcceptAs(Reply::fixed(451, (4, 3, 0), "no"));
+    assert_eq!(said(&mut session, mail, refusal), "250 2.1.0 no\r\n");
+    let rcpt = b"RCPT TO:<b@b.example>\r\n";
+    assert_eq!(said(&mut session, rcpt, Verdict::AcceptAs(reply("will forward"))), "251 2.1.5 will forward\r\n");
+    assert_eq!(session.state(), State::Rcpt);
+}
+
 #[test]
 fn a_late_answer_after_a_timeout_is_ignored() {
     let (mut session, ticket) = connect(&config());

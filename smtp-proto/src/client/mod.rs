@@ -105,6 +105,8 @@ pub struct Session {
     tls_refusal: Option<OwnedReply>,
     login: Option<Box<Login>>,
     authenticated: bool,
+    /// By XCLIENT, the name of whom this session speaks for.
+    spoken_for: Option<Box<str>>,
     message: Option<Message>,
     text_rules: TextRules,
     /// Parameters of this transaction that were left out.
@@ -172,6 +174,7 @@ impl Session {
             tls_refusal: None,
             login: None,
             authenticated: false,
+            spoken_for: None,
             message: None,
             text_rules: TextRules::default(),
             left_out: KeywordSet::EMPTY,

@@ -56,10 +56,13 @@ impl Session {
         self.basic = false;
         let config = self.config.clone();
         let verb = if config.protocol == Protocol::Lmtp { "LHLO " } else { "EHLO " };
-        self.command(Awaited::Ehlo, &[verb, &config.name]);
+        let name = self.spoken_for.take();
+        self.command(Awaited::Ehlo, &[verb, name.as_deref().unwrap_or(&config.name)]);
+        self.spoken_for = name;
     }
 
-    /// XCLIENT was accepted: what was learnt and won before counts no more, only TLS stays.
+    /// XCLIENT was accepted: what was learnt and won before counts no more, only TLS stays. Where it told the name of the
+    /// client, EHLO says that too: the server would forget it otherwise.
     pub(super) fn begin_anew(&mut self) {
         self.offers.forget();
         (self.opened, self.authenticated) = (false, false);
@@ -105,8 +108,9 @@ impl Session {
                 if self.tls.is_none() && self.config.tls.is_required() {
                     self.leave(if unknown { Reason::TlsNotOffered } else { Reason::Refused((*reply).into()) });
                 } else {
-                    let config = self.config.clone();
-                    self.command(Awaited::Helo, &["HELO ", &config.name]);
+                    let (config, name) = (self.config.clone(), self.spoken_for.take());
+                    self.command(Awaited::Helo, &["HELO ", name.as_deref().unwrap_or(&config.name)]);
+                    self.spoken_for = name;
                     // Should HELO fail too, the server's first words say more.
                     self.parting = (!unknown).then(|| Reason::Refused((*reply).into()));
                 }

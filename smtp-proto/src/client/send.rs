@@ -1,10 +1,14 @@
 //! Commands on their way out: what may be sent now, and the last gate that no CR or LF passes.
 
+use alloc::boxed::Box;
+
 use super::Session;
 use super::event::NotNow;
 use super::message::TextRules;
 use super::state::{Awaited, State};
-use crate::syntax::{Attributes, Body, Capability, Command, Extension, Keyword, KeywordSet, Mail, Params, Verb};
+use crate::syntax::{
+    AttributeValue, Attributes, Body, Capability, Command, Extension, Keyword, KeywordSet, Mail, Mailbox, Params, Verb,
+};
 
 /// Octets of a command line, CRLF included: 512 (RFC 5321 4.5.3.1.4) and what extensions add to MAIL and RCPT (RFC 3461
 /// 4 alone adds more than 600 to RCPT).
@@ -42,7 +46,10 @@ impl Session {
             Command::Vrfy(text) => self.with_text("VRFY", text)?,
             Command::Expn(text) => self.with_text("EXPN", text)?,
             Command::Help(text) => self.with_text("HELP", text)?,
-            Command::Xclient(client) => self.attributes(Awaited::Xclient, Extension::XClient, client)?,
+            Command::Xclient(client) => {
+                self.attributes(Awaited::Xclient, Extension::XClient, client)?;
+                self.spoken_for = name(client);
+            }
             Command::Xforward(client) => self.attributes(Awaited::Xforward, Extension::XForward, client)?,
             Command::Quit => self.quit(),
             _ => return Err(NotNow::NotYours),
@@ -218,6 +225,13 @@ impl Session {
         self.command(awaited, &[]);
         Ok(())
     }
+}
+
+/// The name in HELO=, if it can be said in EHLO.
+fn name(client: &Attributes<'_>) -> Option<Box<str>> {
+    let Some(AttributeValue::Text(name)) = client.get("HELO") else { return None };
+    let name = name.decode();
+    Mailbox::parse(&alloc::format!("x@{name}"), false).is_ok().then(|| name.into_boxed_str())
 }
 
 /// Which extension a parameter belongs to, by the registry; `None` also where it is not one of this command.

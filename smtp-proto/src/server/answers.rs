@@ -82,6 +82,18 @@ impl Session {
         }
     }
 
+    /// Accepts in the reply of another server's.
+    pub(super) fn accept_as(&mut self, pending: Pending, reply: &Reply<'_>) {
+        let start = self.output.len();
+        let own_code = matches!(pending, Pending::Mail { .. } | Pending::Rcpt | Pending::Message);
+        self.accept(pending, Some(reply.text()));
+        // RFC 5321 4.3.2: these may be answered 251 or 252 as well as 250.
+        if own_code && matches!(reply.code(), 200..=299) {
+            self.output.truncate(start);
+            replies::write(reply, &mut self.output, self.config.has_enhanced_codes());
+        }
+    }
+
     pub(super) fn refuse(&mut self, pending: Pending, reply: &Reply<'_>) {
         const LOCAL_ERROR: Reply<'static> = Reply::fixed(451, (4, 3, 0), "Local error; try again later");
         let reply = if matches!(reply.code(), 400..=599) { reply } else { &LOCAL_ERROR };

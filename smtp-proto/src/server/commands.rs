@@ -232,7 +232,7 @@ impl Session {
         // again are not counted as idle.
         if self.recipients >= self.config.limits.recipients {
             self.surplus = self.surplus.saturating_add(1);
-            if self.surplus <= self.config.limits.recipients {
+            if self.surplus <= self.config.limits.recipients.max(100) {
                 self.idle_commands = self.idle_commands.saturating_sub(1);
             }
             self.refuse_rule(FaultKind::TooManyRecipients, start, &replies::TOO_MANY_RECIPIENTS);

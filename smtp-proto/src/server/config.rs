@@ -137,6 +137,19 @@ pub enum ConfigError {
     },
 }
 
+/// With the same settings, and with sessions of its own.
+impl Clone for Config {
+    fn clone(&self) -> Self {
+        Self {
+            hostname: self.hostname.clone(),
+            extensions: self.extensions.clone(),
+            tls_for: self.tls_for.clone(),
+            sessions: AtomicU64::new(0),
+            ..*self
+        }
+    }
+}
+
 impl Config {
     /// The defaults, for a server that calls itself `hostname`: a domain name, or an address literal.
     ///
@@ -242,6 +255,15 @@ impl Config {
         }
         self.limits = limits;
         Ok(self)
+    }
+
+    /// Takes one recipient in a transaction, and answers 452 to more, which RFC 5321 4.5.3.1.8 lets a server do for want of
+    /// room alone: for a relay to LMTP, where recipients have an answer each, and SMTP has but one for all. LIMITS
+    /// announces it (RFC 9422). To be said after [`limits`](Self::limits).
+    #[must_use]
+    pub fn one_recipient(mut self) -> Self {
+        self.limits.recipients = 1;
+        self
     }
 
     /// The timeouts.

@@ -104,6 +104,9 @@ pub enum Verdict<'r> {
     Accept,
     /// Yes, in these words: one line of printable ASCII. Anything else in it is replaced by `?`.
     AcceptWith(&'r str),
+    /// Yes, with this reply of another server's, as a relay hands it on to MAIL, RCPT and the text: its code, such as 251,
+    /// and its words. A reply that is not 2yz, and one to another command, lends its words alone.
+    AcceptAs(Reply<'r>),
     /// No. A reply that is not 4yz or 5yz is replaced by 451 4.3.0; 421 also ends the session (RFC 5321 3.8).
     Refuse(Reply<'r>),
 }

@@ -227,6 +227,7 @@ impl Session {
         match verdict {
             Verdict::Accept => self.accept(pending, None),
             Verdict::AcceptWith(words) => self.accept(pending, Some(words)),
+            Verdict::AcceptAs(reply) => self.accept_as(pending, &reply),
             Verdict::Refuse(reply) => self.refuse(pending, &reply),
         }
     }

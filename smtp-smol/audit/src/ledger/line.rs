@@ -45,6 +45,8 @@ struct Line<'a> {
     bytes: u64,
     #[serde(borrow)]
     outcome: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<u16>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     verdict: Option<Cow<'a, str>>,
     #[serde(borrow)]
@@ -100,6 +102,7 @@ pub(super) fn write(entry: &Entry<'_>) -> Vec<u8> {
         envelope: (entry.envelope != 0).then(|| format!("{:016x}", entry.envelope).into()),
         bytes: entry.bytes,
         outcome: entry.ending.as_str().into(),
+        code: entry.code,
         verdict: entry.verdict.map(|verdict| verdict.as_str().into()),
         tls: Tls::from(&entry.tls),
         end_to_end: Some(entry.end_to_end).filter(known).map(|kind| kind.as_str().into()),
@@ -150,6 +153,7 @@ pub(super) fn parse(line: &[u8]) -> Result<Entry<'_>, Wrong> {
     entry.recipients = line.recipients;
     entry.envelope = line.envelope.and_then(|hash| u64::from_str_radix(&hash, 16).ok()).unwrap_or_default();
     entry.bytes = line.bytes;
+    entry.code = line.code;
     entry.verdict = match line.verdict.as_deref() {
         Some("wanted") => Some(Wanted::Yes),
         Some("unwanted") => Some(Wanted::No),
@@ -242,6 +246,7 @@ mod tests {
         entry.sender_domain = Some("news.example.co.uk".into());
         entry.recipient_domains = vec!["mx.example.net".into()];
         (entry.recipients, entry.envelope, entry.bytes) = (2, 255, 17);
+        entry.code = Some(251);
         entry.verdict = Some(Wanted::No);
         let (version, certificate) = (Some(TlsVersion::Tls12), ClientCertificate::SelfSigned);
         entry.tls.hop = Hop::Used { version, certificate };
@@ -275,7 +280,7 @@ mod tests {
             r#""time":"2026-11-24T09:00:00.250Z","direction":"inbound","peer":"192.0.2.1","#,
             r#""helo":"mx7.mail.example.co.uk","sender_domain":"news.example.co.uk","#,
             r#""recipient_domains":["mx.example.net"],"recipients":2,"envelope":"00000000000000ff","bytes":17,"#,
-            r#""outcome":"accepted","verdict":"unwanted","tls":{"outcome":"used","version":"TLS1.2","#,
+            r#""outcome":"accepted","code":251,"verdict":"unwanted","tls":{"outcome":"used","version":"TLS1.2","#,
             r#""cipher":"TLS_AES_128_GCM_SHA256","client_certificate":"self-signed","group":"x25519","#,
             r#""offered_version":"TLS1.3","post_quantum":true,"told_by":"proxy"},"end_to_end":"pgp-mime","#,
             r#""rehearsal":"came-with-tls"}"#,

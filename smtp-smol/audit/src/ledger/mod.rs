@@ -93,6 +93,9 @@ pub struct Entry<'a> {
     pub bytes: u64,
     /// How it ended.
     pub ending: Ending,
+    /// The reply code by which it was refused or put off, where that was not this server's own decision alone: that of a
+    /// server behind it, or of a rule about recipients.
+    pub code: Option<u16>,
     /// Where there is a verdict; else what was accepted counts as wanted, and what was refused as unwanted.
     pub verdict: Option<Wanted>,
     /// What became of TLS on the hop.
@@ -182,6 +185,7 @@ impl<'a> Entry<'a> {
             envelope: 0,
             bytes: 0,
             ending,
+            code: None,
             verdict: None,
             tls: Tls { hop: Hop::Unknown, cipher: None, group: None, offered: None, by_proxy: false, reason: None },
             end_to_end: EndToEnd::Unknown,
@@ -251,6 +255,7 @@ impl<'a> Entry<'a> {
             envelope: self.envelope,
             bytes: self.bytes,
             ending: self.ending,
+            code: self.code,
             verdict: self.verdict,
             tls: Tls {
                 hop: self.tls.hop,

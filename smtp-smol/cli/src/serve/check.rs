@@ -105,7 +105,7 @@ pub(super) fn check(settings: &Settings) -> Result<Checked, Failure> {
 fn check_listener(server: &Options, options: &ListenerOptions) -> Result<CheckedListener, Failure> {
     options.role.check(options)?;
     let users = options.users.as_deref().map(Users::open).transpose()?.map(Arc::new);
-    let domains = Domains::of(options)?;
+    let domains = Domains::of(options, server)?;
     let config = config(server, options)?.shared();
     Ok(CheckedListener { options: options.clone(), config, users, domains })
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use smtp_audit::ledger::{Ending, Entry, Tls};
-use smtp_proto::auth::server::{Answer, Failure, Identity, Question};
+use smtp_proto::auth::server::{self, Failure, Identity, Question};
 use smtp_proto::server::{Fault, FaultKind, MessageEnd, Reason, Verdict};
 use smtp_proto::syntax::{Mail, Rcpt, Reply};
 use smtp_proto::tls::{Direction, EndToEnd, Rehearsed, Retries, Wanted};
@@ -17,7 +17,9 @@ use smtp_smol::{Handler, Peer};
 
 use super::books::Books;
 use super::head;
-use super::maildir::{Draft, Maildir, unique};
+use super::letter::Letter;
+use super::maildir::{Maildir, unique};
+use super::next_hop::{Answer, NextHop, Passage, Who};
 use super::rates::Rates;
 use super::recipients::{Domains, NOT_OURS};
 use super::record::{Taken, peer_name};
@@ -26,9 +28,6 @@ use super::users::Users;
 use crate::outlet;
 use crate::shown::{Line, Shown};
 use smtp_audit::UnwantedIf;
-
-/// Text is held in memory up to here, then goes to the file piece by piece.
-const PIECE: usize = 256 << 10;
 
 const TRY_LATER: Reply<'static> = Reply::fixed(451, (4, 3, 0), "The message could not be stored; try again later");
 const TOO_MANY_CONNECTIONS: Reply<'static> =
@@ -40,12 +39,14 @@ const TOO_MANY_FAILED_LOGINS: Reply<'static> =
 /// RFC 5321 4.2.3, RFC 3463 3.4.
 const NO_ROOM: Reply<'static> = Reply::fixed(452, (4, 3, 1), "There is no room for the message now; try again later");
 
+const NOT_YET: Reply<'static> =
+    Reply::fixed(421, (4, 3, 2), "The mail server behind this one cannot be reached; try again later");
+
 /// What all connections share.
 #[derive(Debug)]
 pub(crate) struct Office {
     pub(crate) hostname: String,
-    /// Where mail goes; without one it is thrown away.
-    pub(crate) maildir: Option<Maildir>,
+    pub(crate) mail_goes: MailGoes,
     pub(crate) books: Arc<Books>,
     pub(crate) unwanted_if: Vec<UnwantedIf>,
     pub(crate) rehearsing: Option<Rehearsing>,
@@ -74,6 +75,14 @@ pub(crate) struct Desk {
     pub(crate) rehearses: bool,
 }
 
+/// Where mail goes.
+#[derive(Clone, Debug)]
+pub(crate) enum MailGoes {
+    Nowhere,
+    To(Arc<Maildir>),
+    Through(Arc<NextHop>),
+}
+
 /// The handler of a connection.
 #[derive(Debug)]
 pub(crate) struct Clerk {
@@ -88,8 +97,8 @@ pub(crate) struct Clerk {
     counted: bool,
     /// Whether mail was refused because it came in plaintext.
     plaintext_refused: bool,
-    /// What is said of the last message, if it was taken.
-    taken: Result<String, Reply<'static>>,
+    /// What is said of the last message; in LMTP of each recipient, or the same of all.
+    said: Vec<Said>,
 }
 
 #[derive(Debug)]
@@ -98,8 +107,10 @@ struct Envelope {
     to: Vec<String>,
     /// Recipients that were asked to come again.
     asked: Vec<String>,
-    /// Recipients of domains that are not ours were refused.
-    not_ours: bool,
+    /// Recipients that were refused.
+    turned_away: Vec<String>,
+    /// The code by which recipients were refused last: those of domains that are not ours, and by the next hop.
+    refused_by: Option<u16>,
     rehearsed: Option<Rehearsed>,
     id: String,
     size: u64,
@@ -107,14 +118,29 @@ struct Envelope {
     head: Vec<u8>,
     refused: bool,
     letter: Letter,
+    /// On the way through.
+    passage: Option<Passage>,
 }
 
-/// The message itself, on its way to the file.
-#[derive(Debug, Default)]
-struct Letter {
-    held: Vec<u8>,
-    draft: Option<Draft>,
-    failed: Option<io::Error>,
+/// What is said to the client.
+#[derive(Debug)]
+enum Said {
+    /// It was taken here.
+    Taken(String),
+    /// It was not.
+    Refused(Reply<'static>),
+    /// What the next hop says.
+    Hop(Answer),
+}
+
+impl Said {
+    fn verdict(&self) -> Verdict<'_> {
+        match self {
+            Self::Taken(words) => Verdict::AcceptWith(words),
+            Self::Refused(reply) => Verdict::Refuse(*reply),
+            Self::Hop(answer) => answer.verdict(),
+        }
+    }
 }
 
 impl Clerk {
@@ -127,7 +153,7 @@ impl Clerk {
             envelope: None,
             counted: false,
             plaintext_refused: false,
-            taken: Err(TRY_LATER),
+            said: Vec::new(),
         }
     }
 
@@ -146,47 +172,72 @@ impl Clerk {
             entry.bytes = envelope.size;
             entry.id = Some(envelope.id.clone().into());
             entry.rehearsed = envelope.rehearsed;
-            address(&mut entry, &envelope.from, &envelope.to);
+            entry.code = envelope.refused_by.filter(|_| ending != Ending::Accepted);
+            // Those who were all refused may come again: by them the retry is known.
+            let to = if envelope.to.is_empty() { &envelope.turned_away } else { &envelope.to };
+            address(&mut entry, &envelope.from, to);
             if envelope.size > 0 {
                 let seen = head::look(&envelope.head, &self.office.unwanted_if);
                 entry.end_to_end = seen.end_to_end;
-                let told = !self.office.unwanted_if.is_empty() && !envelope.refused;
+                let told = !self.office.unwanted_if.is_empty() && !envelope.refused && ending != Ending::Refused;
                 entry.verdict = told.then_some(if seen.unwanted { Wanted::No } else { Wanted::Yes });
             }
         }
         entry
     }
 
-    /// Stores the message, and keeps account of it; says what its sender is told.
-    async fn take(&mut self, peer: &Peer<'_>) -> Result<String, Reply<'static>> {
-        let mut envelope = self.envelope.take().ok_or(TRY_LATER)?;
-        let stored = store(&self.office, &mut envelope).await;
-        let now = Timestamp::now();
-        let envelope = self.envelope.insert(envelope);
-        let words = format!("Ok: taken as {}", envelope.id);
-        if let Err(error) = stored {
-            tracing::error!(%error, "a message could not be stored; its sender has been told to try again");
-            self.count(peer, now, Ending::Deferred);
-            self.envelope = None;
-            let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-            return Err(if full { NO_ROOM } else { TRY_LATER });
-        }
-        self.count(peer, now, Ending::Accepted);
-        let envelope = self.envelope.take().ok_or(TRY_LATER)?;
-        let taken = Taken {
-            time: now,
-            peer: self.address(),
-            session: &self.id,
-            helo: peer.session.hello(),
-            user: peer.session.identity().map(Identity::name),
-            tls: &Tls::from(peer.session),
-            from: &envelope.from,
-            to: &envelope.to,
-            size: envelope.size,
-            id: &envelope.id,
+    /// Stores the message or lets the next hop have it, and keeps account of it; says what its sender is told.
+    async fn take(&mut self, peer: &Peer<'_>) -> Vec<Said> {
+        let Some(mut envelope) = self.envelope.take() else { return Vec::new() };
+        let office = self.office.clone();
+        let said = match &office.mail_goes {
+            MailGoes::Nowhere => vec![taken(&envelope)],
+            MailGoes::To(maildir) => match envelope.letter.store(maildir, &envelope.id).await {
+                Ok(()) => vec![taken(&envelope)],
+                Err(error) => {
+                    tracing::error!(%error, "a message could not be stored; its sender has been told to try again");
+                    let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+                    vec![Said::Refused(if full { NO_ROOM } else { TRY_LATER })]
+                }
+            },
+            MailGoes::Through(_) => match envelope.passage.take() {
+                Some(passage) => passage.finish().await.into_iter().map(Said::Hop).collect(),
+                None => vec![Said::Refused(TRY_LATER)],
+            },
         };
-        outlet::print(taken.line(self.office.json));
-        Ok(words)
+        let code = |said: &Said| match said.verdict() {
+            Verdict::Refuse(reply) => reply.code(),
+            _ => 250,
+        };
+        let codes: Vec<u16> = said.iter().map(code).collect();
+        let now = Timestamp::now();
+        let accepted = codes.iter().find(|code| **code < 400);
+        envelope.refused_by = codes.iter().find(|code| **code >= 400).copied().filter(|_| accepted.is_none());
+        let ending = ending(accepted.copied().or(envelope.refused_by).unwrap_or(451));
+        self.envelope = Some(envelope);
+        self.count(peer, now, ending);
+        let Some(envelope) = self.envelope.take() else { return said };
+        if ending == Ending::Accepted {
+            let taken = Taken {
+                time: now,
+                peer: self.address(),
+                session: &self.id,
+                helo: peer.session.hello(),
+                user: peer.session.identity().map(Identity::name),
+                tls: &Tls::from(peer.session),
+                from: &envelope.from,
+                to: &envelope.to,
+                size: envelope.size,
+                id: &envelope.id,
+            };
+            outlet::print(taken.line(self.office.json));
+        }
+        said
+    }
+
+    fn say(&mut self, answer: Answer) -> Verdict<'_> {
+        self.said = vec![Said::Hop(answer)];
+        self.said.first().map_or(Verdict::Refuse(TRY_LATER), Said::verdict)
     }
 
     /// Writes a line into the ledger.
@@ -240,20 +291,25 @@ fn line_of(kind: FaultKind, said: &[u8]) -> Option<&[u8]> {
 impl Handler for Clerk {
     async fn connect(&mut self, _: &Peer<'_>) -> Verdict<'_> {
         let now = Instant::now();
-        let Some(address) = self.address() else { return Verdict::Accept };
         let limits = &self.office.limits;
-        if limits.connections.as_ref().is_some_and(|rates| rates.count(address, now)) {
-            tracing::info!(session = self.id, peer = %address, "too many connections in a short time");
-            return Verdict::Refuse(TOO_MANY_CONNECTIONS);
+        if let Some(address) = self.address() {
+            if limits.connections.as_ref().is_some_and(|rates| rates.count(address, now)) {
+                tracing::info!(session = self.id, peer = %address, "too many connections in a short time");
+                return Verdict::Refuse(TOO_MANY_CONNECTIONS);
+            }
+            if limits.failed_logins.as_ref().is_some_and(|rates| rates.is_full(address, now)) {
+                tracing::info!(session = self.id, peer = %address, "too many failed logins in a short time");
+                return Verdict::Refuse(TOO_MANY_FAILED_LOGINS);
+            }
         }
-        if limits.failed_logins.as_ref().is_some_and(|rates| rates.is_full(address, now)) {
-            tracing::info!(session = self.id, peer = %address, "too many failed logins in a short time");
-            return Verdict::Refuse(TOO_MANY_FAILED_LOGINS);
+        match &self.office.mail_goes {
+            // Nothing can be announced that is not known.
+            MailGoes::Through(hop) if hop.offered().is_none() => Verdict::Refuse(NOT_YET),
+            _ => Verdict::Accept,
         }
-        Verdict::Accept
     }
 
-    async fn authenticate(&mut self, peer: &Peer<'_>, question: Question) -> Answer {
+    async fn authenticate(&mut self, peer: &Peer<'_>, question: Question) -> server::Answer {
         self.login = match &question {
             Question::Password { authcid, .. } | Question::Scram { authcid, .. } => Some((**authcid).into()),
             _ => None,
@@ -261,40 +317,52 @@ impl Handler for Clerk {
         let full =
             |address| self.office.limits.failed_logins.as_ref().is_some_and(|r| r.is_full(address, Instant::now()));
         if self.address().is_some_and(full) {
-            return Answer::TemporaryFailure;
+            return server::Answer::TemporaryFailure;
         }
         match &self.office.desks[peer.listener].users {
             Some(users) => users.answer(question).await,
-            None => Answer::Reject,
+            None => server::Answer::Reject,
         }
     }
 
-    async fn mail(&mut self, _: &Peer<'_>, mail: &Mail<'_>) -> Verdict<'_> {
+    async fn mail(&mut self, peer: &Peer<'_>, mail: &Mail<'_>) -> Verdict<'_> {
         let too_many = |address| self.office.limits.messages.as_ref().is_some_and(|r| r.count(address, Instant::now()));
         if self.address().is_some_and(too_many) {
             tracing::info!(session = self.id, peer = peer_name(self.address()), "too many messages in a short time");
             return Verdict::Refuse(TOO_MANY_MESSAGES);
         }
-        self.envelope = Some(Envelope {
-            from: mail.path.as_str().into(),
-            to: Vec::new(),
-            asked: Vec::new(),
-            not_ours: false,
-            rehearsed: None,
-            id: unique(),
-            size: 0,
-            head: Vec::new(),
-            refused: false,
-            letter: Letter::default(),
-        });
-        Verdict::Accept
+        let envelope = self.envelope.insert(Envelope::new(mail.path.as_str()));
+        let MailGoes::Through(hop) = &self.office.mail_goes else { return Verdict::Accept };
+        let who = Who {
+            address: self.peer,
+            helo: peer.session.hello(),
+            extended: peer.session.protocol().extended,
+            login: peer.session.identity().map(Identity::name),
+            id: &envelope.id,
+        };
+        let answer = match hop.begin(who, mail).await {
+            Ok((passage, answer)) => {
+                envelope.passage = Some(passage);
+                answer
+            }
+            Err(answer) => {
+                // There is no transaction, and nothing more is heard of it.
+                let code = answer.reply().code();
+                envelope.refused_by = Some(code);
+                self.count(peer, Timestamp::now(), ending(code));
+                self.envelope = None;
+                answer
+            }
+        };
+        self.say(answer)
     }
 
     async fn rcpt(&mut self, peer: &Peer<'_>, rcpt: &Rcpt<'_>) -> Verdict<'_> {
         let Some(envelope) = &mut self.envelope else { return Verdict::Accept };
         let to = rcpt.path.as_str();
         if !self.office.desks[peer.listener].domains.hold(&rcpt.path) {
-            envelope.not_ours = true;
+            envelope.refused_by = Some(NOT_OURS.code());
+            envelope.turned_away.push(to.into());
             return Verdict::Refuse(NOT_OURS);
         }
         // Whoever comes by a Unix socket has no TLS to come back with.
@@ -308,15 +376,45 @@ impl Handler for Clerk {
                 }
             }
         }
+        if let Some(passage) = &mut envelope.passage {
+            let answer = passage.rcpt(rcpt).await;
+            if answer.is_positive() {
+                envelope.to.push(to.into());
+            } else {
+                envelope.refused_by = Some(answer.reply().code());
+                envelope.turned_away.push(to.into());
+            }
+            return self.say(answer);
+        }
         envelope.to.push(to.into());
         Verdict::Accept
     }
 
     async fn data(&mut self, peer: &Peer<'_>) -> Verdict<'_> {
-        if let (Some(envelope), true) = (&mut self.envelope, self.office.maildir.is_some()) {
-            envelope.letter.held = head(envelope, peer, &self.office.hostname);
+        let Some(envelope) = &mut self.envelope else { return Verdict::Accept };
+        let received = received(envelope, peer, &self.office.hostname);
+        match (&self.office.mail_goes, &mut envelope.passage) {
+            (MailGoes::To(maildir), _) => {
+                // The envelope would be lost otherwise.
+                let mut head = Vec::with_capacity(1024);
+                trace::return_path(&envelope.from, &mut head);
+                envelope.to.iter().for_each(|recipient| trace::delivered_to(recipient, &mut head));
+                head.extend_from_slice(&received);
+                envelope.letter.add(maildir, &envelope.id, &head).await;
+                Verdict::Accept
+            }
+            (MailGoes::Through(_), Some(passage)) => {
+                let answer = passage.data(peer.session.is_by_chunks()).await;
+                if answer.is_positive() {
+                    // RFC 5321 4.4: on top of the others.
+                    passage.text(&received).await;
+                    return Verdict::Accept;
+                }
+                envelope.refused_by = Some(answer.reply().code());
+                self.say(answer)
+            }
+            _ => Verdict::Accept,
         }
-        Verdict::Accept
     }
 
     async fn chunk(&mut self, text: &[u8]) {
@@ -324,32 +422,36 @@ impl Handler for Clerk {
         envelope.size += text.len() as u64;
         let room = head::LOOKED_AT.saturating_sub(envelope.head.len());
         envelope.head.extend_from_slice(text.get(..room.min(text.len())).unwrap_or_default());
-        if self.office.maildir.is_some() {
-            envelope.letter.held.extend_from_slice(text);
-            if envelope.letter.held.len() >= PIECE {
-                spill(&self.office, envelope).await;
-            }
+        match (&self.office.mail_goes, &mut envelope.passage) {
+            (MailGoes::To(maildir), _) => envelope.letter.add(maildir, &envelope.id, text).await,
+            (MailGoes::Through(_), Some(passage)) => passage.text(text).await,
+            _ => {}
         }
     }
 
     async fn message(&mut self, peer: &Peer<'_>, end: MessageEnd) -> Verdict<'_> {
-        // RFC 2033 4.2: in LMTP each recipient is asked about. The message is stored once, for all of them.
+        // RFC 2033 4.2: in LMTP each recipient is asked about. The message is stored or handed on once, for all of them.
         if end.recipient.is_none_or(|index| index == 0) {
-            self.taken = self.take(peer).await;
+            self.said = self.take(peer).await;
         }
-        match &self.taken {
-            Ok(words) => Verdict::AcceptWith(words),
-            Err(reply) => Verdict::Refuse(*reply),
-        }
+        let index = usize::try_from(end.recipient.unwrap_or(0)).unwrap_or(usize::MAX);
+        let said = if let [one] = &self.said[..] { Some(one) } else { self.said.get(index) };
+        said.map_or(Verdict::Refuse(TRY_LATER), Said::verdict)
     }
 
     fn reset(&mut self, peer: &Peer<'_>) {
-        if let Some(envelope) = &self.envelope {
-            let nobody = envelope.not_ours && envelope.to.is_empty() && envelope.asked.is_empty();
-            let ending = if envelope.refused || nobody { Ending::Refused } else { Ending::Abandoned };
-            self.count(peer, Timestamp::now(), ending);
-            self.envelope = None;
+        let Some(envelope) = &mut self.envelope else { return };
+        if let Some(passage) = envelope.passage.take() {
+            passage.leave();
         }
+        let nobody = envelope.to.is_empty() && envelope.asked.is_empty();
+        let ending = match envelope.refused_by {
+            _ if envelope.refused => Ending::Refused,
+            Some(code) if nobody => ending(code),
+            _ => Ending::Abandoned,
+        };
+        self.count(peer, Timestamp::now(), ending);
+        self.envelope = None;
     }
 
     fn fault(&mut self, peer: &Peer<'_>, fault: Fault) {
@@ -384,11 +486,41 @@ impl Handler for Clerk {
     }
 }
 
-/// Return-Path (RFC 5321 4.4), whom the file is for, and Received. The envelope would be lost otherwise.
-fn head(envelope: &Envelope, peer: &Peer<'_>, by: &str) -> Vec<u8> {
-    let mut head = Vec::with_capacity(1024);
-    trace::return_path(&envelope.from, &mut head);
-    envelope.to.iter().for_each(|recipient| trace::delivered_to(recipient, &mut head));
+impl Envelope {
+    fn new(from: &str) -> Self {
+        Self {
+            from: from.into(),
+            to: Vec::new(),
+            asked: Vec::new(),
+            turned_away: Vec::new(),
+            refused_by: None,
+            rehearsed: None,
+            id: unique(),
+            size: 0,
+            head: Vec::new(),
+            refused: false,
+            letter: Letter::default(),
+            passage: None,
+        }
+    }
+}
+
+fn taken(envelope: &Envelope) -> Said {
+    Said::Taken(format!("Ok: taken as {}", envelope.id))
+}
+
+/// How a transaction ends by this code.
+const fn ending(code: u16) -> Ending {
+    match code {
+        ..400 => Ending::Accepted,
+        400..500 => Ending::Deferred,
+        500.. => Ending::Refused,
+    }
+}
+
+/// Our own trace field (RFC 5321 4.4).
+fn received(envelope: &Envelope, peer: &Peer<'_>, by: &str) -> Vec<u8> {
+    let mut field = Vec::with_capacity(512);
     Received {
         hello: peer.session.hello(),
         peer: peer.address.map(|address| address.ip().to_canonical()),
@@ -400,52 +532,8 @@ fn head(envelope: &Envelope, peer: &Peer<'_>, by: &str) -> Vec<u8> {
         recipient: if let [only] = envelope.to.as_slice() { Some(only) } else { None },
         date: &date(),
     }
-    .write(&mut head);
-    head
-}
-
-/// What is held goes to the file. An error is kept for the end, when it can be answered.
-async fn spill(office: &Arc<Office>, envelope: &mut Envelope) {
-    let mut letter = std::mem::take(&mut envelope.letter);
-    if letter.failed.is_some() {
-        letter.held.clear();
-        envelope.letter = letter;
-        return;
-    }
-    let (office, id) = (office.clone(), envelope.id.clone());
-    envelope.letter = smol::unblock(move || {
-        letter.failed = office.maildir.as_ref().and_then(|maildir| letter.write(maildir, &id).err());
-        letter
-    })
-    .await;
-}
-
-/// The whole message is on disk when this returns, synced.
-async fn store(office: &Arc<Office>, envelope: &mut Envelope) -> io::Result<()> {
-    let mut letter = std::mem::take(&mut envelope.letter);
-    let (office, id) = (office.clone(), envelope.id.clone());
-    let Some(_) = office.maildir else { return Ok(()) };
-    smol::unblock(move || {
-        if let Some(error) = letter.failed.take() {
-            return Err(error);
-        }
-        let Some(maildir) = &office.maildir else { return Ok(()) };
-        letter.write(maildir, &id)?;
-        letter.draft.take().map_or(Ok(()), |draft| maildir.commit(draft))
-    })
-    .await
-}
-
-impl Letter {
-    fn write(&mut self, maildir: &Maildir, id: &str) -> io::Result<()> {
-        let draft = match &mut self.draft {
-            Some(draft) => draft,
-            none => none.insert(maildir.draft(id)?),
-        };
-        draft.write(&self.held)?;
-        self.held.clear();
-        Ok(())
-    }
+    .write(&mut field);
+    field
 }
 
 /// The envelope, as far as the ledger keeps it.

@@ -11,6 +11,7 @@ use smtp_smol::{Listener, Server};
 
 use super::certificate;
 use super::check::Checked;
+use super::choose::Choice;
 use super::listener::ListenerOptions;
 use super::options::{Delivery, Tls};
 use super::role::Role;
@@ -46,6 +47,7 @@ pub(super) fn listen(
     settings: &Settings,
     checked: &Checked,
     tls: &certificate::Tls,
+    choice: impl Fn(usize) -> Option<Choice>,
     server: &mut Server,
 ) -> Result<Vec<Listening>, Failure> {
     let failed = |option, address: &SocketAddr, error: Error| {
@@ -57,6 +59,9 @@ pub(super) fn listen(
             let mut listener = listener.config(checked.config.clone());
             if let Some(tls) = tls.of(options) {
                 listener = listener.tls(tls);
+            }
+            if let Some(choice) = choice(settings) {
+                listener = listener.config_for(move |client| choice.config_for(client));
             }
             server.add(listener);
             listening.push(Listening { place, first, settings });
@@ -104,6 +109,7 @@ pub(super) fn tell(settings: &Settings, checked: &Checked, listening: &[Listenin
     match &settings.server.deliver {
         Delivery::Maildir(folder, _) => eprintln!("mail goes to the Maildir {}", folder.display()),
         Delivery::Discard => eprintln!("mail is thrown away"),
+        Delivery::NextHop(place) => eprintln!("mail is handed on to {place}"),
     }
     let first = checked.first();
     let alike = checked.listeners.iter().all(|listener| listener.domains == first.domains);

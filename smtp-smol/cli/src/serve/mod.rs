@@ -3,11 +3,14 @@
 mod books;
 mod certificate;
 mod check;
+mod choose;
 mod deliver;
 mod head;
+mod letter;
 mod listen;
 mod listener;
 mod maildir;
+mod next_hop;
 mod options;
 mod rates;
 mod recipients;
@@ -31,9 +34,11 @@ use crate::failure::Failure;
 use crate::outlet;
 use books::Books;
 use certificate::Renewable;
-use deliver::{Clerk, Desk, Office};
+use choose::Choice;
+use deliver::{Clerk, Desk, MailGoes, Office};
 use listen::{listen, tell};
 use maildir::Maildir;
+use next_hop::NextHop;
 use options::{Delivery, LogFormat, Tls};
 use rates::Rates;
 use rehearse::Rehearsing;
@@ -55,16 +60,18 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     // Everything that can be wrong is found out before anything listens.
     let checked = check::check(&settings)?;
     let hostname = checked.hostname.clone();
-    let maildir = match &options.deliver {
-        Delivery::Discard => None,
-        Delivery::Maildir(folder, newline) => Some(Maildir::open(folder, &hostname, *newline).map_err(|error| {
-            Failure::option(
-                "--deliver",
-                format_args!("maildir:{}", folder.display()),
-                error,
-                "name a folder that can be written",
-            )
-        })?),
+    let mail_goes = match &options.deliver {
+        Delivery::Discard => MailGoes::Nowhere,
+        Delivery::Maildir(folder, newline) => {
+            let maildir = Maildir::open(folder, &hostname, *newline).map_err(|error| {
+                let mend = "name a folder that can be written";
+                Failure::option("--deliver", format_args!("maildir:{}", folder.display()), error, mend)
+            })?;
+            MailGoes::To(Arc::new(maildir))
+        }
+        Delivery::NextHop(place) => {
+            MailGoes::Through(Arc::new(NextHop::new(place.clone(), &options.next_hop, &hostname)?))
+        }
     };
     let node = crate::node::of(options.node.as_deref());
     let open = |file: &Path| LedgerFile::open(file, &node);
@@ -88,7 +95,11 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     }
     let mut server = Server::new(checked.first().config.clone()).limits(limits);
     server = server.client_certificates(checked.clients.clone());
-    let listening = listen(&settings, &checked, &tls, &mut server)?;
+    if let MailGoes::Through(hop) = &mail_goes {
+        hop.meet();
+    }
+    let choice = |settings: usize| Choice::of(&mail_goes, &checked.listeners[settings]);
+    let listening = listen(&settings, &checked, &tls, choice, &mut server)?;
     let desk = |settings: usize| {
         let rehearses = matches!(checked.listeners[settings].options.tls, Tls::Rehearse(_));
         let checked = &checked.listeners[settings];
@@ -96,7 +107,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     };
     let office = Arc::new(Office {
         hostname: hostname.clone(),
-        maildir,
+        mail_goes: mail_goes.clone(),
         books: books.clone(),
         unwanted_if: options.unwanted_if.clone(),
         rehearsing,
@@ -111,6 +122,9 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     heed_signals(&server, books.clone(), tls.renewable.clone())
         .map_err(|error| Failure::running(format!("signals cannot be handled: {error}")))?;
     tell(&settings, &checked, &listening, &tls);
+    if let MailGoes::Through(hop) = &mail_goes {
+        hop.watch();
+    }
     server
         .run(move |peer| Clerk::new(office.clone(), peer))
         .map_err(|error| Failure::running(format!("the server ended: {error}")))?;

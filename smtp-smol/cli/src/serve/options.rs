@@ -10,6 +10,7 @@ use smtp_proto::tls::Rehearsal;
 
 use super::listener::ListenerOptions;
 use super::maildir::Newline;
+use super::next_hop::{NextHopOptions, Place};
 use super::rates::Rate;
 use super::rehearse::{self, Except};
 
@@ -27,6 +28,8 @@ Examples:
       Ask plaintext senders once to come again, refuse nobody, and report who came with TLS
   smtp-smol serve --tls require --json
       Refuse mail in plaintext; print a JSON line for each message
+  smtp-smol serve --listen [::]:25 --deliver smtp://127.0.0.1:10025 --announce xclient --ledger ledger.jsonl
+      Stand before the mail server that is there, which verifies recipients and takes the mail
   printf 'secret\\n' | smtp-smol user alice >users
   smtp-smol serve --role submission --users users --listen 0.0.0.0:587 --implicit-tls 0.0.0.0:465
       Take mail from alice alone, with STARTTLS or with TLS from the first octet
@@ -42,9 +45,9 @@ Signals:
   SIGUSR1          Print the report on stderr, and go on
   SIGHUP           Open the ledger anew, and read --cert and --key again; a closed terminal ends nothing";
 
-/// Receive mail: offer STARTTLS, keep what comes in a Maildir, and count who uses TLS.
+/// Receive mail: offer STARTTLS, keep what comes in a Maildir or hand it on to the server behind, and count who uses TLS.
 ///
-/// Mail stays here: nothing is relayed. Where others than this machine can connect, mail is taken for the domains of
+/// Where others than this machine can connect, mail is taken for the domains of
 /// --domain alone.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -60,10 +63,15 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NAME")]
     pub(crate) hostname: Option<String>,
 
-    /// Where mail goes: `maildir:DIR` or `discard`. Lines end with LF in a Maildir, or with CRLF as they came if
-    /// `?newline=crlf` is put behind
+    /// Where mail goes: `maildir:DIR`, `discard`, or to the mail server behind this one: `smtp://HOST:PORT`,
+    /// `lmtp://HOST:PORT` or `lmtp+unix:PATH`. Lines end with LF in a Maildir, or with CRLF as they came if
+    /// `?newline=crlf` is put behind. Behind a server there may be `?tls=off`, `?tls=offer` (to use it where it is offered:
+    /// the default, except on this machine) or `?tls=verify`
     #[arg(long, value_name = "WHERE", default_value = "maildir:mail", value_parser = delivery)]
     pub(crate) deliver: Delivery,
+
+    #[command(flatten)]
+    pub(crate) next_hop: NextHopOptions,
 
     /// Certificate and its chain (PEM) [default: a self-signed one, made once and kept]
     #[arg(long, value_name = "FILE")]
@@ -144,6 +152,7 @@ pub(crate) struct Options {
 pub(crate) enum Delivery {
     Maildir(PathBuf, Newline),
     Discard,
+    NextHop(Place),
 }
 
 /// What is done about TLS.
@@ -201,6 +210,9 @@ pub(super) fn time(text: &str) -> Result<Duration, String> {
 }
 
 fn delivery(text: &str) -> Result<Delivery, String> {
+    if Place::is_meant(text) {
+        return text.parse().map(Delivery::NextHop);
+    }
     match text.split_once(':') {
         Some(("maildir", folder)) if !folder.is_empty() => match folder.split_once('?') {
             None => Ok(Delivery::Maildir(folder.into(), Newline::Lf)),
@@ -209,7 +221,7 @@ fn delivery(text: &str) -> Result<Delivery, String> {
             Some(_) => Err("behind the folder there may be ?newline=lf or ?newline=crlf".into()),
         },
         None if text == "discard" => Ok(Delivery::Discard),
-        _ => Err("give maildir:DIR or discard".into()),
+        _ => Err("give maildir:DIR, discard, smtp://HOST:PORT, lmtp://HOST:PORT or lmtp+unix:PATH".into()),
     }
 }
 

@@ -4,6 +4,8 @@ use smtp_proto::syntax::{ForwardPath, Reply};
 
 use super::listen::Place;
 use super::listener::ListenerOptions;
+use super::next_hop::Announce;
+use super::options::{Delivery, Options};
 use super::role::Role;
 use crate::failure::Failure;
 
@@ -22,7 +24,7 @@ pub(crate) enum Domains {
 impl Domains {
     /// Those of the options. Mail for any recipient is taken only where no stranger can bring it: a server on the internet
     /// that answers 250 to everything swallows mail that others were to get.
-    pub(super) fn of(options: &ListenerOptions) -> Result<Self, Failure> {
+    pub(super) fn of(options: &ListenerOptions, server: &Options) -> Result<Self, Failure> {
         let stars = options.domain.iter().filter(|name| *name == "*").count();
         let names: Vec<_> = options.domain.iter().filter(|name| *name != "*").map(|name| name.to_lowercase()).collect();
         if let (Some(name), true) = (names.first(), stars > 0) {
@@ -37,8 +39,21 @@ impl Domains {
             return Ok(Self::All);
         }
         let Some(place) = open_to_others(options) else { return Ok(Self::All) };
-        let wrong = "others than this machine can connect there, and mail for any recipient would be taken from them";
         let mend = "name your domains with --domain NAME; for a server that takes everything say --domain '*' twice";
+        let wrong = match &server.deliver {
+            // A store knows its recipients, and to a server that is told who the client is this one lends no trust.
+            Delivery::NextHop(hop) if hop.is_lmtp() => return Ok(Self::All),
+            Delivery::NextHop(_) => match server.next_hop.announce {
+                Some(Announce::Xclient | Announce::Proxy) => return Ok(Self::All),
+                Some(Announce::Xforward) | None => {
+                    "others than this machine can connect there, and the next hop would take their mail for this \
+                     machine's own, which it may well relay"
+                }
+            },
+            Delivery::Maildir(..) | Delivery::Discard => {
+                "others than this machine can connect there, and mail for any recipient would be taken from them"
+            }
+        };
         Err(Failure::option("--listen", place, wrong, mend))
     }
 
@@ -101,7 +116,8 @@ mod tests {
 
     fn domains(arguments: &[&str]) -> Result<Domains, Failure> {
         let arguments = ["serve"].iter().chain(arguments);
-        Domains::of(&Arguments::try_parse_from(arguments).unwrap_or_else(|error| panic!("{error}")).options.listener)
+        let options = Arguments::try_parse_from(arguments).unwrap_or_else(|error| panic!("{error}")).options;
+        Domains::of(&options.listener, &options)
     }
 
     #[test]
@@ -113,6 +129,9 @@ mod tests {
             &["--proxy", "127.0.0.1:25", "--proxy-from", "127.0.0.1"],
             &["--listen", "0.0.0.0:25", "--deliver", "discard"],
             &["--domain", "*", "--domain", "example.net"],
+            // It would lend its own address to everyone.
+            &["--listen", "[::]:25", "--deliver", "smtp://127.0.0.1:10025"],
+            &["--listen", "[::]:25", "--deliver", "smtp://127.0.0.1:10025", "--announce", "xforward"],
         ] {
             domains(arguments).expect_err(&arguments.join(" "));
         }
@@ -122,6 +141,9 @@ mod tests {
             &["--listen", "127.0.0.1:25", "--domain", "*"],
             &["--listen", "[::]:25", "--domain", "*", "--domain", "*"],
             &["--listen", "[::]:587", "--role", "submission"],
+            &["--listen", "[::]:25", "--deliver", "smtp://127.0.0.1:10025", "--announce", "xclient"],
+            &["--listen", "[::]:25", "--deliver", "smtp://127.0.0.1:10025", "--announce", "proxy"],
+            &["--listen", "[::]:25", "--deliver", "lmtp+unix:/run/dovecot/lmtp"],
         ] {
             assert_eq!(domains(arguments).expect("as is"), Domains::All, "{arguments:?}");
         }

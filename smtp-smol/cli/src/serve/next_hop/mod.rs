@@ -1,0 +1,278 @@
+//! The next hop: a mail server behind this one. Mail is handed on to it while it comes, command by command, and nothing is
+//! acknowledged that it has not taken.
+
+mod answer;
+mod offers;
+mod options;
+mod passage;
+mod place;
+mod watch;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use smol::Timer;
+use smol::channel::{Receiver, Sender};
+use smol::future::or;
+use smol::lock::{Semaphore, SemaphoreGuardArc};
+use smtp_proto::client::{Config, Timeouts, Tls};
+use smtp_proto::proxy::{Addresses, Transport};
+use smtp_proto::syntax::Extension;
+use smtp_smol::{Client, ClientTls, Pool, PoolLimits, Target};
+
+use crate::failure::Failure;
+pub(crate) use answer::Answer;
+pub(crate) use offers::Offered;
+pub(crate) use options::{Announce, NextHopOptions};
+pub(crate) use passage::{Passage, Who};
+pub(crate) use place::Place;
+
+/// So many connections in a row that come to nothing, and the next hop is taken to be down.
+const FAILURES: u32 = 3;
+/// While it is down, it is asked whether it is back after so long, then after twice as long, up to `LONGEST_PAUSE`.
+const PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// While it is up, what it offers is looked at so often, and idle connections are closed.
+const LOOK: Duration = Duration::from_secs(300);
+const TIDY: Duration = Duration::from_secs(10);
+/// To be met before anybody connects here.
+const FIRST: Duration = Duration::from_secs(5);
+/// For a place among the connections to the next hop.
+const QUEUE: Duration = Duration::from_secs(5);
+
+/// The next hop, shared by all connections.
+#[derive(Debug)]
+pub(crate) struct NextHop {
+    place: Place,
+    announce: Option<Announce>,
+    pool: Pool,
+    gate: Arc<Semaphore>,
+    state: Mutex<State>,
+    /// A message for the watch: something has gone wrong.
+    trouble: (Sender<()>, Receiver<()>),
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Failures in a row.
+    failures: u32,
+    /// Nobody is sent to it until the watch has found it back.
+    down: bool,
+    /// What it offers, once that is known.
+    offered: Option<Offered>,
+}
+
+impl NextHop {
+    /// Nothing is connected yet: see [`watch`](Self::watch).
+    pub(crate) fn new(place: Place, options: &NextHopOptions, hostname: &str) -> Result<Self, Failure> {
+        let wait = options.next_hop_wait;
+        let mut times = Timeouts::default();
+        // Each is less than what a client waits by RFC 5321 4.5.3.2, so that it hears of it.
+        times.greeting = wait;
+        times.handshake = wait;
+        times.command = Duration::from_secs(240);
+        times.data = Duration::from_secs(100);
+        times.text = Duration::from_secs(150);
+        times.text_end = Duration::from_secs(570);
+        let config = Config::new(hostname).map_err(|error| Failure::running(error.to_string()))?;
+        // What a client's text is like is for the next hop to judge; what it must not get is seen to by `watch`.
+        let config = config.send_eight_bit_anyway(true).send_long_lines(true);
+        let config = config.protocol(place.protocol).tls(place.tls).timeouts(times).shared();
+        let mut client = Client::new(config).connect_time(wait);
+        if place.tls != Tls::Never {
+            let tls = ClientTls::new(authorities(options.next_hop_ca.as_deref())?);
+            client = client.tls(tls.map_err(|error| Failure::running(format!("TLS cannot be set up: {error}")))?);
+        } else if let Some(file) = &options.next_hop_ca {
+            let mend = "leave it out, or put ?tls=verify behind the next hop";
+            return Err(Failure::option("--next-hop-ca", file.display(), "no TLS is used to the next hop", mend));
+        }
+        let connections = usize::from(options.next_hop_connections);
+        let mut limits = PoolLimits::default();
+        (limits.idle_per_target, limits.idle, limits.messages) = (connections, connections, u32::MAX);
+        Ok(Self {
+            place,
+            announce: options.announce,
+            pool: Pool::new(client, limits),
+            gate: Arc::new(Semaphore::new(connections)),
+            state: Mutex::default(),
+            trouble: smol::channel::bounded(1),
+        })
+    }
+
+    pub(crate) const fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// What it offers; `None` before that is known.
+    pub(crate) fn offered(&self) -> Option<Offered> {
+        self.state().offered
+    }
+
+    /// Asks it what it offers, before anybody else can ask. It need not be there yet.
+    pub(crate) fn meet(&self) {
+        let met = smol::block_on(or(self.probe(), async {
+            wait(FIRST).await;
+            Err(format!("no answer within {} s", FIRST.as_secs()))
+        }));
+        if let Err(why) = met {
+            self.is_down(&why);
+        }
+    }
+
+    /// Asks it what it offers, from time to time; and while it is down, whether it is back.
+    pub(crate) fn watch(self: &Arc<Self>) {
+        let (hop, tidying) = (self.clone(), self.clone());
+        smol::spawn(async move {
+            let mut pause = PAUSE;
+            loop {
+                if hop.state().down {
+                    wait(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                } else {
+                    or(wait(LOOK), hop.heard_of_trouble()).await;
+                    pause = PAUSE;
+                }
+                match hop.probe().await {
+                    Ok(()) => hop.is_up(),
+                    Err(why) => hop.is_down(&why),
+                }
+            }
+        })
+        .detach();
+        smol::spawn(async move {
+            loop {
+                wait(TIDY).await;
+                tidying.pool.close_idle(false).await;
+            }
+        })
+        .detach();
+    }
+
+    async fn heard_of_trouble(&self) {
+        let _ = self.trouble.1.recv().await;
+    }
+
+    /// Connects, and looks at what is offered.
+    async fn probe(&self) -> Result<(), String> {
+        let target = self.target(None);
+        let mut hop = self.pool.new_connection(&target).await.map_err(|reason| reason.to_string())?;
+        let offers = hop.ready().await.map_err(|stopped| stopped.to_string())?;
+        let needs = match self.announce {
+            Some(Announce::Xclient) => Some(Extension::XClient),
+            Some(Announce::Xforward) => Some(Extension::XForward),
+            Some(Announce::Proxy) | None => None,
+        };
+        if let Some(needs) = needs.filter(|needs| !offers.has(*needs)) {
+            let keyword = needs.keyword();
+            return Err(format!("it does not offer {keyword} to this machine, which --announce asks for"));
+        }
+        let offered = Offered::of(hop.session());
+        self.learn(offered);
+        self.pool.give_back(hop).await;
+        Ok(())
+    }
+
+    /// A place among the connections to it, or what a client is told that gets none.
+    async fn admit(&self) -> Result<SemaphoreGuardArc, Answer> {
+        if self.state().down {
+            return Err(answer::UNREACHABLE);
+        }
+        let place = or(async { Some(self.gate.acquire_arc().await) }, async {
+            wait(QUEUE).await;
+            None
+        });
+        let place = place.await.ok_or(answer::BUSY)?;
+        // While it waited, others may have found out.
+        if self.state().down { Err(answer::UNREACHABLE) } else { Ok(place) }
+    }
+
+    /// Where to connect for this client.
+    fn target(&self, client: Option<std::net::SocketAddr>) -> Target {
+        let target = self.place.target();
+        if self.announce != Some(Announce::Proxy) {
+            return target;
+        }
+        let between = client.map_or(Addresses::Local, |client| {
+            let source = std::net::SocketAddr::new(client.ip().to_canonical(), client.port());
+            let any: std::net::IpAddr = match source {
+                std::net::SocketAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
+                std::net::SocketAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
+            };
+            Addresses::Ip { transport: Transport::Stream, source, destination: (any, 25).into() }
+        });
+        // Addresses without TLVs always fit.
+        target.clone().proxy_v2(&between, &[]).unwrap_or(target)
+    }
+
+    fn learn(&self, offered: Offered) {
+        let before = self.state().offered.replace(offered);
+        if before != Some(offered) {
+            tracing::info!(next_hop = %self.place, %offered, "what the next hop offers");
+        }
+    }
+
+    fn succeeded(&self) {
+        self.state().failures = 0;
+    }
+
+    /// A connection came to nothing. After some of them nobody is sent there any more.
+    fn failed(&self, why: &dyn fmt::Display) {
+        let mut state = self.state();
+        state.failures = state.failures.saturating_add(1);
+        let now_down = state.failures >= FAILURES && !std::mem::replace(&mut state.down, true);
+        drop(state);
+        tracing::warn!(next_hop = %self.place, "the next hop failed: {why}");
+        if now_down {
+            tracing::error!(next_hop = %self.place, "the next hop is down; mail is put off");
+        }
+        // The watch may have been told already.
+        let _ = self.trouble.0.try_send(());
+    }
+
+    fn is_up(&self) {
+        let mut state = self.state();
+        state.failures = 0;
+        if std::mem::take(&mut state.down) {
+            drop(state);
+            tracing::warn!(next_hop = %self.place, "the next hop is up again");
+        }
+    }
+
+    fn is_down(&self, why: &str) {
+        let mut state = self.state();
+        if !std::mem::replace(&mut state.down, true) {
+            drop(state);
+            tracing::error!(next_hop = %self.place, "the next hop is down; mail is put off: {why}");
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn wait(time: Duration) {
+    Timer::after(time).await;
+}
+
+/// The authorities in this file, or those that the system trusts.
+fn authorities(file: Option<&Path>) -> Result<RootCertStore, Failure> {
+    let mut roots = RootCertStore::empty();
+    let Some(file) = file else {
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        return Ok(roots);
+    };
+    let wrong = |wrong: &dyn fmt::Display| {
+        Failure::option("--next-hop-ca", file.display(), wrong, "it must be a readable PEM file with certificates")
+    };
+    for certificate in CertificateDer::pem_file_iter(file).map_err(|error| wrong(&error))? {
+        let certificate = certificate.map_err(|error| wrong(&error))?;
+        roots.add(certificate).map_err(|error| wrong(&error))?;
+    }
+    if roots.is_empty() { Err(wrong(&"no certificate in it")) } else { Ok(roots) }
+}

@@ -1,0 +1,323 @@
+//! One message on its way through, command by command.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use smol::lock::SemaphoreGuardArc;
+use smtp_proto::client::{NotNow, Reason};
+use smtp_proto::syntax::{
+    AttributesBuilder, Body, Capability, Command, Extension, Keyword, Mail, OwnedReply, Params, Rcpt, Verb,
+};
+use smtp_smol::{Lent, Stopped};
+
+use super::answer::{self, Answer};
+use super::watch::Watch;
+use super::{Announce, NextHop, Offered};
+
+/// Who the client is, for the next hop.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Who<'a> {
+    /// A Unix socket has none.
+    pub(crate) address: Option<SocketAddr>,
+    pub(crate) helo: Option<&'a str>,
+    /// EHLO rather than HELO.
+    pub(crate) extended: bool,
+    /// Whom it has authenticated as.
+    pub(crate) login: Option<&'a str>,
+    /// Our name for the message.
+    pub(crate) id: &'a str,
+}
+
+/// A transaction with the next hop. Dropped, it is given up: a text that has begun can be taken back by the end of the
+/// connection alone (RFC 5321 4.1.1.4).
+#[derive(Debug)]
+pub(crate) struct Passage {
+    hop: Arc<NextHop>,
+    /// Gone when the connection is of no more use.
+    lent: Option<Lent>,
+    _place: SemaphoreGuardArc,
+    offered: Offered,
+    watch: Watch,
+    /// BODY=BINARYMIME.
+    binary: bool,
+    /// The text has begun.
+    in_text: bool,
+    /// Why the message does not go through, found out before its end.
+    wrong: Option<Answer>,
+}
+
+impl NextHop {
+    /// MAIL: a transaction, and the next hop's reply; or what the client is told instead.
+    pub(crate) async fn begin(self: &Arc<Self>, who: Who<'_>, mail: &Mail<'_>) -> Result<(Passage, Answer), Answer> {
+        let place = self.admit().await?;
+        let target = self.target(who.address);
+        let mut again = false;
+        loop {
+            let lent =
+                if again { self.pool.new_connection(&target).await } else { self.pool.connection(&target).await };
+            let mut lent = match lent {
+                Ok(lent) => lent,
+                Err(reason) => {
+                    self.failed(&reason);
+                    return Err(answer::UNREACHABLE);
+                }
+            };
+            let used = lent.is_used();
+            let opened = self.open(&mut lent, who, mail).await;
+            let reply = match opened {
+                Ok(reply) => reply,
+                // It had been idle, and has ended before anything was taken; or it has no more to give. A new one may do.
+                Err(stopped) if used && !again && is_stale(&stopped) => {
+                    again = true;
+                    continue;
+                }
+                Err(stopped) => {
+                    match &stopped {
+                        Stopped::Ended(why) => self.failed(why),
+                        // The next session hears what is offered now.
+                        Stopped::NotSent(_) => drop(self.trouble.0.try_send(())),
+                        _ => {}
+                    }
+                    if lent.is_idle() {
+                        self.give_back(lent).await;
+                    }
+                    return Err(Answer::of(stopped));
+                }
+            };
+            self.succeeded();
+            let offered = Offered::of(lent.session());
+            self.learn(offered);
+            let reply = Answer::Hop(reply);
+            if !reply.is_positive() {
+                self.give_back(lent).await;
+                return Err(reply);
+            }
+            let binary = mail.params.body() == Body::BinaryMime;
+            let passage = Passage {
+                hop: self.clone(),
+                lent: Some(lent),
+                _place: place,
+                offered,
+                watch: Watch::new(),
+                binary,
+                in_text: false,
+                wrong: None,
+            };
+            return Ok((passage, reply));
+        }
+    }
+
+    /// Tells who the client is, and says MAIL.
+    async fn open(&self, hop: &mut Lent, who: Who<'_>, mail: &Mail<'_>) -> Result<OwnedReply, Stopped> {
+        hop.ready().await?;
+        let announce = self.announce.filter(|_| who.address.is_some());
+        let reply = match announce {
+            Some(Announce::Xclient) => {
+                let said = attributes(hop, Extension::XClient, who)?;
+                let said = said.attributes().ok_or(not_offered(Extension::XClient))?;
+                Some(hop.xclient(&said).await?)
+            }
+            Some(Announce::Xforward) => {
+                let said = attributes(hop, Extension::XForward, who)?;
+                let said = said.attributes().ok_or(not_offered(Extension::XForward))?;
+                Some(hop.xforward(&said).await?)
+            }
+            Some(Announce::Proxy) | None => None,
+        };
+        if let Some(refused) = reply.filter(|reply| reply.code() >= 400) {
+            return Ok(refused);
+        }
+        let offers = hop.session().offers();
+        // What is said of the text and its sender for this server's sake need not be said where nobody knows it.
+        let needless = |keyword, value: Option<&str>| match keyword {
+            Keyword::Size => !offers.has(Extension::Size),
+            Keyword::Auth => !offers.has(Extension::Auth),
+            Keyword::Body => {
+                !offers.has(Extension::EightBitMime) && value.is_some_and(|value| value.eq_ignore_ascii_case("7BIT"))
+            }
+            _ => false,
+        };
+        let mut kept = String::new();
+        for param in mail.params.iter().filter(|param| !param.known.is_some_and(|known| needless(known, param.value))) {
+            if !kept.is_empty() {
+                kept.push(' ');
+            }
+            kept.push_str(param.keyword);
+            if let Some(value) = param.value {
+                kept.push('=');
+                kept.push_str(value);
+            }
+        }
+        let params = Params::parse(&kept, Verb::Mail, mail.params.smtputf8()).unwrap_or(mail.params);
+        // As the client said it: nothing is declared in its place.
+        hop.command(&Command::Mail(Mail { path: mail.path, params })).await
+    }
+
+    /// Keeps the connection for the next message, unless it stands for one client alone.
+    async fn give_back(&self, lent: Lent) {
+        if self.announce != Some(Announce::Proxy) {
+            self.pool.give_back(lent).await;
+        }
+    }
+}
+
+impl Passage {
+    /// RCPT, and what the client is told.
+    pub(crate) async fn rcpt(&mut self, rcpt: &Rcpt<'_>) -> Answer {
+        let Some(hop) = &mut self.lent else { return answer::LOST };
+        let said = hop.rcpt(rcpt).await;
+        self.told(said)
+    }
+
+    /// DATA, and what the client is told; a positive answer says that the text may come. By BDAT it may at once.
+    pub(crate) async fn data(&mut self, by_chunks: bool) -> Answer {
+        let Some(hop) = &mut self.lent else { return answer::LOST };
+        let lmtp = self.hop.place.is_lmtp();
+        let offered = hop.session().offers().has(Extension::Chunking);
+        let said = if self.binary || by_chunks && offered && !lmtp {
+            hop.chunks(self.binary).await.map(|()| None)
+        } else {
+            hop.data().await.map(Some)
+        };
+        match said {
+            Ok(None) => {
+                self.in_text = true;
+                Answer::Ours(smtp_proto::syntax::Reply::plain(354, "Send the text"))
+            }
+            Ok(Some(reply)) => {
+                self.in_text = reply.code() < 400;
+                Answer::Hop(reply)
+            }
+            Err(stopped) => self.stopped(stopped),
+        }
+    }
+
+    /// A piece of the text. While the next hop does not read, nothing more is read from the client.
+    pub(crate) async fn text(&mut self, piece: &[u8]) {
+        if self.wrong.is_some() {
+            return;
+        }
+        self.watch.look(piece);
+        if self.watch.is_looping() {
+            self.give_up(answer::LOOP);
+        } else if self.watch.is_eight_bit() && !self.offered.eight_bit && !self.binary {
+            self.give_up(answer::EIGHT_BIT);
+        }
+        let Some(hop) = &mut self.lent else { return };
+        if let Err(stopped) = hop.text(piece).await {
+            let told = self.stopped(stopped);
+            self.wrong = Some(told);
+        }
+    }
+
+    /// The end of the text: one answer, or in LMTP one for each recipient.
+    pub(crate) async fn finish(mut self) -> Vec<Answer> {
+        if let Some(wrong) = self.wrong.take() {
+            return vec![wrong];
+        }
+        let Some(hop) = &mut self.lent else { return vec![answer::LOST] };
+        let said = hop.finish().await;
+        self.in_text = false;
+        match said {
+            Ok(replies) => {
+                if let Some(lent) = self.lent.take_if(|lent| lent.is_idle()) {
+                    self.hop.give_back(lent).await;
+                }
+                replies.into_iter().map(Answer::Hop).collect()
+            }
+            Err(stopped) => vec![self.stopped(stopped)],
+        }
+    }
+
+    /// The client has given the transaction up.
+    pub(crate) fn leave(mut self) {
+        let Some(mut hop) = self.lent.take_if(|_| !self.in_text) else { return };
+        // Nobody waits for it.
+        smol::spawn(async move {
+            if hop.reset().await.is_ok() && hop.is_idle() {
+                self.hop.give_back(hop).await;
+            }
+        })
+        .detach();
+    }
+
+    fn told(&mut self, said: Result<OwnedReply, Stopped>) -> Answer {
+        match said {
+            Ok(reply) => Answer::Hop(reply),
+            Err(stopped) => self.stopped(stopped),
+        }
+    }
+
+    fn give_up(&mut self, why: Answer) {
+        self.lent = None;
+        self.wrong = Some(why);
+    }
+
+    fn stopped(&mut self, stopped: Stopped) -> Answer {
+        if let Stopped::Ended(reason) | Stopped::Unknown(reason) = &stopped {
+            self.lent = None;
+            if *reason == Reason::TimedOut {
+                self.hop.failed(reason);
+            } else {
+                tracing::warn!(next_hop = %self.hop.place, "a message did not go through: {stopped}");
+            }
+        }
+        Answer::of(stopped)
+    }
+}
+
+/// Whether a connection that was idle has turned out to be of no use, and nothing was taken over it.
+fn is_stale(stopped: &Stopped) -> bool {
+    match stopped {
+        Stopped::Ended(reason) => matches!(reason, Reason::Eof | Reason::ServerClosing(_)),
+        Stopped::NotSent(why) => matches!(
+            why,
+            NotNow::Limit | NotNow::NotOffered(Extension::XClient | Extension::XForward) | NotNow::State(_)
+        ),
+        _ => false,
+    }
+}
+
+const fn not_offered(extension: Extension) -> Stopped {
+    Stopped::NotSent(NotNow::NotOffered(extension))
+}
+
+/// Who the client is, in those attributes that the next hop knows.
+fn attributes(hop: &Lent, extension: Extension, who: Who<'_>) -> Result<AttributesBuilder, Stopped> {
+    let mut said = AttributesBuilder::new();
+    let offers = hop.session().offers();
+    let known = |name: &str| {
+        offers.capabilities().any(|capability| match capability {
+            Capability::XClient(names) if extension == Extension::XClient => names.contains(name),
+            Capability::XForward(names) if extension == Extension::XForward => names.contains(name),
+            _ => false,
+        })
+    };
+    // Without an address the next hop would take the client for this server, and trust it as much.
+    if !known("ADDR") {
+        return Err(not_offered(extension));
+    }
+    let address = who.address.map(|address| match address.ip().to_canonical() {
+        std::net::IpAddr::V4(v4) => v4.to_string(),
+        std::net::IpAddr::V6(v6) => format!("IPV6:{v6}"),
+    });
+    let port = who.address.map(|address| address.port().to_string());
+    let proto = if who.extended { "ESMTP" } else { "SMTP" };
+    for (name, value) in [
+        ("NAME", None),
+        ("ADDR", address.as_deref()),
+        ("PORT", port.as_deref()),
+        ("PROTO", Some(proto)),
+        ("HELO", who.helo),
+        ("LOGIN", who.login),
+        ("IDENT", Some(who.id)),
+        ("SOURCE", Some("REMOTE")),
+    ] {
+        let value = value.filter(|value| !value.is_empty());
+        // What cannot be said in an attribute is not available.
+        if known(name) && said.add(name, value).is_err() {
+            let _ = said.add(name, None);
+        }
+    }
+    Ok(said)
+}
