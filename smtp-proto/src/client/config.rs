@@ -21,6 +21,7 @@ pub struct Config {
     pub(super) plaintext_auth: bool,
     pub(super) eight_bit_anyway: bool,
     pub(super) long_lines: bool,
+    pub(super) bare_lf: bool,
     pub(super) require_parameters: bool,
     pub(super) sessions: AtomicU64,
 }
@@ -145,6 +146,7 @@ impl Config {
             plaintext_auth: false,
             eight_bit_anyway: false,
             long_lines: false,
+            bare_lf: false,
             require_parameters: false,
             sessions: AtomicU64::new(0),
         })
@@ -210,6 +212,14 @@ impl Config {
     #[must_use]
     pub const fn send_long_lines(mut self, send: bool) -> Self {
         self.long_lines = send;
+        self
+    }
+
+    /// Whether LF without CR ends a line of a reply, against RFC 5321 2.3.8. Off by default; when it is made use of that is
+    /// told ([`Event::Tolerated`](super::Event::Tolerated)).
+    #[must_use]
+    pub const fn bare_lf_in_replies(mut self, passes: bool) -> Self {
+        self.bare_lf = passes;
         self
     }
 

@@ -158,7 +158,7 @@ impl Session {
         let mut awaited = Queue::new();
         awaited.push(Awaited::Greeting, 0);
         let mut session = Self {
-            reader: ReplyReader::new(config.limits.reply),
+            reader: ReplyReader::new(config.limits.reply).bare_lf(config.bare_lf),
             config,
             id,
             serial: 0,
@@ -273,7 +273,7 @@ impl Session {
         self.go(Move::TlsEstablished);
         self.tls = Some(Box::new(tls));
         self.offers.forget();
-        self.reader = ReplyReader::new(self.config.limits.reply);
+        self.reader = ReplyReader::new(self.config.limits.reply).bare_lf(self.config.bare_lf);
         self.offset = 0;
         self.progress += 1;
         if self.check_verified() {

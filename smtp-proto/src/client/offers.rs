@@ -106,7 +106,7 @@ impl Offers {
 
     /// Each line, also those that are not known here.
     pub fn capabilities(&self) -> impl Iterator<Item = Capability<'_>> {
-        ReplyLines::parse(&self.raw).ok().flatten().into_iter().flat_map(|reply| reply.capabilities())
+        ReplyLines::of_checked(&self.raw).capabilities()
     }
 
     /// Whether a keyword that is not known here was announced.

@@ -101,11 +101,11 @@ impl Slot {
         match self {
             Self::Reply(fate, range) => {
                 let raw = replies.get(range.clone()).unwrap_or_default();
-                match (fate, ReplyLines::parse(raw).ok().flatten()) {
-                    (Fate::Accepted, Some(reply)) => Outcome::Accepted(reply),
-                    (Fate::Never, Some(reply)) => Outcome::Never(Because::Reply(reply)),
-                    (_, Some(reply)) => Outcome::Later(Because::Reply(reply)),
-                    (_, None) => Outcome::Later(Because::Session(&Reason::Eof)),
+                let reply = ReplyLines::of_checked(raw);
+                match fate {
+                    Fate::Accepted => Outcome::Accepted(reply),
+                    Fate::Never => Outcome::Never(Because::Reply(reply)),
+                    Fate::Later | Fate::Unknown => Outcome::Later(Because::Reply(reply)),
                 }
             }
             Self::NotSent(why @ (NotNow::Limit | NotNow::State(_) | NotNow::Busy)) => {

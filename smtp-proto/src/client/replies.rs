@@ -3,7 +3,7 @@
 use super::Session;
 use super::event::{Event, Fault, FaultKind, Reason};
 use super::state::{Awaited, Move, State};
-use crate::syntax::{Extension, ReplyLines};
+use crate::syntax::{Extension, ReplyFault, ReplyLines};
 use crate::{Step, Want};
 
 impl Session {
@@ -67,6 +67,9 @@ impl Session {
             Ok(()) if self.state != State::Closed && !to.lists(reply.code()) => {
                 let kind = FaultKind::Unexpected { to, code: reply.code() };
                 self.due.tolerated = Some(Fault { kind, offset: start });
+            }
+            Ok(()) if self.config.bare_lf && reply.has_bare_lf() => {
+                self.due.tolerated = Some(Fault { kind: FaultKind::Reply(ReplyFault::BareLf), offset: start });
             }
             Ok(()) => {}
             Err(kind) => self.fault(kind, start),

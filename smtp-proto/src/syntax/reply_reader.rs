@@ -71,6 +71,8 @@ pub enum ReplyFault {
 #[derive(Clone, Debug)]
 pub struct ReplyReader {
     limits: ReplyLimits,
+    /// LF without CR ends a line.
+    bare_lf: bool,
     /// Where the present line begins in the input, and up to where the line is known to hold nothing special.
     line: usize,
     scanned: usize,
@@ -83,7 +85,15 @@ impl ReplyReader {
     /// At the beginning of a reply.
     #[must_use]
     pub const fn new(limits: ReplyLimits) -> Self {
-        Self { limits, line: 0, scanned: 0, code: 0, lines: 0 }
+        Self { limits, bare_lf: false, line: 0, scanned: 0, code: 0, lines: 0 }
+    }
+
+    /// Whether LF without CR ends a line, against RFC 5321 2.3.8. Off by default;
+    /// [`ReplyLines::has_bare_lf`] tells when it was made use of.
+    #[must_use]
+    pub const fn bare_lf(mut self, passes: bool) -> Self {
+        self.bare_lf = passes;
+        self
     }
 
     /// Whether a reply has begun and is not complete: after its first octet.
@@ -102,7 +112,9 @@ impl ReplyReader {
         loop {
             let rest = octets.get(line..).unwrap_or_default();
             let last = match *rest {
-                [a @ b'2'..=b'5', b @ b'0'..=b'9', c @ b'0'..=b'9', separator @ (b' ' | b'-' | b'\r'), ..] => {
+                [a @ b'2'..=b'5', b @ b'0'..=b'9', c @ b'0'..=b'9', separator, ..]
+                    if matches!(separator, b' ' | b'-' | b'\r') || self.bare_lf && separator == b'\n' =>
+                {
                     let here = u16::from(a) * 100 + u16::from(b) * 10 + u16::from(c) - 111 * u16::from(b'0');
                     if code != here {
                         if lines > 0 {
@@ -127,8 +139,8 @@ impl ReplyReader {
                 break;
             };
             let at = from + at;
-            match rest.get(at..).unwrap_or_default() {
-                [b'\r', b'\n', ..] if at + 2 <= window => {}
+            let end = match rest.get(at..).unwrap_or_default() {
+                [b'\r', b'\n', ..] if at + 2 <= window => 2,
                 // Whatever follows: its LF would be over the limit, and whether it is there must not matter.
                 [b'\r', ..] if at + 2 > window => return Err(self.over(line)),
                 [b'\r'] => {
@@ -136,16 +148,17 @@ impl ReplyReader {
                     break;
                 }
                 [b'\r', ..] => return Err(ReplyFault::BareCr),
+                [b'\n', ..] if self.bare_lf => 1,
                 [b'\n', ..] => return Err(ReplyFault::BareLf),
                 _ => return Err(ReplyFault::Nul),
-            }
-            line += at + 2;
+            };
+            line += at + end;
             lines += 1;
             scanned = 0;
             if last {
                 let (raw, after) = octets.split_at_checked(line).unwrap_or((octets, &[]));
                 *input = after;
-                *self = Self::new(self.limits);
+                *self = Self::new(self.limits).bare_lf(self.bare_lf);
                 return Ok(Some(ReplyLines { raw, code, lines }));
             }
             if lines >= self.limits.lines {
@@ -233,7 +246,7 @@ impl<'i> ReplyLines<'i> {
     }
 
     /// What has been one reply before.
-    pub(super) fn of_checked(raw: &'i [u8]) -> Self {
+    pub(crate) fn of_checked(raw: &'i [u8]) -> Self {
         let digit = |at: usize| raw.get(at).map_or(0, |octet| u16::from(octet & 0xf));
         let code = digit(0) * 100 + digit(1) * 10 + digit(2);
         Self { raw, code, lines: memchr::memchr_iter(b'\n', raw).count() }
@@ -273,6 +286,12 @@ impl<'i> ReplyLines<'i> {
     /// The extensions that this reply to EHLO announces; lines that announce nothing are left out.
     pub fn capabilities(&self) -> impl Iterator<Item = Capability<'i>> + use<'i> {
         self.lines().skip(1).filter_map(|line| Capability::parse(line.text))
+    }
+
+    /// Whether a line ends in LF without CR, which [`ReplyReader::bare_lf`] lets pass.
+    #[must_use]
+    pub fn has_bare_lf(&self) -> bool {
+        memchr::memchr_iter(b'\n', self.raw).any(|at| at == 0 || self.raw.get(at - 1) != Some(&b'\r'))
     }
 
     /// The octets as they came.
@@ -347,10 +366,11 @@ impl<'i> Iterator for Lines<'i> {
     type Item = ReplyLine<'i>;
 
     fn next(&mut self) -> Option<ReplyLine<'i>> {
-        // The reader has seen that each line ends in CRLF and holds no other CR, LF or NUL.
+        // The reader has seen that each line ends in CRLF, or in LF where that is let pass, and holds no other CR, LF or NUL.
         let behind = self.rest.get(3..)?;
         let (line, rest) = behind.split_at_checked(special(behind)?)?;
-        self.rest = rest.get(2..).unwrap_or_default();
+        let end = if rest.starts_with(b"\r") { 2 } else { 1 };
+        self.rest = rest.get(end..).unwrap_or_default();
         self.left = self.left.saturating_sub(1);
         Some(ReplyLine { text: line.get(1..).unwrap_or_default(), class: self.class })
     }

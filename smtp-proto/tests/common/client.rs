@@ -176,6 +176,7 @@ impl Transcript {
                 "newlines" => config = config.newlines(Newlines::Convert),
                 "chunking" => config = config.chunking(yes),
                 "plaintext-auth" => config = config.allow_plaintext_auth(yes),
+                "bare-lf" => config = config.bare_lf_in_replies(yes),
                 "long-lines" => config = config.send_long_lines(yes),
                 "require-parameters" => config = config.require_parameters(yes),
                 "8bit-anyway" => config = config.send_eight_bit_anyway(yes),

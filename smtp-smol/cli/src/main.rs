@@ -32,7 +32,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(Box<serve::Options>),
-    Send(send::Options),
+    Send(Box<send::Options>),
     CheckConfig(serve::CheckConfig),
     User(serve::users::Options),
     Audit(audit::Options),

@@ -18,6 +18,21 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
+/// A line of a dialogue: controls, and what is not seen or turns the direction of text, are written as `\u{202e}`; all else
+/// is as it was said.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Words<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Words<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use fmt::Write as _;
+        self.0.chars().try_for_each(|char| match char {
+            '\'' | '"' | '\\' => f.write_char(char),
+            _ => write!(f, "{}", char.escape_debug()),
+        })
+    }
+}
+
 /// A line as it came, at most so many octets of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Line<'a>(pub(crate) &'a [u8]);
@@ -57,6 +72,7 @@ mod tests {
             "\u{61c}\u{200b}\u{200e}\u{200f}\u{202a}\u{202e}\u{2028}\u{2029}\u{2066}\u{2069}\u{feff}\u{85}\u{1b}"
                 .chars()
         {
+            assert_eq!(Words(&hidden.to_string()).to_string(), hidden.escape_debug().to_string());
             let shown = Shown(&hidden.to_string()).to_string();
             assert!(shown.starts_with('\\') && shown.is_ascii(), "{hidden:?}: {shown}");
         }

@@ -5,7 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use jiff::Timestamp;
 use smtp_audit::ledger::{Entry, LedgerFile, Tls};
 use smtp_proto::auth::client::NoMechanism;
-use smtp_proto::client::{Because, NoConnection, NotNow, Outcome, Reason, Transaction};
+use smtp_proto::client::{Because, FaultKind, NoConnection, NotNow, Outcome, Reason, Session, Transaction};
+use smtp_proto::syntax::{Extension, Keyword, ReplyFault};
 use smtp_proto::tls::{Direction, Hop, Retries};
 use smtp_smol::{Client, Connection, Target};
 
@@ -32,6 +33,10 @@ pub(crate) struct Fate {
     /// The server that said it.
     pub(crate) server: Option<String>,
     pub(crate) tls: Option<Tls<'static>>,
+    /// What the hop is called where it is not inside TLS.
+    pub(crate) hop: &'static str,
+    /// What else is to be known, whatever the outcome.
+    pub(crate) notes: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +93,8 @@ impl Office<'_> {
             let target = Target::addresses(vec![SocketAddr::new(address, self.port)]);
             return self.attempt(&target, domain, of).await.unwrap_or_else(|fates| fates);
         }
-        let exchangers = match routes.exchangers(domain).await {
+        let ascii = idna::domain_to_ascii(domain).unwrap_or_else(|_| domain.to_owned());
+        let exchangers = match routes.exchangers(&ascii).await {
             Ok(exchangers) => exchangers,
             Err(error) => return none(&error),
         };
@@ -140,8 +146,11 @@ impl Office<'_> {
                 return Err((self.all(of, end, &unconnected(&reason), Some(name)), Some(reason)));
             }
         };
-        let to = self.message.recipients(of);
-        let sent = connection.send(self.message.envelope(&to), &mut &self.message.text[..]).await;
+        // What the server offers is known before MAIL. That there is no such session is an outcome of what follows.
+        let ascii = self.message.has_ascii_form(of)
+            && connection.ready().await.is_ok_and(|offers| !offers.has(Extension::SmtpUtf8));
+        let to = self.message.recipients(of, ascii);
+        let sent = connection.send(self.message.envelope(&to, ascii), &mut &self.message.text[..]).await;
         let transaction = match sent {
             Ok(transaction) => transaction,
             Err(error) => return Err((self.all(of, End::Later, &error.to_string(), Some(name)), None)),
@@ -152,10 +161,14 @@ impl Office<'_> {
         if again {
             tls.hop = Hop::FailedThenPlaintext;
         }
+        let notes = notes(&transaction, connection.session(), ascii);
+        // A hop without a session inside or outside TLS is neither.
+        let failed = matches!(transaction.closed(), Some(Reason::TlsFailed(_)));
         let outcomes = transaction.outcomes().zip(of).filter_map(|(outcome, at)| {
             let (end, words) = told(&outcome);
-            let (server, tls) = (Some(server.clone()), Some(tls.clone()));
-            Some(Fate { to: self.message.to.get(*at)?.clone(), end, words, server, tls })
+            let (server, tls, notes) = (Some(server.clone()), Some(tls.clone()), notes.clone());
+            let hop = if failed { "no TLS: the handshake failed" } else { "plaintext" };
+            Some(Fate { to: self.message.to.get(*at)?.clone(), end, words, server, tls, hop, notes })
         });
         let fates: Vec<Fate> = outcomes.collect();
         let elsewhere = |outcome: Outcome<'_>| matches!(outcome, Outcome::Later(Because::Session(_)));
@@ -174,6 +187,8 @@ impl Office<'_> {
             words: words.to_owned(),
             server: server.map(Into::into),
             tls: None,
+            hop: "",
+            notes: Vec::new(),
         };
         of.iter().filter_map(|at| self.message.to.get(*at)).map(fate).collect()
     }
@@ -198,6 +213,41 @@ impl Office<'_> {
         entry.tls = tls.clone();
         ledger.write(&entry);
     }
+}
+
+/// What the user would not see in the outcome alone.
+fn notes(transaction: &Transaction<'_>, session: &Session, ascii: bool) -> Vec<String> {
+    let mut notes: Vec<String> = Vec::new();
+    for fault in transaction.tolerated() {
+        let note = format!("the server broke the protocol, which was let pass: {}", fault.kind);
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
+    }
+    if let Some(refusal) = session.tls_refusal() {
+        notes.push(format!("the server offered TLS and refused it: {refusal}; --tls require sends nothing then"));
+    }
+    let left_out = transaction.left_out();
+    let left_out = [
+        (Keyword::Notify, "--notify"),
+        (Keyword::Ret, "--ret"),
+        (Keyword::Envid, "--envid"),
+        (Keyword::Orcpt, "--orcpt"),
+    ]
+    .into_iter()
+    .filter(|(keyword, _)| left_out.contains(*keyword))
+    .map(|(_, option)| option)
+    .collect::<Vec<_>>();
+    if !left_out.is_empty() {
+        let left_out = left_out.join(", ");
+        notes.push(format!(
+            "the server does not offer DSN, and was not told {left_out}; --require-dsn sends nothing then"
+        ));
+    }
+    if ascii {
+        notes.push("the server does not offer SMTPUTF8, and was told the domains as A-labels".into());
+    }
+    notes
 }
 
 fn told(outcome: &Outcome<'_>) -> (End, String) {
@@ -248,17 +298,22 @@ fn mend(because: &Because<'_>) -> Option<&'static str> {
             }
             Reason::TlsNotVerified => "--ca FILE names an authority to trust, --tls-name the name in the certificate",
             Reason::TlsFailed(failure) => return certificate(&failure.to_string()),
+            Reason::Fault(FaultKind::Reply(ReplyFault::BareLf)) => "--lenient bare-lf lets such lines pass",
             Reason::NoMechanism(NoMechanism::NeedsTls) => {
                 "use --tls require or verify, or show the password to whoever listens with --plaintext-auth"
             }
             Reason::NoMechanism(_) => {
-                "many servers offer AUTH inside TLS alone, or on port 587; or send without --auth"
+                "many servers offer AUTH inside TLS alone, or on port 587; or send without --auth, or by another --auth-mechanism"
             }
+            Reason::AuthRefused(reply) if matches!(reply.code(), 504 | 534) => "name another --auth-mechanism",
             Reason::AuthRefused(reply) if matches!(reply.code(), 530 | 535) => {
-                "look at the name in --auth and the password in SMTP_PASSWORD"
+                "look at the name in --auth and the password in SMTP_PASSWORD, or the token in --token-file"
             }
             _ => return None,
         },
+        Because::NotSent(NotNow::NotOffered(Extension::EightBitMime)) => {
+            "encode the message (quoted-printable), or send it as it is with --8bit-anyway"
+        }
         Because::NotSent(NotNow::NotOffered(_)) => "another server may offer it",
         _ => return None,
     })

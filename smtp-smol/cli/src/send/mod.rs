@@ -2,171 +2,45 @@
 
 mod attempt;
 mod message;
+mod options;
 mod report;
 mod resolver;
 mod route;
 
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
-use clap::{Args, ValueEnum};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use smtp_audit::ledger::LedgerFile;
+use smtp_proto::auth::MechanismSet;
 use smtp_proto::auth::client::Credentials;
-use smtp_proto::client::{Config, Protocol, Tls};
+use smtp_proto::client::{Config, Protocol, Timeouts, Tls};
 use smtp_smol::{Client, ClientTls, Target};
 
 use crate::failure::Failure;
 use attempt::Office;
 use message::Message;
+pub(crate) use options::Options;
+use options::{Lenience, Policy};
 use route::Routes;
-
-const EXAMPLES: &str = "\
-Examples:
-  smtp-smol send --from a@example.org --to b@example.net message.eml
-      Look the mail servers of example.net up, and send it; TLS where it is offered
-  printf 'Subject: hello\\r\\n\\r\\nIt works.\\r\\n' | smtp-smol send --from a@example.org --to b@example.net --server 127.0.0.1:2525 -v -
-      Send standard input to this server, and show the dialogue
-  SMTP_PASSWORD=… smtp-smol send --server mail.example.org:587 --tls verify --auth alice --from alice@example.org --to b@example.net message.eml
-      Submit it, authenticated, to a server whose certificate must verify
-  smtp-smol send --lmtp --server unix:/run/dovecot/lmtp --from '' --to alice@example.net message.eml
-      Deliver to a mail store; with an empty sender, as notifications have
-
-Exit codes: 0 all recipients accepted, 75 a retry may help, 69 it will not, 2 a wrong option or message.";
-
-/// Send a message file, and say what became of each recipient.
-#[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
-pub(crate) struct Options {
-    /// The message, header and all; `-` is standard input
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
-
-    /// Who is told of failures; '' for nobody
-    #[arg(long, value_name = "ADDRESS")]
-    from: String,
-
-    /// A recipient; may be given several times
-    #[arg(long, value_name = "ADDRESS", required = true)]
-    to: Vec<String>,
-
-    /// Send it here: HOST, HOST:PORT or unix:PATH [default: the recipients' mail exchangers, by DNS]
-    #[arg(long, value_name = "SERVER")]
-    server: Option<String>,
-
-    /// What to do about TLS
-    #[arg(long, value_enum, default_value = "opportunistic")]
-    tls: Policy,
-
-    /// TLS comes first, as on port 465 (RFC 8314)
-    #[arg(long, requires = "server")]
-    implicit_tls: bool,
-
-    /// The name that the server's certificate must bear [default: the host in --server]
-    #[arg(long, value_name = "NAME")]
-    tls_name: Option<String>,
-
-    /// Authorities to trust (PEM) [default: those of this machine]
-    #[arg(long, value_name = "FILE")]
-    ca: Option<PathBuf>,
-
-    /// Authenticate as this user; the password is in the environment variable SMTP_PASSWORD
-    #[arg(long, value_name = "USER", requires = "server")]
-    auth: Option<String>,
-
-    /// Show the password also where the hop is not encrypted
-    #[arg(long, requires = "auth")]
-    plaintext_auth: bool,
-
-    /// Speak LMTP (RFC 2033): a reply for each recipient
-    #[arg(long, requires = "server")]
-    lmtp: bool,
-
-    /// Name of this client in EHLO [default: this machine's name]
-    #[arg(long, value_name = "NAME")]
-    helo: Option<String>,
-
-    /// What to do about line ends that are not CRLF, as most files have
-    #[arg(long, value_enum, default_value = "strict")]
-    newlines: Newlines,
-
-    /// Use DATA even where the server offers CHUNKING
-    #[arg(long)]
-    no_chunking: bool,
-
-    /// Ask this name server instead of the machine's own
-    #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "server")]
-    dns: Option<SocketAddr>,
-
-    /// The port of mail exchangers that were looked up
-    #[arg(long, value_name = "PORT", default_value_t = 25, conflicts_with = "server")]
-    port: u16,
-
-    /// Append one JSON line a transaction to this file, as `serve` does
-    #[arg(long, value_name = "FILE")]
-    ledger: Option<PathBuf>,
-
-    /// Name of this host in the ledger, other than that of any other host whose ledger goes to the same place [default:
-    /// this machine's name]
-    #[arg(long, value_name = "NAME", requires = "ledger", value_parser = crate::node::name)]
-    node: Option<String>,
-
-    /// Show the dialogue on stderr, credentials left out
-    #[arg(short, long)]
-    verbose: bool,
-
-    /// Print the outcome as JSON
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Policy {
-    /// Do not use it
-    Never,
-    /// Use it where it is offered, whatever the certificate
-    Opportunistic,
-    /// Send nothing without it, whatever the certificate
-    Require,
-    /// Send nothing without it, to a server whose certificate verifies
-    Verify,
-}
-
-impl Policy {
-    const fn of_core(self) -> Tls {
-        match self {
-            Self::Never => Tls::Never,
-            Self::Opportunistic => Tls::Opportunistic,
-            Self::Require => Tls::Require,
-            Self::Verify => Tls::Verify,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Newlines {
-    /// Refuse such a message
-    Strict,
-    /// Make them CRLF
-    Convert,
-}
 
 /// Sends, and tells.
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     // Everything that can be wrong is found out before anything is sent.
-    let message = Message::read(&options.file, &options.from, &options.to, options.newlines == Newlines::Convert)?;
+    let message = Message::read(options)?;
     let config = config(options)?;
-    let mut client = Client::new(config.tls(options.tls.of_core()).shared());
+    let connect_time = Duration::from_secs(options.connect_timeout.into());
+    let mut client = Client::new(config.tls(options.tls.of_core()).shared()).connect_time(connect_time);
     let tls = client_tls(options)?;
     if options.tls != Policy::Never || options.implicit_tls {
         client = client.tls(tls);
     }
     // For opportunistic TLS whose handshake failed: on a new connection, and it is reported (RFC 7435 3).
-    let mut plain = Client::new(self::config(options)?.tls(Tls::Never).shared());
+    let mut plain = Client::new(self::config(options)?.tls(Tls::Never).shared()).connect_time(connect_time);
     if let Some(credentials) = credentials(options)? {
         client = client.credentials(credentials.clone());
         plain = plain.credentials(credentials);
@@ -223,20 +97,46 @@ fn config(options: &Options) -> Result<Config, Failure> {
             .or_else(|_| Config::new("localhost"))
             .map_err(|error| Failure::running(error.to_string()))?,
     };
+    let mut timeouts = Timeouts::default();
+    if let Some(seconds) = options.timeout {
+        let time = Duration::from_secs(seconds.into());
+        (timeouts.greeting, timeouts.command, timeouts.data) = (time, time, time);
+        (timeouts.text, timeouts.text_end, timeouts.handshake) = (time, time, time);
+    }
     Ok(config
         .protocol(if options.lmtp { Protocol::Lmtp } else { Protocol::Smtp })
+        .timeouts(timeouts)
         .chunking(!options.no_chunking)
+        .send_eight_bit_anyway(options.eight_bit_anyway)
+        .send_long_lines(options.long_lines)
+        .require_parameters(options.require_dsn)
+        .bare_lf_in_replies(options.lenient.contains(&Lenience::BareLf))
         .allow_plaintext_auth(options.plaintext_auth))
 }
 
 fn credentials(options: &Options) -> Result<Option<Credentials>, Failure> {
     let Some(user) = &options.auth else { return Ok(None) };
-    let password = std::env::var("SMTP_PASSWORD").map_err(|_| {
-        Failure::option("--auth", user, "there is no password", "put it into the environment variable SMTP_PASSWORD")
-    })?;
-    let credentials = Credentials::password(user, &password)
-        .map_err(|error| Failure::option("--auth", user, error, "name and password must be ones that can be sent"))?;
-    Ok(Some(credentials))
+    let credentials = match &options.token_file {
+        Some(file) => {
+            let token = std::fs::read_to_string(file).map_err(|error| {
+                Failure::option("--token-file", file.display(), error, "name a readable file with the token alone")
+            })?;
+            Credentials::token(user, token.trim()).map_err(|error| {
+                Failure::option("--token-file", file.display(), error, "it must hold the token alone, on one line")
+            })?
+        }
+        None => {
+            let password = std::env::var("SMTP_PASSWORD").map_err(|_| {
+                let mend = "put it into the environment variable SMTP_PASSWORD, or name a --token-file";
+                Failure::option("--auth", user, "there is no password", mend)
+            })?;
+            Credentials::password(user, &password).map_err(|error| {
+                Failure::option("--auth", user, error, "name and password must be ones that can be sent")
+            })?
+        }
+    };
+    let only: MechanismSet = options.auth_mechanism.iter().copied().collect();
+    Ok(Some(credentials.only(only)))
 }
 
 fn client_tls(options: &Options) -> Result<ClientTls, Failure> {

@@ -10,6 +10,7 @@ use smtp_smol::Said;
 
 use super::attempt::{End, Fate};
 use super::message::Message;
+use crate::shown::Words;
 
 /// Lines of a piece of text that are shown.
 const SHOWN: usize = 40;
@@ -41,10 +42,8 @@ fn lines(out: &mut impl io::Write, who: &str, octets: &[u8]) -> io::Result<()> {
     let mut lines = octets.strip_suffix(b"\n").unwrap_or(octets).split(|octet| *octet == b'\n');
     for line in lines.by_ref().take(SHOWN) {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        // What a peer says must not command a terminal.
-        let text: String =
-            String::from_utf8_lossy(line).chars().map(|char| if char.is_control() { '?' } else { char }).collect();
-        writeln!(out, "{who}{text}")?;
+        // What a peer says must not command a terminal, nor turn the line around.
+        writeln!(out, "{who}{}", Words(&String::from_utf8_lossy(line)))?;
     }
     let left = lines.count();
     if left > 0 { writeln!(out, "{who}[{left} lines more]") } else { Ok(()) }
@@ -75,12 +74,14 @@ struct One<'a> {
     reply: &'a str,
     server: Option<&'a str>,
     tls: Option<&'a Tls<'static>>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    notes: &'a [String],
 }
 
 impl<'a> From<&'a Fate> for One<'a> {
     fn from(fate: &'a Fate) -> Self {
-        let Fate { to, end, words, server, tls } = fate;
-        Self { to, outcome: word(*end), reply: words, server: server.as_deref(), tls: tls.as_ref() }
+        let Fate { to, end, words, server, tls, notes, .. } = fate;
+        Self { to, outcome: word(*end), reply: words, server: server.as_deref(), tls: tls.as_ref(), notes }
     }
 }
 
@@ -107,10 +108,17 @@ pub(crate) fn print(message: &Message, fates: &[Fate], json: bool) {
             let _ = write!(out, " by {server}");
         }
         if let Some(tls) = &fate.tls {
-            let hop = tls.version().map_or("plaintext", TlsVersion::as_str);
+            let hop = tls.version().map_or(fate.hop, TlsVersion::as_str);
             let _ = write!(out, " ({hop})");
         }
         let _ = writeln!(out, ": {}", fate.words);
+    }
+    let mut told: Vec<&String> = Vec::new();
+    for note in fates.iter().flat_map(|fate| &fate.notes) {
+        if !told.contains(&note) {
+            let _ = writeln!(out, "note: {note}");
+            told.push(note);
+        }
     }
 }
 
