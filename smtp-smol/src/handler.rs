@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::time::Duration;
 use std::time::UNIX_EPOCH;
 
 use smtp_proto::auth::server::{Answer, Question};
@@ -81,6 +82,8 @@ pub struct Peer<'s> {
     pub address: Option<SocketAddr>,
     /// By which listener it came: the number that [`Server::add`](crate::Server::add) gave; the first has 0.
     pub listener: usize,
+    /// How long the TLS handshake took, whether it succeeded or not; none if there was none.
+    pub handshake: Option<Duration>,
     /// What the peer said last, as it came: of a fault, the line. For logs, which must escape it, and may find secrets in
     /// it.
     pub said: &'s [u8],

@@ -68,11 +68,16 @@ pub(crate) async fn converse<H: Handler>(
     address: Option<SocketAddr>,
     implicit_tls: bool,
 ) -> io::Result<()> {
+    let mut handshake = None;
     let channel = match &shared.tls {
         Some(tls) if implicit_tls => {
+            let began = Instant::now();
             let time = config.handshake_timeout();
             match or(link.handshake(tls.begin()), expired(time)).await {
-                Ok(info) => Channel::Tls(info),
+                Ok(info) => {
+                    handshake = Some(began.elapsed());
+                    Channel::Tls(info)
+                }
                 Err(failure) => {
                     no_handshake(&link, address, &failure);
                     link.finish();
@@ -90,7 +95,7 @@ pub(crate) async fn converse<H: Handler>(
         session.trust();
     }
     let clock = Clock { progress: u64::MAX, deadline: Instant::now() };
-    let mut connection = Connection { shared, link, session, handler, address, clock, stopping: false };
+    let mut connection = Connection { shared, link, session, handler, address, clock, handshake, stopping: false };
     let result = connection.run().await;
     if result.is_err() {
         // The handler hears of the end all the same.
@@ -122,6 +127,7 @@ struct Connection<'s, H> {
     handler: H,
     address: Option<SocketAddr>,
     clock: Clock,
+    handshake: Option<Duration>,
     /// The session has been told that the server is stopping.
     stopping: bool,
 }
@@ -187,8 +193,9 @@ impl<H: Handler> Connection<'_, H> {
                 Want::Tls => match &self.shared.tls {
                     None => self.session.tls_failed(TlsFailure::Refused("no certificate".into())),
                     Some(tls) => {
-                        let time = self.session.timeout();
+                        let (time, began) = (self.session.timeout(), Instant::now());
                         let done = or(self.link.handshake(tls.begin()), expired(time)).await;
+                        self.handshake = Some(began.elapsed());
                         if let Some(offered) = self.link.offered() {
                             self.session.tls_offered(offered);
                         }
@@ -228,7 +235,8 @@ impl<H: Handler> Connection<'_, H> {
             let taken = before.get(..before.len() - input.len()).unwrap_or_default();
             said = if taken.is_empty() { said } else { taken };
             let address = self.session.client_address().or(self.address);
-            let peer = Peer { address, listener: self.shared.listener, said, session: &self.session };
+            let (listener, handshake) = (self.shared.listener, self.handshake);
+            let peer = Peer { address, listener, handshake, said, session: &self.session };
             let (ticket, verdict) = match event {
                 Event::Chunk(text) => {
                     self.handler.chunk(text).await;

@@ -10,10 +10,20 @@ mod tlsrpt;
 mod values;
 mod words;
 
+use jiff::Timestamp;
+use smtp_proto::tls::{Ledger, Require};
+
+use crate::count::desk::Desk;
 pub use report::Report;
 pub use words::Style;
 
 impl Report {
+    /// Of what was counted already, such as by a running server.
+    #[must_use]
+    pub fn of(ledger: Ledger, require: Require) -> Self {
+        Self::new(&Desk::new(ledger, None, true), &[], require, Timestamp::now())
+    }
+
     /// For a terminal, 80 columns wide.
     #[must_use]
     pub fn text(&self, style: Style) -> String {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use smtp_audit::Report;
 use smtp_audit::ledger::{Entry, LedgerFile};
 use smtp_proto::tls::{Direction, EndToEnd, Ledger, Require, Retries, Share, Wanted};
 
@@ -80,11 +81,19 @@ impl Books {
 
     /// What has come of TLS since the start.
     pub(crate) fn report(&self) -> String {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let Counts { retries, ledger } = &mut counts;
+        report(&self.now(), self.since)
+    }
+
+    /// The same as a whole report.
+    pub(crate) fn live(&self, require: Require) -> Report {
+        Report::of(self.now(), require)
+    }
+
+    fn now(&self) -> Ledger {
+        let Counts { mut retries, mut ledger } = self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone();
         // What still waits to be tried again is counted as it stands.
         retries.finish(|record| ledger.add(record));
-        report(ledger, self.since)
+        ledger
     }
 }
 

@@ -37,8 +37,8 @@ pub(crate) fn check_config(options: &CheckConfig) -> Result<(), Failure> {
 pub(super) struct Checked {
     pub(super) hostname: String,
     pub(super) clients: Arc<ClientCertificates>,
-    /// The operator's certificate.
-    pub(super) pair: Option<Pair>,
+    /// The operator's certificates.
+    pub(super) pairs: Vec<Pair>,
     /// That of the rehearsal, if there is one.
     pub(super) window: Option<i64>,
     /// One for each of the settings.
@@ -68,17 +68,15 @@ impl Checked {
 /// Finds out whether the settings fit together, and reads the files that they name. Nothing is made or written.
 pub(super) fn check(settings: &Settings) -> Result<Checked, Failure> {
     let options = &settings.server;
-    let pair = match (&options.cert, &options.key) {
-        (Some(certificate), Some(key)) => Some(Pair::read(certificate, key)?),
-        (Some(certificate), None) => {
-            return Err(Failure::option("--cert", certificate.display(), "it has no key", "name its key with --key"));
-        }
-        (None, Some(key)) => {
-            let mend = "name its certificate with --cert";
-            return Err(Failure::option("--key", key.display(), "it has no certificate", mend));
-        }
-        (None, None) => None,
-    };
+    if let Some(certificate) = options.cert.get(options.key.len()) {
+        return Err(Failure::option("--cert", certificate.display(), "it has no key", "name its key with --key"));
+    }
+    if let Some(key) = options.key.get(options.cert.len()) {
+        let mend = "name its certificate with --cert";
+        return Err(Failure::option("--key", key.display(), "it has no certificate", mend));
+    }
+    let pairs = options.cert.iter().zip(&options.key);
+    let pairs = pairs.map(|(certificate, key)| Pair::read(certificate, key)).collect::<Result<Vec<_>, _>>()?;
     let listeners =
         settings.listeners.iter().map(|listener| check_listener(options, listener)).collect::<Result<Vec<_>, _>>()?;
     let Some(first) = listeners.first() else { return Err(Failure::usage("there is no listener")) };
@@ -99,7 +97,7 @@ pub(super) fn check(settings: &Settings) -> Result<Checked, Failure> {
         }
     }
     let clients = certificate::clients(options.client_ca.as_deref())?;
-    Ok(Checked { hostname, clients, pair, window, listeners })
+    Ok(Checked { hostname, clients, pairs, window, listeners })
 }
 
 fn check_listener(server: &Options, options: &ListenerOptions) -> Result<CheckedListener, Failure> {

@@ -24,6 +24,8 @@ use super::rates::Rates;
 use super::recipients::{Domains, NOT_OURS};
 use super::record::{Taken, peer_name};
 use super::rehearse::Rehearsing;
+use super::role::Role;
+use super::seeing::{Metrics, Way};
 use super::users::Users;
 use crate::outlet;
 use crate::shown::{Line, Shown};
@@ -53,6 +55,7 @@ pub(crate) struct Office {
     /// By the number of the listener.
     pub(crate) desks: Vec<Desk>,
     pub(crate) limits: Limits,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) json: bool,
 }
 
@@ -71,6 +74,7 @@ pub(crate) struct Desk {
     pub(crate) users: Option<Arc<Users>>,
     /// Whose mail is taken.
     pub(crate) domains: Domains,
+    pub(crate) role: Role,
     /// Whether it takes part in the rehearsal.
     pub(crate) rehearses: bool,
 }
@@ -90,6 +94,8 @@ pub(crate) struct Clerk {
     /// By which log and output name the session.
     id: String,
     peer: Option<SocketAddr>,
+    /// When the transaction began.
+    began: Option<Instant>,
     /// Who tries to log in.
     login: Option<Box<str>>,
     envelope: Option<Envelope>,
@@ -145,10 +151,12 @@ impl Said {
 
 impl Clerk {
     pub(crate) fn new(office: Arc<Office>, peer: Option<SocketAddr>) -> Self {
+        office.metrics.open(1);
         Self {
             office,
             id: unique(),
             peer,
+            began: None,
             login: None,
             envelope: None,
             counted: false,
@@ -243,6 +251,11 @@ impl Clerk {
     /// Writes a line into the ledger.
     fn count(&mut self, peer: &Peer<'_>, time: Timestamp, ending: Ending) {
         self.counted = true;
+        let metrics = &self.office.metrics;
+        metrics.ended(ending, self.envelope.as_ref().map_or(0, |envelope| envelope.size));
+        if let Some(began) = self.began.take() {
+            metrics.time(Way::Transaction, began.elapsed());
+        }
         let mut entry = self.entry(peer, time, ending);
         let Some(envelope) = self.envelope.as_mut().filter(|envelope| !envelope.asked.is_empty()) else {
             self.office.books.add(&entry);
@@ -270,7 +283,14 @@ impl Clerk {
             rates.count(address, Instant::now());
         }
         let (address, user) = (peer_name(self.address()), self.login.as_deref().unwrap_or_default());
+        self.office.metrics.failed_login();
         tracing::warn!(session = self.id, "failed login: address={address} user=<{}>", Shown(user));
+    }
+}
+
+impl Drop for Clerk {
+    fn drop(&mut self) {
+        self.office.metrics.open(-1);
     }
 }
 
@@ -289,16 +309,19 @@ fn line_of(kind: FaultKind, said: &[u8]) -> Option<&[u8]> {
 }
 
 impl Handler for Clerk {
-    async fn connect(&mut self, _: &Peer<'_>) -> Verdict<'_> {
+    async fn connect(&mut self, peer: &Peer<'_>) -> Verdict<'_> {
         let now = Instant::now();
+        self.office.metrics.opened(self.office.desks[peer.listener].role.as_str());
         let limits = &self.office.limits;
         if let Some(address) = self.address() {
             if limits.connections.as_ref().is_some_and(|rates| rates.count(address, now)) {
                 tracing::info!(session = self.id, peer = %address, "too many connections in a short time");
+                self.office.metrics.limited("connections");
                 return Verdict::Refuse(TOO_MANY_CONNECTIONS);
             }
             if limits.failed_logins.as_ref().is_some_and(|rates| rates.is_full(address, now)) {
                 tracing::info!(session = self.id, peer = %address, "too many failed logins in a short time");
+                self.office.metrics.limited("failed-logins");
                 return Verdict::Refuse(TOO_MANY_FAILED_LOGINS);
             }
         }
@@ -329,8 +352,10 @@ impl Handler for Clerk {
         let too_many = |address| self.office.limits.messages.as_ref().is_some_and(|r| r.count(address, Instant::now()));
         if self.address().is_some_and(too_many) {
             tracing::info!(session = self.id, peer = peer_name(self.address()), "too many messages in a short time");
+            self.office.metrics.limited("messages");
             return Verdict::Refuse(TOO_MANY_MESSAGES);
         }
+        self.began = Some(Instant::now());
         let envelope = self.envelope.insert(Envelope::new(mail.path.as_str()));
         let MailGoes::Through(hop) = &self.office.mail_goes else { return Verdict::Accept };
         let who = Who {
@@ -460,6 +485,7 @@ impl Handler for Clerk {
         if let Some(line) = line_of(fault.kind, peer.said) {
             tracing::debug!(session = self.id, peer = peer_name, line = %Line(line), "the line at fault");
         }
+        self.office.metrics.fault(fault.kind);
         if let FaultKind::AuthFailed(why) = fault.kind {
             self.login_failed(why);
         }
@@ -473,6 +499,10 @@ impl Handler for Clerk {
 
     fn closed(&mut self, peer: &Peer<'_>, reason: Reason) {
         tracing::debug!(session = self.id, peer = peer_name(self.address()), ?reason, "closed");
+        self.office.metrics.tls(&Tls::from(peer.session));
+        if let Some(time) = peer.handshake {
+            self.office.metrics.time(Way::Handshake, time);
+        }
         if let Reason::TlsFailed(failure) = &reason {
             tracing::info!(session = self.id, peer = peer_name(self.address()), helo = peer.session.hello(), %failure, "TLS handshake failed");
         }

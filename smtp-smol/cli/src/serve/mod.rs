@@ -17,11 +17,13 @@ mod recipients;
 mod record;
 mod rehearse;
 mod role;
+mod seeing;
 mod settings;
 pub(crate) mod users;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use clap::ArgMatches;
@@ -33,7 +35,7 @@ use smtp_smol::Server;
 use crate::failure::Failure;
 use crate::outlet;
 use books::Books;
-use certificate::Renewable;
+use certificate::Pairs;
 use choose::Choice;
 use deliver::{Clerk, Desk, MailGoes, Office};
 use listen::{listen, tell};
@@ -42,6 +44,7 @@ use next_hop::NextHop;
 use options::{Delivery, LogFormat, Tls};
 use rates::Rates;
 use rehearse::Rehearsing;
+use seeing::{Metrics, Seeing};
 
 pub(crate) use check::{CheckConfig, check_config};
 pub(crate) use options::Options;
@@ -94,7 +97,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         limits.loopback = limits.per_address;
     }
     let mut server = Server::new(checked.first().config.clone()).limits(limits);
-    server = server.client_certificates(checked.clients.clone());
+    server = server.client_certificates(checked.clients.clone()).trust(&options.trust);
     if let MailGoes::Through(hop) = &mail_goes {
         hop.meet();
     }
@@ -103,8 +106,11 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let desk = |settings: usize| {
         let rehearses = matches!(checked.listeners[settings].options.tls, Tls::Rehearse(_));
         let checked = &checked.listeners[settings];
-        Desk { users: checked.users.clone(), domains: checked.domains.clone(), rehearses }
+        Desk { users: checked.users.clone(), domains: checked.domains.clone(), role: checked.options.role, rehearses }
     };
+    let metrics = Arc::new(Metrics::new());
+    let seeing = Arc::new(Seeing { metrics: metrics.clone(), books: books.clone(), ready: false.into() });
+    let seen_at = options.metrics.map(|address| seeing.listen(address)).transpose()?;
     let office = Arc::new(Office {
         hostname: hostname.clone(),
         mail_goes: mail_goes.clone(),
@@ -112,6 +118,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         unwanted_if: options.unwanted_if.clone(),
         rehearsing,
         desks: listening.iter().map(|one| desk(one.settings)).collect(),
+        metrics: metrics.clone(),
         limits: deliver::Limits {
             connections: options.connection_rate.map(Rates::new),
             messages: options.message_rate.map(Rates::new),
@@ -119,12 +126,20 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         },
         json: options.json,
     });
-    heed_signals(&server, books.clone(), tls.renewable.clone())
+    heed_signals(&server, seeing.clone(), tls.pairs.clone())
         .map_err(|error| Failure::running(format!("signals cannot be handled: {error}")))?;
     tell(&settings, &checked, &listening, &tls);
     if let MailGoes::Through(hop) = &mail_goes {
         hop.watch();
     }
+    if let Some(pairs) = &tls.pairs {
+        certificate::watch(pairs.clone(), metrics.clone())
+            .map_err(|error| Failure::running(format!("no threads: {error}")))?;
+    }
+    if let Some(address) = seen_at {
+        eprintln!("metrics: http://{address}/metrics, and /healthz, /readyz, /loss, /loss.json");
+    }
+    seeing.ready.store(true, Ordering::Release);
     server
         .run(move |peer| Clerk::new(office.clone(), peer))
         .map_err(|error| Failure::running(format!("the server ended: {error}")))?;
@@ -178,7 +193,7 @@ fn raise_descriptor_limit() {
 /// SIGINT or SIGTERM ends the server in order; a second Ctrl-C, by somebody who has waited, at once. SIGTERM never does:
 /// some supervisors send it twice. SIGHUP never does either: it opens the ledger anew and reads the certificate again, as
 /// with other servers, and a terminal that is closed takes no mail with it. SIGUSR1 prints the report.
-fn heed_signals(server: &Server, books: Arc<Books>, renewable: Option<Arc<Renewable>>) -> std::io::Result<()> {
+fn heed_signals(server: &Server, seeing: Arc<Seeing>, pairs: Option<Arc<Pairs>>) -> std::io::Result<()> {
     let handle = server.handle();
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGUSR1, SIGHUP])?;
     std::thread::Builder::new().name("signals".into()).spawn(move || {
@@ -186,14 +201,17 @@ fn heed_signals(server: &Server, books: Arc<Books>, renewable: Option<Arc<Renewa
         for signal in signals.forever() {
             match began {
                 _ if signal == SIGHUP => {
-                    books.rotate();
-                    if let Some(Err(failure)) = renewable.as_ref().map(|renewable| renewable.reload()) {
-                        tracing::error!("{failure}; the certificate read before is still used");
+                    seeing.books.rotate();
+                    let Some(pairs) = &pairs else { continue };
+                    match pairs.reload() {
+                        Ok(()) => certificate::tell(pairs, &seeing.metrics),
+                        Err(failure) => tracing::error!("{failure}; the certificates read before are still used"),
                     }
                 }
-                _ if signal == SIGUSR1 => print_report(&books),
+                _ if signal == SIGUSR1 => print_report(&seeing.books),
                 None => {
                     began = Some(Instant::now());
+                    seeing.ready.store(false, Ordering::Release);
                     outlet::say(
                         "ending: no new connections, messages in flight complete; Ctrl-C again to end at once\n",
                     );

@@ -1,13 +1,16 @@
 //! The settings of `serve`. Each has one name: as an option, in the environment and in the file of `--config`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, Args, ValueEnum};
 use smtp_audit::UnwantedIf;
 use smtp_proto::auth::{Mechanism, MechanismSet};
+use smtp_proto::proxy::Network;
 use smtp_proto::tls::Rehearsal;
 
+use super::listen::{address, network};
 use super::listener::ListenerOptions;
 use super::maildir::Newline;
 use super::next_hop::{NextHopOptions, Place};
@@ -73,13 +76,15 @@ pub(crate) struct Options {
     #[command(flatten)]
     pub(crate) next_hop: NextHopOptions,
 
-    /// Certificate and its chain (PEM) [default: a self-signed one, made once and kept]
+    /// Certificate and its chain (PEM); may be given several times, such as for other names, or RSA beside ECDSA. A client
+    /// gets the first that is for the name it asks for and that it can check. Read again when the files change, and on
+    /// SIGHUP [default: a self-signed one, made once and kept]
     #[arg(long, value_name = "FILE")]
-    pub(crate) cert: Option<PathBuf>,
+    pub(crate) cert: Vec<PathBuf>,
 
-    /// Private key of the certificate (PEM)
+    /// Private key (PEM) of the certificate; one for each, in the same order
     #[arg(long, value_name = "FILE")]
-    pub(crate) key: Option<PathBuf>,
+    pub(crate) key: Vec<PathBuf>,
 
     /// Authorities (PEM) by which clients' certificates verify; they are asked for, noted in the ledger, and never
     /// required [default: those that the system trusts]
@@ -132,6 +137,16 @@ pub(crate) struct Options {
     /// this machine's name]
     #[arg(long, value_name = "NAME", value_parser = crate::node::name)]
     pub(crate) node: Option<String>,
+
+    /// Show at this address, by HTTP: /metrics for Prometheus, /healthz, /readyz, and what requiring TLS would cost by now
+    /// as /loss and /loss.json. Whoever can connect can read it
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
+    pub(crate) metrics: Option<SocketAddr>,
+
+    /// Clients that may say by XCLIENT or XFORWARD for whom they speak: an address, or a network; may be given several
+    /// times
+    #[arg(long, value_name = "NETWORK", value_parser = network)]
+    pub(crate) trust: Vec<Network>,
 
     /// What to log on stderr
     #[arg(long, value_name = "LEVEL", default_value = "warn", value_parser = ["off", "error", "warn", "info", "debug", "trace"])]

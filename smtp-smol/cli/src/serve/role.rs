@@ -23,15 +23,19 @@ pub(crate) enum Role {
 
 impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Mx => "mx",
-            Self::Submission => "submission",
-            Self::Lmtp => "lmtp",
-        })
+        f.write_str(self.as_str())
     }
 }
 
 impl Role {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Mx => "mx",
+            Self::Submission => "submission",
+            Self::Lmtp => "lmtp",
+        }
+    }
+
     /// Finds out whether the other settings of its listener fit.
     pub(super) fn check(self, options: &ListenerOptions) -> Result<(), Failure> {
         let off = matches!(options.tls, Tls::Off);

@@ -174,7 +174,7 @@ fn is_name(name: &str) -> bool {
 
 fn random<const N: usize>() -> Result<[u8; N], Failure> {
     let mut octets = [0; N];
-    let filled = rustls::crypto::ring::default_provider().secure_random.fill(&mut octets);
+    let filled = smtp_rustls::provider().secure_random.fill(&mut octets);
     filled.map(|()| octets).map_err(|_| Failure::running("no random numbers"))
 }
 

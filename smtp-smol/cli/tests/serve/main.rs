@@ -3,5 +3,6 @@
 mod ending;
 mod program;
 mod said;
+mod seeing;
 mod settings;
 mod unread;
