@@ -503,9 +503,6 @@ impl Handler for Clerk {
         if let Some(time) = peer.handshake {
             self.office.metrics.time(Way::Handshake, time);
         }
-        if let Reason::TlsFailed(failure) = &reason {
-            tracing::info!(session = self.id, peer = peer_name(self.address()), helo = peer.session.hello(), %failure, "TLS handshake failed");
-        }
         self.reset(peer);
         // What the founding question is about, and what would leave no trace otherwise.
         match reason {
