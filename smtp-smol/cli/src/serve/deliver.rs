@@ -209,7 +209,10 @@ impl Clerk {
                 }
             },
             MailGoes::Through(_) => match envelope.passage.take() {
-                Some(passage) => passage.finish().await.into_iter().map(Said::Hop).collect(),
+                Some(passage) => {
+                    let finished = timed(&self.office.metrics, passage.finish()).await;
+                    finished.into_iter().map(Said::Hop).collect()
+                }
                 None => vec![Said::Refused(TRY_LATER)],
             },
         };
@@ -286,6 +289,14 @@ impl Clerk {
         self.office.metrics.failed_login();
         tracing::warn!(session = self.id, "failed login: address={address} user=<{}>", Shown(user));
     }
+}
+
+/// Waits for an answer of the next hop, and takes the time.
+async fn timed<T>(metrics: &Metrics, answer: impl Future<Output = T>) -> T {
+    let began = Instant::now();
+    let answer = answer.await;
+    metrics.time(Way::NextHop, began.elapsed());
+    answer
 }
 
 impl Drop for Clerk {
@@ -365,7 +376,7 @@ impl Handler for Clerk {
             login: peer.session.identity().map(Identity::name),
             id: &envelope.id,
         };
-        let answer = match hop.begin(who, mail).await {
+        let answer = match timed(&self.office.metrics, hop.begin(who, mail)).await {
             Ok((passage, answer)) => {
                 envelope.passage = Some(passage);
                 answer
@@ -402,7 +413,7 @@ impl Handler for Clerk {
             }
         }
         if let Some(passage) = &mut envelope.passage {
-            let answer = passage.rcpt(rcpt).await;
+            let answer = timed(&self.office.metrics, passage.rcpt(rcpt)).await;
             if answer.is_positive() {
                 envelope.to.push(to.into());
             } else {
@@ -429,7 +440,7 @@ impl Handler for Clerk {
                 Verdict::Accept
             }
             (MailGoes::Through(_), Some(passage)) => {
-                let answer = passage.data(peer.session.is_by_chunks()).await;
+                let answer = timed(&self.office.metrics, passage.data(peer.session.is_by_chunks())).await;
                 if answer.is_positive() {
                     // RFC 5321 4.4: on top of the others.
                     passage.text(&received).await;

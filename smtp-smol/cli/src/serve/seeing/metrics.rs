@@ -71,8 +71,7 @@ pub(crate) struct Metrics {
 pub(crate) enum Way {
     Handshake,
     Transaction,
-    /// From the first word of a transaction to the next hop to its last answer.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for deliveries that wait for a next hop"))]
+    /// Until the next hop has answered.
     NextHop,
 }
 
@@ -115,7 +114,7 @@ impl Metrics {
             "Time from MAIL to the end of a transaction",
             metrics.transaction.clone(),
         );
-        registry.register("next_hop_seconds", "Time of a transaction with the next hop", metrics.next_hop.clone());
+        registry.register("next_hop_seconds", "Time until the next hop has answered a command, or a whole text", metrics.next_hop.clone());
         registry.register(
             "certificate_expiry_seconds",
             "When a certificate expires, in seconds since 1970, by its file",
