@@ -114,7 +114,11 @@ impl Metrics {
             "Time from MAIL to the end of a transaction",
             metrics.transaction.clone(),
         );
-        registry.register("next_hop_seconds", "Time until the next hop has answered a command, or a whole text", metrics.next_hop.clone());
+        registry.register(
+            "next_hop_seconds",
+            "Time until the next hop has answered a command, or a whole text",
+            metrics.next_hop.clone(),
+        );
         registry.register(
             "certificate_expiry_seconds",
             "When a certificate expires, in seconds since 1970, by its file",
