@@ -165,10 +165,14 @@ service stats {{
             print("    Dovecot's last words:", *log.read_text().splitlines()[-15:], sep="\n      ")
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def paths(self, user):
+        """The files in the Maildir of a user."""
+        new = self.folder / "mail" / user / "Maildir/new"
+        return sorted(new.iterdir()) if new.is_dir() else []
+
     def files(self, user):
         """The messages of a user, as they are stored."""
-        new = self.folder / "mail" / user / "Maildir/new"
-        return [path.read_bytes() for path in sorted(new.iterdir())] if new.is_dir() else []
+        return [path.read_bytes() for path in self.paths(user)]
 
     def mails(self, user, count):
         """The messages, of which there are so many: the fields on top, and the text below them."""

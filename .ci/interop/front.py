@@ -3,12 +3,10 @@
 
 import re
 import smtplib
-import socket
-import threading
-import time
 
+import front_faults  # its tests run with these
 from chain import BEHIND_PROXY, Dovecot, Haproxy, front, mail_server, taken_apart
-from harness import PATIENCE, Raw, main, run, binary, test, tls_context, wait_for
+from harness import PATIENCE, binary, main, run, test, tls_context, wait_for
 from texts import DOTS, TEXTS
 
 FROM, BOB, CAROL = "sender@client.example", "bob@mx.example.net", "carol@mx.example.net"
@@ -167,4 +165,5 @@ def lmtp_has_a_verdict_for_each_recipient():
 
 
 if __name__ == "__main__":
+    assert front_faults.ROUNDS > 0
     main()

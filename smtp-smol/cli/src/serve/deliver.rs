@@ -123,6 +123,8 @@ struct Envelope {
     /// The first octets of the text.
     head: Vec<u8>,
     refused: bool,
+    /// The next hop did not want the text, before it came.
+    text_refused: bool,
     letter: Letter,
     /// On the way through.
     passage: Option<Passage>,
@@ -180,7 +182,7 @@ impl Clerk {
             entry.bytes = envelope.size;
             entry.id = Some(envelope.id.clone().into());
             entry.rehearsed = envelope.rehearsed;
-            entry.code = envelope.refused_by.filter(|_| ending != Ending::Accepted);
+            entry.code = envelope.refused_by.filter(|_| matches!(ending, Ending::Refused | Ending::Deferred));
             // Those who were all refused may come again: by them the retry is known.
             let to = if envelope.to.is_empty() { &envelope.turned_away } else { &envelope.to };
             address(&mut entry, &envelope.from, to);
@@ -446,7 +448,7 @@ impl Handler for Clerk {
                     passage.text(&received).await;
                     return Verdict::Accept;
                 }
-                envelope.refused_by = Some(answer.reply().code());
+                (envelope.refused_by, envelope.text_refused) = (Some(answer.reply().code()), true);
                 self.say(answer)
             }
             _ => Verdict::Accept,
@@ -483,7 +485,7 @@ impl Handler for Clerk {
         let nobody = envelope.to.is_empty() && envelope.asked.is_empty();
         let ending = match envelope.refused_by {
             _ if envelope.refused => Ending::Refused,
-            Some(code) if nobody => ending(code),
+            Some(code) if nobody || envelope.text_refused => ending(code),
             _ => Ending::Abandoned,
         };
         self.count(peer, Timestamp::now(), ending);
@@ -537,6 +539,7 @@ impl Envelope {
             size: 0,
             head: Vec::new(),
             refused: false,
+            text_refused: false,
             letter: Letter::default(),
             passage: None,
         }

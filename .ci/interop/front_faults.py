@@ -1,0 +1,382 @@
+"""`serve` in front of a next hop that fails: in every way that one can be told to, and by kill -9 of each link of a chain."""
+
+import os
+import random
+import re
+import signal
+import smtplib
+import socket
+import threading
+import time
+
+from chain import Dovecot, Haproxy, front, mail_server
+from harness import HOSTNAME, PATIENCE, Raw, test, wait_for
+from hop import Hop
+from texts import DOTS
+
+FROM, BOB = "sender@client.example", "bob@mx.example.net"
+ROUNDS = int(os.environ.get("FRONT_ROUNDS", "2"))  # of killing each link
+
+
+def client(port, **options):
+    smtp = smtplib.SMTP("127.0.0.1", port, local_hostname="client.example", timeout=PATIENCE, **options)
+    smtp.ehlo_or_helo_if_needed()
+    return smtp
+
+
+def before(hop, *options):
+    return front(f"smtp://127.0.0.1:{hop.port}", *options)
+
+
+def stages(smtp, text=DOTS):
+    """The codes and words of MAIL, RCPT and the text, as far as it comes."""
+    replies = [smtp.mail(FROM)]
+    if replies[-1][0] < 300:
+        replies.append(smtp.rcpt(BOB))
+    if len(replies) == 2 and replies[-1][0] < 300:
+        try:
+            replies.append(smtp.data(text))
+        except smtplib.SMTPDataError as error:
+            replies.append((error.smtp_code, error.smtp_error))
+    return replies
+
+
+@test
+def what_the_next_hop_says_is_handed_on():
+    for verb, said, told in (
+        ("MAIL", "550 5.7.1 Not you", (550, b"5.7.1 Not you")),
+        ("MAIL", "451 4.7.1 Greylisted, come again", (451, b"4.7.1 Greylisted, come again")),
+        ("RCPT", "550-5.1.1 Nobody of that name\r\n550 5.1.1 see https://hop.example/",
+         (550, b"5.1.1 Nobody of that name see https://hop.example/")),
+        ("RCPT", "251 2.1.5 Will forward", (251, b"2.1.5 Will forward")),
+        # Without an enhanced code there; here each reply has one (RFC 2034 section 4).
+        ("RCPT", "452 too many", (452, b"4.0.0 too many")),
+        # Nothing but printable ASCII, and no code of another class.
+        ("RCPT", "550 5.1.1 no such “user”\tat all", (550, b"5.1.1 no such ??????user???????at all")),
+        ("RCPT", "550 2.1.5 odd", (550, b"5.0.0 2.1.5 odd")),
+        ("DATA", "554 5.5.1 No valid recipients", (554, b"5.5.1 No valid recipients")),
+        ("TEXT", "554 5.7.1 Spam, says the filter", (554, b"5.7.1 Spam, says the filter")),
+        ("TEXT", "452 4.3.1 Full", (452, b"4.3.1 Full")),
+        # That it closes is no reason to close the client's session.
+        ("RCPT", "421 4.3.2 Going down", (451, b"4.3.2 Going down")),
+        ("TEXT", "421 4.3.2 Going down", (451, b"4.3.2 Going down")),
+    ):
+        with Hop({verb: said}) as hop, before(hop) as server, client(server.port) as smtp:
+            replies = stages(smtp)
+            shown = [reply for reply in replies if reply == told or reply[1].startswith(told[1][:10])]
+            assert shown and shown[0][0] == told[0], (verb, said, replies)
+            if "“" not in said:
+                assert shown[0][1] == told[1], (verb, said, replies)
+            assert all(byte in range(32, 127) for byte in shown[0][1]), shown
+            assert smtp.rset()[0] == 250, "the session goes on"
+            smtp.quit()
+            server.stop()
+            [record] = server.ledger()
+            if told[0] >= 400:
+                assert record["outcome"] == ("refused" if told[0] >= 500 else "deferred") and record["code"] == told[0], record
+
+
+@test
+def a_next_hop_that_breaks_off_is_a_reason_to_try_again():
+    for says, cut, at in (
+        ({"MAIL": "close"}, None, 0), ({"RCPT": "close"}, None, 1), ({"DATA": "close"}, None, 2), ({"TEXT": "close"}, None, 2),
+        ({"MAIL": "what?"}, None, 0), ({"RCPT": "299"}, None, 2), ({"DATA": "250 2.0.0 ok"}, None, 2), ({}, 5_000, 2),
+        ({"RCPT": "250 ok\r\n250 and once more"}, None, None),
+    ):
+        with Hop(says, cut=cut) as hop, before(hop) as server, client(server.port) as smtp:
+            replies = stages(smtp, b"Subject: x\r\n\r\n" + b"0123456789\r\n" * 50_000)
+            last = replies[-1]
+            assert 400 <= last[0] < 500 or says.get("RCPT") == "299" and last[0] == 250, (says, replies)
+            if at is not None:
+                assert len(replies) == at + 1, (says, replies)
+            # Whether the text that was sent as a whole was kept cannot be known (RFC 5321 section 4.5.3.2.6).
+            if "TEXT" not in says and last[0] != 250:
+                assert not hop.texts, says
+            hop.says, hop.cut = {}, None
+            smtp.rset()
+            assert stages(smtp)[-1][0] == 250, "it is used again"
+            assert hop.texts[-1].endswith(DOTS), hop.texts[-1]
+
+
+@test
+def a_dead_next_hop_holds_few_connections_and_nobody_up():
+    options = ("--next-hop-wait", "1s", "--next-hop-connections", "5", "--max-connections", "400")
+    with Hop() as hop, before(hop, *options) as server:
+        with client(server.port) as smtp:
+            assert stages(smtp)[-1][0] == 250
+        hop.stop()
+        hop.start()
+        hop.says = {"CONNECT": "hang"}
+        replies, times = [], []
+
+        def try_it():
+            began = time.monotonic()
+            with client(server.port) as smtp:
+                replies.append(smtp.mail(FROM))
+            times.append(time.monotonic() - began)
+
+        lanes = [threading.Thread(target=try_it) for _ in range(200)]
+        for lane in lanes:
+            lane.start()
+        for lane in lanes:
+            lane.join(PATIENCE)
+        assert len(replies) == 200 and {code for code, _ in replies} == {451}, replies
+        assert max(times) < 10, max(times)
+        # Those that were allowed, and the one that asks whether it is back.
+        assert hop.most <= 7, hop.most
+        began = time.monotonic()
+        with client(server.port) as smtp:
+            assert smtp.mail(FROM)[0] == 451
+        assert time.monotonic() - began < 1, "the answer is known"
+        before_that = hop.connections
+        hop.says = {}
+
+        def back():
+            with client(server.port) as smtp:
+                return stages(smtp)[-1][0] == 250
+
+        wait_for("mail to go through again", back)
+        assert hop.connections - before_that < 10, hop.connections
+        assert "is down" in server.printed() and "is up again" in server.printed(), server.printed()
+
+
+@test
+def who_is_not_there_at_the_start_is_waited_for():
+    with Hop() as hop:
+        hop.stop()
+        with before(hop) as server:
+            # Nothing can be announced that is not known (RFC 5321 section 3.1: 421 instead of a greeting).
+            try:
+                client(server.port)
+                raise AssertionError("greeted")
+            except smtplib.SMTPConnectError as error:
+                assert error.smtp_code == 421, error
+            hop.start()
+
+            def greeted():
+                try:
+                    with client(server.port) as smtp:
+                        return stages(smtp)[-1][0] == 250
+                except smtplib.SMTPConnectError:
+                    return False
+
+            wait_for("mail to go through", greeted)
+
+
+@test
+def what_is_announced_is_what_the_next_hop_has():
+    with Hop(offers=("PIPELINING", "SIZE 100000")) as hop, before(hop) as server:
+        with Raw(server) as raw:
+            said = raw.ask(b"EHLO client.example", b"250")
+            for keyword in (b"8BITMIME", b"SMTPUTF8", b"DSN", b"CHUNKING", b"BINARYMIME", b"REQUIRETLS"):
+                assert keyword not in said, said
+            assert b"SIZE 100000\r\n" in said, said
+            raw.ask(b"MAIL FROM:<a@client.example> BODY=8BITMIME", b"555 5.5.4")
+            raw.ask(b"MAIL FROM:<a@client.example> SMTPUTF8", b"555 5.5.4")
+            raw.ask(b"MAIL FROM:<a@client.example> RET=HDRS", b"555 5.5.4")
+            raw.ask(b"MAIL FROM:<a@client.example> SIZE=100001", b"552 5.3.4")
+        with client(server.port) as smtp:
+            # RFC 6152 section 3: what was not declared must not be handed on either.
+            smtp.mail(FROM)
+            smtp.rcpt(BOB)
+            code, words = smtp.data("Subject: grüße\r\n\r\n".encode())
+            assert (code, words[:5]) == (554, b"5.6.3") and not hop.texts, words
+            assert stages(smtp)[-1][0] == 250, "and the session goes on"
+        # It changes: new connections to it show so, and the next client hears it.
+        hop.stop()
+        hop.offers = ("PIPELINING", "8BITMIME", "SMTPUTF8", "DSN", "CHUNKING", "BINARYMIME", "REQUIRETLS", "SIZE")
+        hop.start()
+        with client(server.port) as smtp:
+            assert stages(smtp)[-1][0] == 250
+        with Raw(server) as raw:
+            said = raw.ask(b"EHLO client.example", b"250")
+            for keyword in (b"8BITMIME", b"SMTPUTF8", b"DSN", b"CHUNKING", b"BINARYMIME", b"SIZE 52428800"):
+                assert keyword in said, said
+            # RFC 8689 section 3: inside TLS alone, and only if the hop behind is TLS, too.
+            assert b"REQUIRETLS" not in said, said
+            # A session that was told otherwise hears that it is to come again.
+            hop.stop()
+            hop.offers = ("PIPELINING",)
+            hop.start()
+            raw.ask(b"MAIL FROM:<a@client.example> SMTPUTF8", b"451 4.3.0")
+
+
+@test
+def mail_that_goes_in_circles_is_stopped():
+    with Hop() as hop, before(hop) as server, client(server.port) as smtp:
+        for count, code in ((99, 250), (100, 554)):
+            fields = "".join(f"Received: from a by b{at};\r\n x\r\n" for at in range(count))
+            replies = stages(smtp, fields.encode() + b"Subject: x\r\n\r\n" + b"Received: quoted\r\n" * 200)
+            assert replies[-1][0] == code, (count, replies)
+        assert replies[-1][1].startswith(b"5.4.6"), replies
+        assert len(hop.texts) == 1, "our own field is the hundredth, and one more is a loop"
+
+
+@test
+def a_client_that_vanishes_leaves_nothing_behind():
+    with Hop() as hop, before(hop) as server:
+        for said in ((), (b"DATA", b"354")), ((b"DATA", b"354"), b"Subject: x\r\n\r\n" + b"y\r\n" * 100_000):
+            raw = Raw(server)
+            raw.ask(b"EHLO client.example", b"250")
+            raw.ask(f"MAIL FROM:<{FROM}>".encode(), b"250")
+            raw.ask(f"RCPT TO:<{BOB}>".encode(), b"250")
+            for step in said:
+                if isinstance(step, tuple) and step:
+                    raw.ask(*step)
+                elif step:
+                    raw.send(step)
+            raw.socket.close()
+            raw.file.close()
+        with client(server.port) as smtp:
+            assert stages(smtp)[-1][0] == 250
+        assert len(hop.texts) == 1, "half a message was kept"
+
+
+@test
+def connections_to_the_next_hop_are_used_again():
+    with Hop() as hop, before(hop) as server:
+        for _ in range(30):
+            with client(server.port) as smtp:
+                assert stages(smtp)[-1][0] == 250
+                assert smtp.mail(FROM)[0] == 250  # and then gives it up
+        assert len(hop.texts) == 30 and hop.connections <= 4, hop.connections
+        # They end while they are idle, and nobody hears of it.
+        hop.stop()
+        hop.start()
+        with client(server.port) as smtp:
+            assert stages(smtp)[-1][0] == 250
+
+
+class Load:
+    """Clients that do as a mail queue does: each message is sent until it is acknowledged. Knows how often it may lie there."""
+
+    def __init__(self, port, lanes=4):
+        self.port, self.going, self.lock = port, True, threading.Lock()
+        self.acknowledged, self.uncertain = set(), {}
+        self.lanes = [threading.Thread(target=self._lane, args=(lane,), daemon=True) for lane in range(lanes)]
+        for lane in self.lanes:
+            lane.start()
+
+    def _lane(self, lane):
+        number, smtp = 0, None
+        while self.going:
+            number += 1
+            name = f"m{lane}x{number}y"
+            while self.going:
+                sent = False
+                try:
+                    smtp = smtp or client(self.port)
+                    if smtp.mail(FROM)[0] == 250 and smtp.rcpt(BOB)[0] == 250:
+                        smtp.putcmd("data")
+                        if smtp.getreply()[0] == 354:
+                            sent = True
+                            smtp.send(f"Subject: {name}\r\n\r\n{'x' * 50}\r\n".encode() * 1 + b"line\r\n" * 500 + b".\r\n")
+                            code, words = smtp.getreply()
+                            if code == 250:
+                                with self.lock:
+                                    self.acknowledged.add(name)
+                                break
+                            # "It did not answer": the front cannot know, and says so.
+                            sent = words.startswith(b"4.4.2")
+                    self._unsure(name, sent)
+                    smtp.rset()
+                except (OSError, smtplib.SMTPException, ValueError):
+                    self._unsure(name, sent)
+                    if smtp:
+                        smtp.close()
+                    smtp = None
+                time.sleep(0.02)
+
+    def _unsure(self, name, sent):
+        with self.lock:
+            self.uncertain[name] = self.uncertain.get(name, 0) + sent
+
+    def stop(self):
+        self.going = False
+        for lane in self.lanes:
+            lane.join(PATIENCE)
+            assert not lane.is_alive(), "a client hangs"
+
+    def must_be_stored(self, dovecot):
+        """Everything acknowledged is there, and nothing more often than the replies that were missing explain. What the mail
+        server itself delivers twice, after it was killed, has the same number there."""
+        read, found = set(), {}
+
+        def stored():
+            time.sleep(0.3)
+            for path in dovecot.paths("bob"):
+                if path not in read:
+                    read.add(path)
+                    file = path.read_bytes()
+                    name = re.search(rb"^Subject: (\S+)\r?$", file, re.M)[1].decode()
+                    number = re.search(rb"by mx\.example\.net \(Postfix\) with \S+ id (\w+)", file)[1]
+                    found.setdefault(name, set()).add(number)
+            return found
+
+        wait_for("everything acknowledged to arrive", lambda: self.acknowledged <= set(stored()), timeout=90)
+        time.sleep(1)
+        doubled = {name: len(numbers) for name, numbers in stored().items()
+                   if len(numbers) > self.uncertain.get(name, 0) + (name in self.acknowledged)}
+        assert not doubled, f"doubled: {doubled}, {self.uncertain}"
+        return len(self.acknowledged), sum(map(len, stored().values())) - len(stored())
+
+
+@test
+def postfix_restarted_stopped_and_killed_under_load():
+    with (Dovecot() as dovecot, mail_server(dovecot) as postfix,
+          front(f"smtp://127.0.0.1:{postfix.port}", "--announce", "xclient", "--next-hop-wait", "2s") as server):
+        load = Load(server.port)
+        time.sleep(1)
+        postfix.command("stop")
+        postfix.start()
+        time.sleep(1)
+        os.killpg(postfix.master(), signal.SIGSTOP)
+        time.sleep(4)
+        # It is the same for those who come new: they hear of it, and need not wait.
+        with client(server.port) as smtp:
+            assert smtp.mail("other@client.example")[0] in (250, 451)
+        os.killpg(postfix.master(), signal.SIGCONT)
+        time.sleep(1)
+        postfix.kill()
+        postfix.start()
+        before_that = len(load.acknowledged)
+        wait_for("mail to go through again", lambda: len(load.acknowledged) > before_that + 5)
+        load.stop()
+        acknowledged, twice = load.must_be_stored(dovecot)
+        print(f"     {acknowledged} messages acknowledged, all there, {twice} twice")
+
+
+@test
+def kill_9_of_each_link_in_turn_loses_nothing():
+    with (Dovecot() as dovecot, mail_server(dovecot) as postfix,
+          front(f"smtp://127.0.0.1:{postfix.port}", "--announce", "xclient", "--next-hop-wait", "2s", behind_proxy=True) as one,
+          front(f"smtp://127.0.0.1:{postfix.port}", "--announce", "xclient", "--next-hop-wait", "2s", behind_proxy=True) as two,
+          Haproxy(one.port, two.port) as haproxy):
+        # The port stays the same when it starts again.
+        for server in (one, two):
+            server.command[server.command.index("--proxy") + 1] = f"127.0.0.1:{server.port}"
+
+        def haproxy_anew():
+            haproxy.kill()
+            haproxy.start()
+
+        def postfix_anew():
+            postfix.kill()
+            postfix.start()
+
+        def dovecot_anew():
+            dovecot.kill()
+            dovecot.start()
+
+        links = (haproxy_anew, lambda: one.restart(signal.SIGKILL), postfix_anew, lambda: two.restart(signal.SIGKILL),
+                 dovecot_anew)
+        load = Load(haproxy.port)
+        for _ in range(ROUNDS):
+            for anew in links:
+                time.sleep(random.uniform(0.1, 0.5))
+                before_that = len(load.acknowledged)
+                anew()
+                wait_for("mail to go through again", lambda: len(load.acknowledged) > before_that, timeout=60)
+        load.stop()
+        acknowledged, twice = load.must_be_stored(dovecot)
+        print(f"     {acknowledged} messages acknowledged in {ROUNDS * len(links)} kills, all there, {twice} twice")

@@ -1,0 +1,115 @@
+"""A next hop that does as it is told, for the tests of front.py: what no real server would do on request."""
+
+import socket
+import threading
+import time
+
+
+class Hop:
+    """Speaks SMTP. `says` maps a verb (CONNECT, EHLO, MAIL, RCPT, DATA, TEXT) to a reply, to "close", to "hang", or to a pair
+    of seconds to wait and one of these; what it does not have succeeds. With `cut` it closes after so many octets of text."""
+
+    def __init__(self, says=None, offers=("PIPELINING", "8BITMIME", "SMTPUTF8", "SIZE 1000000"), cut=None):
+        self.says, self.offers, self.cut = says or {}, offers, cut
+        self.texts, self.connections, self.now, self.most = [], 0, 0, 0
+        self.lock, self.open = threading.Lock(), set()
+        self.listener = None
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def start(self):
+        port = self.port if self.listener else 0
+        self.listener = socket.create_server(("127.0.0.1", port), backlog=500)
+        self.port = self.listener.getsockname()[1]
+        self.accepting = threading.Thread(target=self._accept, args=(self.listener,), daemon=True)
+        self.accepting.start()
+
+    def stop(self):
+        # Wakes the thread that waits in accept, which holds it open.
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        self.accepting.join()
+        with self.lock:
+            for connection in self.open:
+                try:
+                    connection.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
+
+    def _accept(self, listener):
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection):
+        with self.lock:
+            self.connections += 1
+            self.now += 1
+            self.most = max(self.most, self.now)
+            self.open.add(connection)
+        try:
+            with connection, connection.makefile("rb") as lines:
+                self._session(connection, lines)
+        except OSError:
+            pass
+        with self.lock:
+            self.now -= 1
+            self.open.discard(connection)
+
+    def _session(self, connection, lines):
+        if not self._say(connection, "CONNECT", "220 hop.example"):
+            return
+        for line in lines:
+            verb = line.split(b" ")[0].strip().upper().decode("ascii", "replace")
+            if verb in ("EHLO", "LHLO"):
+                words = ["hop.example", *self.offers]
+                usual = "\r\n".join(f"250{'-' if word is not words[-1] else ' '}{word}" for word in words)
+                if not self._say(connection, "EHLO", usual):
+                    return
+            elif verb == "DATA":
+                if not self._say(connection, "DATA", "354 go on"):
+                    return
+                if self.says.get("DATA", "354").startswith("354") and not self._text(connection, lines):
+                    return
+            elif verb == "QUIT":
+                connection.sendall(b"221 2.0.0 bye\r\n")
+                return
+            elif not self._say(connection, verb, "250 2.0.0 ok"):
+                return
+
+    def _text(self, connection, lines):
+        text = []
+        for line in lines:
+            if line == b".\r\n":
+                break
+            text.append(line[1:] if line.startswith(b".") else line)
+            if self.cut is not None and sum(map(len, text)) >= self.cut:
+                return False
+        else:
+            return False
+        said = self.says.get("TEXT", "250 2.0.0 kept")
+        if said[:1] == "2" or said in ("close", "hang"):
+            self.texts.append(b"".join(text))
+        return self._say(connection, "TEXT", "250 2.0.0 kept")
+
+    def _say(self, connection, what, usual):
+        said = self.says.get(what, usual)
+        if isinstance(said, tuple):
+            time.sleep(said[0])
+            said = said[1]
+        if said == "close":
+            return False
+        if said == "hang":
+            while connection.recv(4096):
+                pass
+            return False
+        connection.sendall(said.encode("utf-8") + b"\r\n")
+        return True
