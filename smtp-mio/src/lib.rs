@@ -68,6 +68,8 @@ mod handler;
 mod link;
 mod messages;
 mod server;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod users;
 mod wheel;
 

@@ -28,6 +28,8 @@ mod handler;
 mod link;
 mod messages;
 mod server;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod users;
 
 pub use client::{Client, Connection, Lent, Observer, Pool, PoolLimits, Said, Stopped, Target};

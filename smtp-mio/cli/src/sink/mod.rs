@@ -1,9 +1,9 @@
 //! `smtp-mio sink`: swallows mail, or keeps it, and misbehaves on request.
 
-mod rules;
 mod store;
 mod swallow;
 
+use std::fmt;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ use smtp_proto::server::{Config, Role};
 use smtp_proto::tls::Policy;
 
 use crate::failure::Failure;
-use rules::{Rule, Rules};
+use smtp_testing::{Rule, Rules};
 use store::Store;
 use swallow::{Kitchen, Swallow};
 
@@ -57,9 +57,9 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
-    /// Listen here; may be given several times. Port 0 means any free one.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:2525", value_parser = address)]
-    listen: Vec<SocketAddr>,
+    /// Listen here; may be given several times. Port 0 means any free one; `unix:PATH` a Unix socket
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:2525", value_parser = place)]
+    listen: Vec<Place>,
 
     /// Event loops [default: one for each core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
@@ -81,7 +81,12 @@ pub(crate) struct Options {
     #[arg(long)]
     lmtp: bool,
 
-    /// Where mail goes: `discard`, `maildir:DIR` or `mbox:FILE`. It is written before 250, and not synced. Lines end with LF
+    /// Octets of a message, announced as SIZE; 0 is no limit
+    #[arg(long, value_name = "OCTETS", default_value = "0", value_parser = max_size)]
+    max_size: u64,
+
+    /// Where mail goes: `discard`, `maildir:DIR`, `mbox:FILE`, or `json`: a line for each message on standard output, and
+    /// before them one for each listener. It is written before 250, and not synced. Lines end with LF
     /// there, in a Maildir with CRLF if `?newline=crlf` is put behind
     #[arg(long, value_name = "WHERE", default_value = "discard", value_parser = delivery)]
     deliver: Delivery,
@@ -112,8 +117,24 @@ pub(crate) struct Options {
 }
 
 #[derive(Clone, Debug)]
+enum Place {
+    Address(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
 enum Delivery {
     Discard,
+    Json,
     Maildir(PathBuf, bool),
     Mbox(PathBuf),
 }
@@ -151,18 +172,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     if options.tls != Tls::Off || !options.implicit_tls.is_empty() {
         server = server.tls(certificate(&hostname)?);
     }
-    for (name, addresses) in [("--listen", &options.listen), ("--implicit-tls", &options.implicit_tls)] {
-        for address in addresses {
-            let bound = if name == "--listen" { server.listen(*address) } else { server.listen_tls(*address) };
-            let bound = bound.map_err(|error| {
-                Failure::usage(format_args!(
-                    "{name} {address}: {error}; name an address of this machine and a free port"
-                ))
-            })?;
-            let words = if name == "--listen" { "" } else { ", TLS from the first octet" };
-            eprintln!("listening on {bound} as {hostname}{words}");
-        }
-    }
+    listen(options, &mut server, &hostname)?;
     let handle = server.handle();
     end_on_signal(&handle).map_err(|error| Failure::running(format_args!("signals cannot be handled: {error}")))?;
     let teller = Teller { handle, kitchen: kitchen.clone(), begun: Instant::now(), json: options.json };
@@ -183,6 +193,32 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         result.map_err(|error| Failure::running(format_args!("the server ended: {error}")))
     })?;
     teller.tell((Duration::ZERO, Stats::default()));
+    Ok(())
+}
+
+fn listen(options: &Options, server: &mut Server, hostname: &str) -> Result<(), Failure> {
+    let implicit = options.implicit_tls.iter().map(|address| (Place::Address(*address), true));
+    for (place, tls) in options.listen.iter().map(|place| (place.clone(), false)).chain(implicit) {
+        let bound = match &place {
+            Place::Address(address) if tls => server.listen_tls(*address).map(Place::Address),
+            Place::Address(address) => server.listen(*address).map(Place::Address),
+            Place::Unix(path) => server.listen_unix(path).map(|()| place.clone()),
+        };
+        let bound = bound.map_err(|error| {
+            let option = if tls { "--implicit-tls" } else { "--listen" };
+            let mend = match place {
+                Place::Address(_) => "name an address of this machine and a free port",
+                Place::Unix(_) => "name a file that is not there yet, in a folder that can be written",
+            };
+            Failure::usage(format_args!("{option} {place}: {error}; {mend}"))
+        })?;
+        let words = if tls { ", TLS from the first octet" } else { "" };
+        eprintln!("listening on {bound} as {hostname}{words}");
+        if matches!(options.deliver, Delivery::Json) {
+            let line = serde_json::json!({ "listening": bound.to_string(), "implicit_tls": tls });
+            writeln!(std::io::stdout(), "{line}").map_err(|error| Failure::running(format_args!("stdout: {error}")))?;
+        }
+    }
     Ok(())
 }
 
@@ -263,6 +299,7 @@ fn rules(options: &Options) -> Result<Rules, Failure> {
 fn store(options: &Options) -> Result<Store, Failure> {
     let (opened, kind, name) = match &options.deliver {
         Delivery::Discard => return Ok(Store::Discard),
+        Delivery::Json => return Ok(Store::Json),
         Delivery::Maildir(folder, crlf) => (Store::maildir(folder, *crlf), "maildir", folder),
         Delivery::Mbox(file) => (Store::mbox(file), "mbox", file),
     };
@@ -278,7 +315,8 @@ fn config(options: &Options) -> Result<Config, Failure> {
     let config = Config::new(&name.to_string_lossy()).or_else(|_| Config::new("localhost"));
     let mut limits = smtp_proto::server::Limits::default();
     // What rules refuse makes faults of what was sent behind it.
-    (limits.message, limits.idle_commands, limits.faults, limits.transactions) = (0, u32::MAX, u32::MAX, 0);
+    (limits.message, limits.idle_commands, limits.faults, limits.transactions) =
+        (options.max_size, u32::MAX, u32::MAX, 0);
     let login = MechanismSet::EMPTY.with(Mechanism::Plain).with(Mechanism::Login);
     let mechanisms = if options.auth { login } else { MechanismSet::EMPTY };
     let role = if options.lmtp { Role::Lmtp } else { Role::Mx };
@@ -293,8 +331,7 @@ fn config(options: &Options) -> Result<Config, Failure> {
 
 /// A self-signed certificate, ECDSA P-256, for as long as the sink lives.
 fn certificate(host: &str) -> Result<Arc<ServerConfig>, Failure> {
-    let failed =
-        |wrong: &dyn std::fmt::Display| Failure::running(format_args!("no certificate could be made: {wrong}"));
+    let failed = |wrong: &dyn fmt::Display| Failure::running(format_args!("no certificate could be made: {wrong}"));
     let made = rcgen::generate_simple_self_signed(vec![host.to_owned()]).map_err(|error| failed(&error))?;
     let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
     let chain = vec![made.cert.der().clone()];
@@ -338,8 +375,24 @@ fn end_on_signal(handle: &Handle) -> std::io::Result<()> {
     Ok(())
 }
 
+fn place(text: &str) -> Result<Place, String> {
+    match text.strip_prefix("unix:") {
+        Some("") => Err("name the file, such as unix:/run/sink".into()),
+        Some(path) => Ok(Place::Unix(path.into())),
+        None => address(text).map(Place::Address).map_err(|wrong| wrong + ", or unix:PATH"),
+    }
+}
+
 fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "give an IP address and a port, such as 127.0.0.1:2525 or [::1]:2525".into())
+}
+
+/// RFC 5321 4.5.3.1.7: clients may rely on 64 KiB.
+fn max_size(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(size) if size == 0 || size >= 65_536 => Ok(size),
+        _ => Err("give octets: 65536 or more, which RFC 5321 guarantees to clients, or 0 for no limit".into()),
+    }
 }
 
 fn delivery(text: &str) -> Result<Delivery, String> {
@@ -352,6 +405,7 @@ fn delivery(text: &str) -> Result<Delivery, String> {
         },
         Some(("mbox", file)) if !file.is_empty() => Ok(Delivery::Mbox(file.into())),
         None if text == "discard" => Ok(Delivery::Discard),
-        _ => Err("give discard, maildir:DIR or mbox:FILE".into()),
+        None if text == "json" => Ok(Delivery::Json),
+        _ => Err("give discard, json, maildir:DIR or mbox:FILE".into()),
     }
 }

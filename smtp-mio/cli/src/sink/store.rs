@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
+use smtp_proto::syntax::Base64;
 use smtp_proto::text::LocalNewlines;
 
 /// Where mail goes.
@@ -22,6 +23,8 @@ pub(crate) enum Store {
     },
     /// One behind the other, in the `mboxrd` manner: lines that begin with `From ` are quoted, and so can be restored.
     Mbox(Mutex<File>),
+    /// A line of JSON each on standard output, for tests in other languages.
+    Json,
 }
 
 /// A message on its way.
@@ -31,6 +34,8 @@ pub(crate) enum Draft {
     Maildir { file: File, tmp: PathBuf, new: PathBuf, newlines: Option<LocalNewlines> },
     /// In memory, so that messages do not mix.
     Mbox { text: Vec<u8>, sender: String },
+    /// In memory; with what is known of it beside its text.
+    Json { text: Vec<u8>, line: serde_json::Value },
 }
 
 impl Store {
@@ -53,7 +58,12 @@ impl Store {
     }
 
     /// Begins a message; the envelope goes on top, as fields.
-    pub(crate) fn draft(&self, sender: &str, recipients: &[String]) -> io::Result<Option<Draft>> {
+    pub(crate) fn draft(
+        &self,
+        sender: &str,
+        recipients: &[String],
+        how: impl FnOnce() -> serde_json::Value,
+    ) -> io::Result<Option<Draft>> {
         let mut draft = match self {
             Self::Discard => return Ok(None),
             Self::Maildir { root, crlf } => {
@@ -63,6 +73,7 @@ impl Store {
                 Draft::Maildir { file, tmp, new, newlines: (!crlf).then(LocalNewlines::default) }
             }
             Self::Mbox(_) => Draft::Mbox { text: Vec::new(), sender: sender.to_owned() },
+            Self::Json => return Ok(Some(Draft::Json { text: Vec::new(), line: how() })),
         };
         let mut fields = Vec::new();
         smtp_proto::trace::return_path(sender, &mut fields);
@@ -88,6 +99,7 @@ impl Store {
                 // Half an entry would run into the next.
                 file.write_all(&entry).inspect_err(|_| drop(file.set_len(before)))
             }
+            (_, Draft::Json { text, line }) => print(line, text),
             _ => Ok(()),
         }
     }
@@ -102,7 +114,7 @@ impl Draft {
                 newlines.convert(piece, &mut |part| stored.extend_from_slice(part));
                 file.write_all(&stored)
             }
-            Self::Mbox { text, .. } => {
+            Self::Mbox { text, .. } | Self::Json { text, .. } => {
                 text.extend_from_slice(piece);
                 Ok(())
             }
@@ -115,6 +127,21 @@ impl Draft {
             let _ = fs::remove_file(tmp);
         }
     }
+}
+
+/// One line, written whole: what is known, and the text. What is no UTF-8 is told as octets in base64 instead.
+fn print(mut line: serde_json::Value, text: Vec<u8>) -> io::Result<()> {
+    match String::from_utf8(text) {
+        Ok(text) => line["text"] = text.into(),
+        Err(error) => {
+            let mut encoded = Vec::new();
+            Base64::encode(error.as_bytes(), &mut encoded);
+            line["text_base64"] = String::from_utf8_lossy(&encoded).into();
+        }
+    }
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()
 }
 
 /// One message as it stands in an mbox, with LF for CRLF.
@@ -168,7 +195,7 @@ mod tests {
         ] {
             std::fs::write(&file, there).expect("written");
             let store = Store::mbox(&file).expect("opened");
-            let draft = store.draft("", &[]).expect("begun").expect("kept");
+            let draft = store.draft("", &[], || serde_json::Value::Null).expect("begun").expect("kept");
             store.keep(draft).expect("kept");
             let text = std::fs::read_to_string(&file).expect("read");
             assert!(text.starts_with(expected) && text.ends_with("Return-Path: <>\n\n"), "{text:?}");
@@ -180,11 +207,17 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let store = Store::maildir(folder.path(), false).expect("made");
         let count = |name: &str| std::fs::read_dir(folder.path().join(name)).expect("read").count();
-        let mut draft = store.draft("a@x.example", &["b@y.example".into()]).expect("begun").expect("kept");
+        let mut draft = store
+            .draft("a@x.example", &["b@y.example".into()], || serde_json::Value::Null)
+            .expect("begun")
+            .expect("kept");
         draft.write(b"half").expect("written");
         draft.discard();
         assert_eq!((count("tmp"), count("new")), (0, 0));
-        let mut draft = store.draft("a@x.example", &["b@y.example".into()]).expect("begun").expect("kept");
+        let mut draft = store
+            .draft("a@x.example", &["b@y.example".into()], || serde_json::Value::Null)
+            .expect("begun")
+            .expect("kept");
         draft.write(b"whole\r").expect("written");
         draft.write(b"\n").expect("written");
         store.keep(draft).expect("kept");

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use smtp_mio::{Answer, AuthAnswer, Handler, OwnedVerdict, Peer};
-use smtp_proto::auth::server::{Answer as Login, Question};
+use smtp_proto::auth::server::{Answer as Login, Identity, Question};
 use smtp_proto::server::{MessageEnd, Reason, Verdict};
 use smtp_proto::syntax::{self, Host, Mail, Rcpt, Reply};
+use smtp_proto::tls::TlsVersion;
+use smtp_testing::{Act, Decision, Rules, Verb};
 
-use super::rules::{Rules, Verb};
 use super::store::{Draft, Store};
 
 const NOT_STORED: Reply<'static> = Reply::fixed(452, (4, 3, 1), "The message could not be stored");
@@ -51,6 +52,18 @@ impl Swallow {
         Some(self.letter.get_or_insert_default())
     }
 
+    fn decide(&self, verb: Verb, argument: impl FnOnce() -> String) -> Answer<'static> {
+        let Decision { delay, act } = self.kitchen.rules.decide(verb, argument);
+        let verdict = match act {
+            Act::Accept if delay.is_zero() => return Verdict::Accept.into(),
+            Act::HangUp if delay.is_zero() => return Answer::HangUp,
+            Act::Accept => OwnedVerdict::Accept,
+            Act::Refuse(code, enhanced, text) => OwnedVerdict::Refuse(code, enhanced, text),
+            Act::HangUp => OwnedVerdict::HangUp,
+        };
+        Answer::After(delay, verdict)
+    }
+
     fn forget(&mut self) {
         if let Some(draft) = self.letter.take().and_then(|letter| letter.draft) {
             draft.discard();
@@ -60,17 +73,15 @@ impl Swallow {
 
 impl Handler for Swallow {
     fn connect(&mut self, peer: &Peer<'_>) -> Answer<'_> {
-        self.kitchen
-            .rules
-            .decide(Verb::Connect, || peer.address.map_or_else(|| "unix".into(), |address| address.to_string()))
+        self.decide(Verb::Connect, || peer.address.map_or_else(|| "unix".into(), |address| address.to_string()))
     }
 
     fn hello(&mut self, _: &Peer<'_>, host: &Host<'_>) -> Answer<'_> {
-        self.kitchen.rules.decide(Verb::Ehlo, || host.as_str().to_owned())
+        self.decide(Verb::Ehlo, || host.as_str().to_owned())
     }
 
     fn start_tls(&mut self, _: &Peer<'_>) -> Answer<'_> {
-        self.kitchen.rules.decide(Verb::StartTls, String::new)
+        self.decide(Verb::StartTls, String::new)
     }
 
     /// Whoever it is, with whatever password.
@@ -82,7 +93,7 @@ impl Handler for Swallow {
             OwnedVerdict::Refuse(..) => Some(Login::Reject),
             _ => Some(Login::Accept),
         };
-        match self.kitchen.rules.decide(Verb::Auth, name) {
+        match self.decide(Verb::Auth, name) {
             Answer::After(time, verdict) => AuthAnswer::After(time, login(verdict)),
             Answer::HangUp => AuthAnswer::HangUp,
             Answer::Now(_) | Answer::Later(_) => Login::Accept.into(),
@@ -90,14 +101,7 @@ impl Handler for Swallow {
     }
 
     fn command(&mut self, _: &Peer<'_>, verb: syntax::Verb) -> Answer<'_> {
-        let verb = match verb {
-            syntax::Verb::Rset => Verb::Rset,
-            syntax::Verb::Vrfy => Verb::Vrfy,
-            syntax::Verb::Help => Verb::Help,
-            syntax::Verb::Quit => Verb::Quit,
-            _ => Verb::Noop,
-        };
-        self.kitchen.rules.decide(verb, String::new)
+        self.decide(Verb::of(verb), String::new)
     }
 
     fn mail(&mut self, _: &Peer<'_>, mail: &Mail<'_>) -> Answer<'_> {
@@ -105,11 +109,11 @@ impl Handler for Swallow {
         if let Some(letter) = self.letter() {
             *letter = Letter { sender: mail.path.as_str().to_owned(), ..Letter::default() };
         }
-        self.kitchen.rules.decide(Verb::Mail, || format!("<{}>", mail.path.as_str()))
+        self.decide(Verb::Mail, || format!("<{}>", mail.path.as_str()))
     }
 
     fn rcpt(&mut self, _: &Peer<'_>, rcpt: &Rcpt<'_>) -> Answer<'_> {
-        let answer = self.kitchen.rules.decide(Verb::Rcpt, || format!("<{}>", rcpt.path.as_str()));
+        let answer = self.decide(Verb::Rcpt, || format!("<{}>", rcpt.path.as_str()));
         if accepts(&answer)
             && let Some(letter) = self.letter()
         {
@@ -120,11 +124,11 @@ impl Handler for Swallow {
 
     fn data(&mut self, peer: &Peer<'_>) -> Answer<'_> {
         let verb = if peer.session.is_by_chunks() { Verb::Bdat } else { Verb::Data };
-        let answer = self.kitchen.rules.decide(verb, String::new);
+        let answer = self.decide(verb, String::new);
         if accepts(&answer) {
             let kitchen = self.kitchen.clone();
             if let Some(letter) = self.letter() {
-                match kitchen.store.draft(&letter.sender, &letter.recipients) {
+                match kitchen.store.draft(&letter.sender, &letter.recipients, || how(letter, peer)) {
                     Ok(draft) => letter.draft = draft,
                     Err(error) => {
                         tracing::error!(%error, "a message cannot be stored");
@@ -147,7 +151,7 @@ impl Handler for Swallow {
     }
 
     fn message(&mut self, _: &Peer<'_>, end: MessageEnd) -> Answer<'_> {
-        let answer = self.kitchen.rules.decide(Verb::Message, String::new);
+        let answer = self.decide(Verb::Message, String::new);
         if !accepts(&answer) {
             self.kitchen.refused.fetch_add(1, Ordering::Relaxed);
             if end.recipient.is_none() {
@@ -176,6 +180,26 @@ impl Handler for Swallow {
     fn closed(&mut self, _: &Peer<'_>, _: Reason) {
         self.forget();
     }
+}
+
+/// What is known of a message beside its text.
+fn how(letter: &Letter, peer: &Peer<'_>) -> serde_json::Value {
+    let tls = peer.session.tls().map(|tls| {
+        serde_json::json!({
+            "version": tls.version.map(TlsVersion::as_str),
+            "cipher": tls.cipher,
+            "server_name": tls.server_name.as_deref().filter(|name| name.bytes().all(|octet| octet.is_ascii_graphic())),
+        })
+    });
+    serde_json::json!({
+        "from": letter.sender,
+        "to": letter.recipients,
+        "peer": peer.address.map(|address| address.to_string()),
+        "hello": peer.session.hello(),
+        "user": peer.session.identity().map(Identity::name),
+        "protocol": peer.session.protocol().as_str(),
+        "tls": tls,
+    })
 }
 
 /// Whether it is a yes, now or later.

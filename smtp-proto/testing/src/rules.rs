@@ -3,36 +3,57 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use smtp_mio::{Answer, OwnedVerdict};
-use smtp_proto::syntax::{Enhanced, Reply};
-
-use crate::duration;
+use smtp_proto::syntax::{self, Enhanced, Reply};
 
 /// Where a rule applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verb {
+pub enum Verb {
     /// The greeting.
     Connect,
     /// EHLO, HELO, LHLO.
     Ehlo,
+    /// Before the handshake.
     StartTls,
     /// What is answered when the exchange has come to its end.
     Auth,
+    /// The sender.
     Mail,
+    /// Each recipient.
     Rcpt,
+    /// Before the text.
     Data,
     /// The first chunk.
     Bdat,
     /// The end of the text: what is answered to it.
     Message,
+    /// The end of a transaction.
     Rset,
+    /// Nothing.
     Noop,
+    /// Whether a mailbox exists.
     Vrfy,
+    /// Any help.
     Help,
+    /// The end.
     Quit,
 }
 
-pub(crate) const VERBS: [(&str, Verb); 14] = [
+impl Verb {
+    /// Of a command that applications are asked about when they ask about all.
+    #[must_use]
+    pub const fn of(verb: syntax::Verb) -> Self {
+        match verb {
+            syntax::Verb::Rset => Self::Rset,
+            syntax::Verb::Vrfy => Self::Vrfy,
+            syntax::Verb::Help => Self::Help,
+            syntax::Verb::Quit => Self::Quit,
+            _ => Self::Noop,
+        }
+    }
+}
+
+/// All of them, by name.
+pub const VERBS: [(&str, Verb); 14] = [
     ("CONNECT", Verb::Connect),
     ("EHLO", Verb::Ehlo),
     ("STARTTLS", Verb::StartTls),
@@ -50,8 +71,20 @@ pub(crate) const VERBS: [(&str, Verb); 14] = [
 ];
 
 /// A rule. Its conditions must all hold; `first` and `every` count those events for which the others did.
+///
+/// ```
+/// use std::time::Duration;
+/// use smtp_testing::{Rule, Verb};
+///
+/// let unknown = Rule::refuse(Verb::Rcpt, "550 5.1.1 No such user")?.with("unknown@");
+/// let busy = Rule::refuse(Verb::Mail, "450 4.2.1 Busy")?.first(2);
+/// let slow = Rule::wait(Verb::Data, Duration::from_millis(200)).share(0.1);
+/// let gone = Rule::drop(Verb::Message).every(20);
+/// # let _ = [unknown, busy, slow, gone];
+/// # Ok::<(), String>(())
+/// ```
 #[derive(Debug)]
-pub(crate) struct Rule {
+pub struct Rule {
     verb: Verb,
     with: Option<String>,
     first: Option<u64>,
@@ -64,82 +97,158 @@ pub(crate) struct Rule {
 
 #[derive(Clone, Debug, PartialEq)]
 enum Action {
-    Reply(OwnedVerdict),
+    Reply(Act),
     Delay(Duration),
     Drop,
 }
 
+/// What rules say to a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// So much later.
+    pub delay: Duration,
+    /// The answer.
+    pub act: Act,
+}
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Yes.
+    Accept,
+    /// No: code, enhanced code, text. They make a valid [`Reply`].
+    Refuse(u16, Option<Enhanced>, String),
+    /// None: the connection is closed, without a word.
+    HangUp,
+}
+
 /// All rules, in the order in which they are looked at.
 #[derive(Debug, Default)]
-pub(crate) struct Rules([Vec<Rule>; VERBS.len()]);
+pub struct Rules([Vec<Rule>; VERBS.len()]);
 
 impl Rules {
-    pub(crate) fn add(&mut self, rule: Rule) {
+    /// Adds one, to be looked at after the others.
+    pub fn add(&mut self, rule: Rule) {
         self.0[rule.verb as usize].push(rule);
     }
 
     /// What is answered at `verb`, whose argument is `argument`: accepted, unless rules say otherwise. A delay is added
     /// up, and the next rule looked at; a reply or a drop is the last word.
-    pub(crate) fn decide(&self, verb: Verb, argument: impl FnOnce() -> String) -> Answer<'static> {
+    pub fn decide(&self, verb: Verb, argument: impl FnOnce() -> String) -> Decision {
         let rules = &self.0[verb as usize];
+        let mut decision = Decision { delay: Duration::ZERO, act: Act::Accept };
         if rules.is_empty() {
-            return smtp_proto::server::Verdict::Accept.into();
+            return decision;
         }
         let argument = argument();
-        let mut delay = Duration::ZERO;
-        let mut verdict = OwnedVerdict::Accept;
         for rule in rules.iter().filter(|rule| rule.applies(&argument)) {
             match &rule.action {
-                Action::Delay(time) => delay += *time,
+                Action::Delay(time) => decision.delay += *time,
                 Action::Reply(reply) => {
-                    verdict = reply.clone();
+                    decision.act = reply.clone();
                     break;
                 }
                 Action::Drop => {
-                    verdict = OwnedVerdict::HangUp;
+                    decision.act = Act::HangUp;
                     break;
                 }
             }
         }
-        match verdict {
-            OwnedVerdict::Accept if delay.is_zero() => smtp_proto::server::Verdict::Accept.into(),
-            OwnedVerdict::HangUp if delay.is_zero() => Answer::HangUp,
-            verdict => Answer::After(delay, verdict),
-        }
+        decision
     }
 }
 
 impl Rule {
+    /// Refuses with this reply: `CODE [ENHANCED] TEXT`.
+    ///
+    /// # Errors
+    /// What is wrong with the reply: it is not of 400 to 599, or cannot be written; AUTH has 454 and 535 alone.
+    pub fn refuse(verb: Verb, words: &str) -> Result<Self, String> {
+        Self::at(verb, Action::Reply(reply(words)?)).checked()
+    }
+
+    /// Answers so much later; what, the other rules say.
+    #[must_use]
+    pub const fn wait(verb: Verb, time: Duration) -> Self {
+        Self::at(verb, Action::Delay(time))
+    }
+
+    /// Hangs up without a word.
+    #[must_use]
+    pub const fn drop(verb: Verb) -> Self {
+        Self::at(verb, Action::Drop)
+    }
+
+    /// Only where the argument, such as `<a@example.org>`, contains this, in any case.
+    #[must_use]
+    pub fn with(mut self, text: &str) -> Self {
+        self.with = Some(text.to_ascii_lowercase());
+        self
+    }
+
+    /// Only the first `n` times.
+    #[must_use]
+    pub const fn first(mut self, n: u64) -> Self {
+        self.first = Some(n);
+        self
+    }
+
+    /// Only every `n`-th time.
+    #[must_use]
+    pub fn every(mut self, n: u64) -> Self {
+        self.every = n.max(1);
+        self
+    }
+
+    /// Only this share of the time, 0 to 1, evenly spread.
+    #[must_use]
+    pub const fn share(mut self, share: f64) -> Self {
+        self.share = share.clamp(0.0, 1.0);
+        self
+    }
+
     /// `VERB=REPLY[:SHARE]`, as in `RCPT=450 4.2.1 Busy:0.1`.
-    pub(crate) fn fail(text: &str) -> Result<Self, String> {
+    ///
+    /// # Errors
+    /// What is wrong with it, and what it could be.
+    pub fn fail(text: &str) -> Result<Self, String> {
         let (verb, rest) = text.split_once('=').ok_or("give VERB=REPLY, such as RCPT=450 4.2.1 Busy")?;
         // A colon may belong to the reply.
         let (words, share) = match rest.rsplit_once(':').map(|(words, share)| (words, share.parse::<f64>())) {
             Some((words, Ok(share))) => (words, share),
             _ => (rest, 1.0),
         };
-        Self::new(verb, Action::Reply(reply(words)?))?.checked().share(share)
+        Self::new(verb, Action::Reply(reply(words)?))?.checked().and_then(|rule| rule.in_share_of(share))
     }
 
     /// `VERB=TIME`, as in `DATA=200ms`.
-    pub(crate) fn delay(text: &str) -> Result<Self, String> {
+    ///
+    /// # Errors
+    /// What is wrong with it, and what it could be.
+    pub fn delay(text: &str) -> Result<Self, String> {
         let (verb, time) = text.split_once('=').ok_or("give VERB=TIME, such as DATA=200ms")?;
-        Self::new(verb, Action::Delay(duration(time)?)).share(1.0)
+        Self::new(verb, Action::Delay(duration(time)?))
     }
 
     /// `VERB[:SHARE]`, as in `MESSAGE:0.05`.
-    pub(crate) fn hang_up(text: &str) -> Result<Self, String> {
+    ///
+    /// # Errors
+    /// What is wrong with it, and what it could be.
+    pub fn hang_up(text: &str) -> Result<Self, String> {
         let (verb, share) = match text.split_once(':') {
             Some((verb, share)) => {
                 (verb, share.parse().map_err(|_| format!("{share:?} is no share; give one of 0 to 1"))?)
             }
             None => (text, 1.0),
         };
-        Self::new(verb, Action::Drop).share(share)
+        Self::new(verb, Action::Drop)?.in_share_of(share)
     }
 
     /// A line of a script; `None` where there is nothing on it but a comment.
-    pub(crate) fn from_line(line: &str) -> Result<Option<Self>, String> {
+    ///
+    /// # Errors
+    /// What is wrong with it, and what it could be.
+    pub fn from_line(line: &str) -> Result<Option<Self>, String> {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
             return Ok(None);
@@ -181,13 +290,17 @@ impl Rule {
             let names: Vec<&str> = VERBS.iter().map(|(name, _)| *name).collect();
             format!("{verb:?} is none of {}", names.join(", "))
         })?;
-        Ok(Self { verb: *verb, with: None, first: None, every: 1, share: 1.0, action, met: AtomicU64::new(0) })
+        Ok(Self::at(*verb, action))
+    }
+
+    const fn at(verb: Verb, action: Action) -> Self {
+        Self { verb, with: None, first: None, every: 1, share: 1.0, action, met: AtomicU64::new(0) }
     }
 
     /// AUTH alone is answered by the mechanism, which knows two refusals.
     fn checked(self) -> Result<Self, String> {
         match (self.verb, &self.action) {
-            (Verb::Auth, Action::Reply(OwnedVerdict::Refuse(code, ..))) if !matches!(code, 454 | 535) => {
+            (Verb::Auth, Action::Reply(Act::Refuse(code, ..))) if !matches!(code, 454 | 535) => {
                 Err(format!("AUTH is refused with 454 (not now) or 535 (wrong), not with {code}"))
             }
             _ => Ok(self),
@@ -202,6 +315,10 @@ impl Rule {
         self.first.is_none_or(|first| met <= first) && met.is_multiple_of(self.every) && self.in_share(met / self.every)
     }
 
+    fn in_share_of(self, value: f64) -> Result<Self, String> {
+        Ok(Self { share: share(value)?, ..self })
+    }
+
     /// Exactly this share, evenly spread: the n-th counts when the whole part of n * share grows with it.
     #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
     fn in_share(&self, n: u64) -> bool {
@@ -211,18 +328,15 @@ impl Rule {
     }
 }
 
-trait Share: Sized {
-    fn share(self, share: f64) -> Result<Rule, String>;
-}
-
-impl Share for Result<Rule, String> {
-    fn share(self, value: f64) -> Result<Rule, String> {
-        Ok(Rule { share: share(value)?, ..self? })
-    }
-}
-
 fn share(share: f64) -> Result<f64, String> {
     if (0.0..=1.0).contains(&share) { Ok(share) } else { Err(format!("{share} is no share; give one of 0 to 1")) }
+}
+
+/// Such as `200ms`, `1.5s` or `2m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no time; give one such as 200ms, 1.5s or 2m");
+    let signed: jiff::SignedDuration = text.trim().parse().map_err(|_| wrong())?;
+    Duration::try_from(signed).map_err(|_| wrong())
 }
 
 fn word(text: &str) -> (&str, &str) {
@@ -231,7 +345,7 @@ fn word(text: &str) -> (&str, &str) {
 }
 
 /// `CODE [ENHANCED] TEXT`.
-fn reply(text: &str) -> Result<OwnedVerdict, String> {
+fn reply(text: &str) -> Result<Act, String> {
     let (code, rest) = word(text);
     let code: u16 =
         code.parse().ok().filter(|code| (400..=599).contains(code)).ok_or_else(|| {
@@ -244,7 +358,7 @@ fn reply(text: &str) -> Result<OwnedVerdict, String> {
     };
     let words = if words.is_empty() { "Refused on request" } else { words };
     Reply::new(code, enhanced, words).map_err(|error| format!("{text:?}: {error}"))?;
-    Ok(OwnedVerdict::Refuse(code, enhanced, words.to_owned()))
+    Ok(Act::Refuse(code, enhanced, words.to_owned()))
 }
 
 fn enhanced(text: &str) -> Option<Enhanced> {
@@ -256,8 +370,7 @@ fn enhanced(text: &str) -> Option<Enhanced> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Duration, Rule, Rules, Verb};
-    use smtp_mio::Answer;
+    use super::{Act, Decision, Duration, Rule, Rules, Verb};
 
     /// What each of so many events is answered: `.` accepted, `-` refused, `x` dropped, `~` delayed.
     fn answers(rules: &[Result<Rule, String>], verb: Verb, arguments: &[&str]) -> String {
@@ -267,10 +380,10 @@ mod tests {
             all.add(Rule { with: rule.with.clone(), action: rule.action.clone(), met: 0.into(), ..*rule });
         }
         let answer = |argument: &&str| match all.decide(verb, || (*argument).into()) {
-            Answer::After(delay, smtp_mio::OwnedVerdict::Refuse(..)) if delay.is_zero() => '-',
-            Answer::After(delay, smtp_mio::OwnedVerdict::Accept) if delay == Duration::from_millis(200) => '~',
-            Answer::HangUp => 'x',
-            Answer::Now(_) => '.',
+            Decision { delay: Duration::ZERO, act: Act::Refuse(..) } => '-',
+            Decision { delay: Duration::ZERO, act: Act::HangUp } => 'x',
+            Decision { delay: Duration::ZERO, act: Act::Accept } => '.',
+            Decision { delay, act: Act::Accept } if delay == Duration::from_millis(200) => '~',
             other => panic!("{other:?}"),
         };
         arguments.iter().map(answer).collect()
