@@ -98,7 +98,8 @@ fn it_is_bounded() {
     let mut settings = Settings::default();
     (settings.messages, settings.octets, settings.max_size) = (1, 1000, 65_536);
     let sink = Sink::start_with(settings).expect("started");
-    let lines = format!("EHLO a.example\nMAIL FROM:<> SIZE=65537\n{}{}QUIT\n", mail("b@y.example"), mail("c@y.example"));
+    let lines =
+        format!("EHLO a.example\nMAIL FROM:<> SIZE=65537\n{}{}QUIT\n", mail("b@y.example"), mail("c@y.example"));
     assert_eq!(codes(connect(&sink), &lines), "220 250 552 250 250 354 250 250 250 354 452 221");
     assert_eq!(sink.messages().len(), 1);
 }
