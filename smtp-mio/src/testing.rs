@@ -116,6 +116,7 @@ impl Sink {
     }
 
     /// Takes out the messages that have come.
+    #[must_use]
     pub fn take(&self) -> Vec<Message> {
         self.inbox.take()
     }

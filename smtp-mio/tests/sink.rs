@@ -50,9 +50,7 @@ fn what_was_sent_is_there_with_its_envelope() {
 
 #[test]
 fn tls_and_users_are_told_of() {
-    let mut settings = Settings::default();
-    settings.auth = true;
-    let sink = Sink::start_with(settings).expect("started");
+    let sink = Sink::start_with(Settings { auth: true, ..Settings::default() }).expect("started");
     assert!(sink.certificate_pem().starts_with("-----BEGIN CERTIFICATE-----"));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("versions");

@@ -129,6 +129,7 @@ impl Sink {
     }
 
     /// Takes out the messages that have come.
+    #[must_use]
     pub fn take(&self) -> Vec<Message> {
         self.inbox.take()
     }
@@ -183,7 +184,7 @@ impl Office {
                 }
             }
         };
-        connections.run(accepting).await
+        connections.run(accepting).await;
     }
 
     async fn serve(&self, socket: Async<std::net::TcpStream>, peer: SocketAddr, tls: bool) {

@@ -31,11 +31,13 @@ impl Recorder {
     }
 
     /// RSET, NOOP, VRFY, HELP, QUIT.
+    #[must_use]
     pub fn command(&self, verb: syntax::Verb) -> Decision {
         self.on(Verb::of(verb), String::new)
     }
 
     /// AUTH: whoever it is, with whatever password, but for what rules say. None is to hang up.
+    #[must_use]
     pub fn authenticate(&self, question: Question) -> (std::time::Duration, Option<Answer>) {
         let name = || if let Question::Password { authcid, .. } = question { authcid } else { String::new() };
         let Decision { delay, act } = self.on(Verb::Auth, name);
