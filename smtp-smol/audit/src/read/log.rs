@@ -46,7 +46,7 @@ pub(crate) fn what<T>(line: &[u8], then: impl FnOnce(What<'_>) -> T) -> T {
     }
     then(if exim::is_other(line) {
         What::Other(b"exim")
-    } else if line.trim_ascii().is_empty() || Line::is_bare(line) {
+    } else if goes_on(line) || Line::is_bare(line) {
         What::Other(&[])
     } else {
         What::Unread
@@ -145,7 +145,7 @@ impl Logs {
                 }
                 continue;
             }
-            if line.trim_ascii().is_empty() || exim::is_other(line) || Line::is_bare(line) {
+            if goes_on(line) || exim::is_other(line) || Line::is_bare(line) {
                 desk.lines.other += 1;
             } else {
                 desk.lines.unread(&source.path, number, line);
@@ -198,6 +198,11 @@ impl Logs {
         desk.lines.mail += u64::from(done.is_some());
         done
     }
+}
+
+/// Whether this is empty, or goes on what the line before it says, as Exim's do that begin with a space.
+fn goes_on(line: &[u8]) -> bool {
+    line.first().is_none_or(u8::is_ascii_whitespace)
 }
 
 fn timeless(path: &Path, number: u64, desk: &mut Desk) {

@@ -163,7 +163,9 @@ impl Opensmtpd {
             }
             b"disconnected" | b"closed" => {
                 if let Some(mut session) = self.sessions.remove(&key) {
-                    let failed = find(rest, b"handshake").is_some() || find(rest, b"tls-").is_some();
+                    let failed = find(rest, b"handshake").is_some()
+                        || find(rest, b"tls-").is_some()
+                        || find(rest, b"SSL routines").is_some();
                     session.close(desk);
                     if failed && session.version.is_none() {
                         desk.take(&Seen {
