@@ -328,3 +328,58 @@ proptest! {
         }
     }
 }
+
+/// Section 2.2.6: what a balancer says of TLS is how the session knows it.
+#[test]
+fn tls_that_ended_at_the_balancer_is_told() {
+    use smtp_proto::proxy::{Ssl, SslTlv, SslTlvs};
+    use smtp_proto::tls::{Channel, ClientCertificate, TlsVersion};
+
+    let (header, _) = parse(b"PROXY TCP4 192.0.2.7 198.51.100.1 40000 25\r\n").expect("good").expect("complete");
+    let between = header.addresses;
+    let of = |between: Addresses<'_>, ssl: Option<(u8, u32)>, before: bool| {
+        let mut details = Vec::new();
+        for detail in [
+            SslTlv::Version("TLSv1.2"),
+            SslTlv::Cipher("ECDHE-RSA-AES128-GCM-SHA256"),
+            SslTlv::CommonName("client.example"),
+        ] {
+            detail.write(&mut details).expect("good");
+        }
+        let details = SslTlvs::try_from(&details[..]).expect("good");
+        let ssl = ssl.map(|(client, verify)| Tlv::Ssl(Ssl { client, verify, tlvs: details }));
+        let tlvs: Vec<_> = ssl.into_iter().chain([Tlv::Authority("mx.example.net"), Tlv::Alpn(b"smtp")]).collect();
+        let mut wire = Vec::new();
+        between.write_v2(&tlvs, &mut wire).expect("written");
+        let (header, _) = parse(&wire).expect("good").expect("complete");
+        match header.channel(before) {
+            Channel::Plain => None,
+            Channel::Tls(info) => Some(info),
+        }
+    };
+    for (client, verify, class) in [
+        (1, 0, ClientCertificate::Unknown),
+        (3, 0, ClientCertificate::Verified),
+        (5, 0, ClientCertificate::Verified),
+        (7, 18, ClientCertificate::Untrusted),
+    ] {
+        let info = of(between, Some((client, verify)), false).expect("TLS");
+        assert_eq!((info.version, &*info.cipher), (Some(TlsVersion::Tls12), "ECDHE-RSA-AES128-GCM-SHA256"));
+        assert_eq!((info.client_certificate, info.by_proxy), (class, true), "{client} {verify}");
+        assert_eq!(
+            (info.client_name.as_deref(), info.server_name.as_deref()),
+            (Some("client.example"), Some("mx.example.net"))
+        );
+        assert_eq!((info.alpn.as_deref(), info.channel_binding), (Some(&b"smtp"[..]), None));
+    }
+    // The client came to it in plaintext, and so it says; or it says nothing, and one has to know.
+    assert_eq!(of(between, Some((0, 0)), true), None);
+    assert_eq!(of(between, None, false), None);
+    let known = of(between, None, true).expect("TLS");
+    assert_eq!((known.version, &*known.cipher, known.by_proxy), (None, "", true));
+    // It speaks for itself, as in a health check.
+    assert_eq!(of(Addresses::Local, Some((1, 0)), true), None);
+    // Version 1 cannot tell.
+    assert!(matches!(header.channel(true), Channel::Tls(info) if info.by_proxy));
+    assert!(matches!(header.channel(false), Channel::Plain));
+}

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned};
-use smtp_proto::proxy::{Addresses, Tlv};
+use smtp_proto::TlsInfo;
+use smtp_proto::proxy::{Addresses, Ssl, SslTlv, SslTlvs, Tlv};
 use smtp_proto::server::{Config, MessageEnd, Verdict};
-use smtp_proto::tls::Policy;
-use smtp_smol::{Handle, Handler, Limits, Peer, Server};
+use smtp_proto::tls::{Policy, TlsVersion};
+use smtp_smol::{Handle, Handler, Limits, Listener, Peer, Server};
 
 /// Greets each peer by the address it is taken to have.
 struct Mirror(String);
@@ -242,4 +243,86 @@ fn tls_may_follow_the_header() {
     let mut line = String::new();
     BufReader::new(StreamOwned::new(tls, socket)).read_line(&mut line).expect("a greeting");
     assert_eq!(line, "220 mx.example.net 192.0.2.7:40000\r\n");
+}
+
+/// Greets each peer by what is known of its TLS.
+struct Told(String);
+
+fn words(tls: Option<&TlsInfo>) -> String {
+    let Some(tls) = tls else { return "plaintext".into() };
+    let version = tls.version.map_or("unknown", TlsVersion::as_str);
+    format!(
+        "{version} {} {} {}",
+        tls.cipher,
+        tls.client_certificate.as_str(),
+        tls.client_name.as_deref().unwrap_or("-")
+    )
+}
+
+impl Handler for Told {
+    async fn connect(&mut self, peer: &Peer<'_>) -> Verdict<'_> {
+        self.0 = words(peer.session.tls());
+        Verdict::AcceptWith(&self.0)
+    }
+    async fn message(&mut self, _: &Peer<'_>, _: MessageEnd) -> Verdict<'_> {
+        Verdict::Accept
+    }
+}
+
+/// TLS that ended at the balancer is TLS for the policy, whether the balancer says so or the listener knows.
+#[test]
+fn tls_that_ended_at_the_balancer_counts() {
+    let made = rcgen::generate_simple_self_signed(["mx.example.net".to_owned()]).expect("a certificate");
+    let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+    let tls = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key);
+    let config = Config::new("mx.example.net").expect("a name").tls(Policy::Require).shared();
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let here = ["127.0.0.0/8".parse().expect("a network")];
+    let mut server = Server::new(config).tls(Arc::new(tls.expect("a key")));
+    let told = server.listen_proxy(any, &here).expect("bound");
+    let listener = Listener::tcp(any).expect("bound").proxy(&here).tls_before();
+    let known = listener.address().expect("TCP");
+    server.add(listener);
+    let handle = server.handle();
+    let thread = thread::spawn(move || server.run(|_| Told(String::new())).expect("served"));
+
+    let (header, _) =
+        smtp_proto::proxy::parse(b"PROXY TCP4 192.0.2.7 198.51.100.1 40000 25\r\n").expect("good").expect("complete");
+    let mut details = Vec::new();
+    for detail in
+        [SslTlv::Version("TLSv1.3"), SslTlv::Cipher("TLS_AES_256_GCM_SHA384"), SslTlv::CommonName("c.example")]
+    {
+        detail.write(&mut details).expect("good");
+    }
+    let tlvs = SslTlvs::try_from(&details[..]).expect("good");
+    let with_ssl = v2(&header.addresses, &[Tlv::Ssl(Ssl { client: 7, verify: 0, tlvs })]);
+    let without = v2(&header.addresses, &[]);
+    for (address, header, expected, mail) in [
+        (told, &with_ssl, "TLS1.3 TLS_AES_256_GCM_SHA384 verified c.example", "250 2.1.0"),
+        (told, &without, "plaintext", "530 5.7.0"),
+        (known, &with_ssl, "TLS1.3 TLS_AES_256_GCM_SHA384 verified c.example", "250 2.1.0"),
+        (known, &without, "unknown  unknown -", "250 2.1.0"),
+        (known, &v2(&Addresses::Local, &[]), "plaintext", "530 5.7.0"),
+    ] {
+        let mut socket = connect(address);
+        socket.write_all(header).expect("written");
+        let mut reader = BufReader::new(socket);
+        let mut line = String::new();
+        reader.read_line(&mut line).expect("a greeting");
+        assert_eq!(line, format!("220 mx.example.net {expected}\r\n"));
+        reader.get_mut().write_all(b"EHLO c.example\r\n").expect("written");
+        let mut offered = false;
+        while !line.starts_with("250 ") {
+            line.clear();
+            assert!(reader.read_line(&mut line).expect("a reply") > 0);
+            offered |= line.contains("STARTTLS");
+        }
+        assert_eq!(offered, expected == "plaintext", "{expected}");
+        reader.get_mut().write_all(b"MAIL FROM:<a@example.org>\r\n").expect("written");
+        line.clear();
+        reader.read_line(&mut line).expect("a reply");
+        assert!(line.starts_with(mail), "{expected}: {line}");
+    }
+    handle.shut_down();
+    thread.join().expect("no panic");
 }

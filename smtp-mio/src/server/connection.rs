@@ -107,7 +107,7 @@ pub(crate) struct Office {
 }
 
 impl Office {
-    fn session(&self, address: Option<SocketAddr>, channel: Channel) -> Session {
+    pub(crate) fn session(&self, address: Option<SocketAddr>, channel: Channel) -> Session {
         let mut session = Session::new(self.config.clone(), channel);
         if address.is_some_and(|address| self.trusted.iter().any(|network| network.contains(address.ip()))) {
             session.trust();
@@ -122,11 +122,11 @@ impl<H: Handler> Connection<H> {
         address: Option<SocketAddr>,
         question: Question,
         handler: H,
-        office: &Office,
+        session: Session,
     ) -> Self {
         Self {
             link,
-            session: office.session(address, Channel::Plain),
+            session,
             address,
             question,
             parked: None,

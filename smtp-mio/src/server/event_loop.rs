@@ -13,7 +13,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
 use smtp_proto::proxy::Network;
 use smtp_proto::server::{Config, State};
-use smtp_proto::tls::TlsFailure;
+use smtp_proto::tls::{Channel, TlsFailure};
 use smtp_rustls::ServerTls;
 
 use super::connection::{Common, Connection, Office, Phase};
@@ -204,8 +204,9 @@ impl<H: Handler, F: Fn(Option<SocketAddr>) -> H> Loop<H, F> {
     }
 
     fn welcome(&mut self, socket: Socket, address: Option<SocketAddr>, listener: usize) {
-        let Some(Listener { first: First { proxy, tls }, .. }) = self.listeners.get(listener) else { return };
-        let tls = *tls;
+        let Some(Listener { first, .. }) = self.listeners.get(listener) else { return };
+        let First { proxy, tls, tls_before } = first;
+        let (tls, tls_before) = (*tls, *tls_before);
         let (Some(from), Socket::Tcp(_)) = (proxy, &socket) else {
             self.let_in(socket, address, tls, false);
             return;
@@ -227,7 +228,7 @@ impl<H: Handler, F: Fn(Option<SocketAddr>) -> H> Loop<H, F> {
         }
         self.generation += 1;
         let deadline = self.now + ticks(self.limits.proxy_time);
-        self.antechamber.add(socket, address, tls, self.generation, deadline);
+        self.antechamber.add(socket, address, (tls, tls_before), self.generation, deadline);
     }
 
     /// A connection of a client that is known, if there is a place for it.
@@ -235,7 +236,7 @@ impl<H: Handler, F: Fn(Option<SocketAddr>) -> H> Loop<H, F> {
         if stopping {
             let _ = socket.shutdown(std::net::Shutdown::Both);
         } else if self.counts.enter(self.limits) {
-            self.take_in(socket, address, tls, false);
+            self.take_in(socket, address, (tls, Channel::Plain), false);
         } else {
             self.turn_away(&mut socket, !tls);
         }
@@ -245,8 +246,12 @@ impl<H: Handler, F: Fn(Option<SocketAddr>) -> H> Loop<H, F> {
     fn announced(&mut self, key: usize) {
         match self.antechamber.turn(key) {
             None => {}
-            Some((waiting, Ok(client))) => {
-                self.take_in(waiting.socket.into(), Some(client), waiting.implicit_tls, true);
+            Some((waiting, Ok((client, channel)))) => {
+                self.take_in(waiting.socket.into(), Some(client), (waiting.implicit_tls, channel), true);
+            }
+            Some((waiting, Err(error))) if error.kind() == io::ErrorKind::ConnectionAborted => {
+                tracing::debug!(peer = %waiting.balancer, "closed without a word");
+                self.counts.leave(None);
             }
             Some((waiting, Err(error))) => {
                 tracing::warn!(peer = %waiting.balancer, %error, "no PROXY header from a load balancer");
@@ -266,7 +271,13 @@ impl<H: Handler, F: Fn(Option<SocketAddr>) -> H> Loop<H, F> {
     }
 
     /// A connection that has a place, of a client that is known now.
-    fn take_in(&mut self, mut socket: Socket, address: Option<SocketAddr>, implicit_tls: bool, watched: bool) {
+    fn take_in(
+        &mut self,
+        mut socket: Socket,
+        address: Option<SocketAddr>,
+        (implicit_tls, channel): (bool, Channel),
+        watched: bool,
+    ) {
         let ip = address.map(|address| address.ip());
         if ip.is_some_and(|ip| !self.counts.enter_as(ip, self.limits)) {
             self.counts.leave(None);
@@ -288,7 +299,13 @@ impl<H: Handler, F: Fn(Option<SocketAddr>) -> H> Loop<H, F> {
         office.counters.connected();
         self.generation += 1;
         let question = Question { key, generation: self.generation, serial: 0 };
-        let mut connection = Connection::new(Link::new(socket), address, question, (self.make)(address), office);
+        let mut connection = Connection::new(
+            Link::new(socket),
+            address,
+            question,
+            (self.make)(address),
+            office.session(address, channel),
+        );
         if implicit_tls {
             connection.start_with_tls(office);
         }

@@ -72,12 +72,14 @@ pub(crate) fn listen_unix(path: &Path) -> io::Result<(std::os::unix::net::UnixLi
 }
 
 /// What comes before SMTP on the connections of a listener.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct First {
     /// A PROXY header, from these; nobody else may connect.
     pub(crate) proxy: Option<Arc<[Network]>>,
     /// TLS.
     pub(crate) tls: bool,
+    /// TLS ended at the load balancer, whether or not that tells.
+    pub(crate) tls_before: bool,
 }
 
 /// A socket that listens; shared by the loops (SO_REUSEPORT), if so wanted.

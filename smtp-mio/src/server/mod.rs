@@ -112,7 +112,7 @@ impl Server {
     /// # Errors
     /// Those of the operating system: an address in use, or not ours.
     pub fn listen(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
-        self.bind(address, &First { proxy: None, tls: false })
+        self.bind(address, &First::default())
     }
 
     /// Listens on an address where TLS comes first (RFC 8314 3.3).
@@ -120,7 +120,7 @@ impl Server {
     /// # Errors
     /// As [`Server::listen`].
     pub fn listen_tls(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
-        self.bind(address, &First { proxy: None, tls: true })
+        self.bind(address, &First { tls: true, ..First::default() })
     }
 
     /// Listens on an address for load balancers, which begin with a PROXY header that says who the client is. Without
@@ -129,7 +129,7 @@ impl Server {
     /// # Errors
     /// As [`Server::listen`].
     pub fn listen_proxy(&mut self, address: SocketAddr, from: &[Network]) -> io::Result<SocketAddr> {
-        self.bind(address, &First { proxy: Some(from.into()), tls: false })
+        self.bind(address, &First { proxy: Some(from.into()), ..First::default() })
     }
 
     /// The same, where TLS with the client follows the header.
@@ -137,7 +137,16 @@ impl Server {
     /// # Errors
     /// As [`Server::listen`].
     pub fn listen_proxy_tls(&mut self, address: SocketAddr, from: &[Network]) -> io::Result<SocketAddr> {
-        self.bind(address, &First { proxy: Some(from.into()), tls: true })
+        self.bind(address, &First { proxy: Some(from.into()), tls: true, ..First::default() })
+    }
+
+    /// The same, where TLS ends at the load balancer, also where its header does not tell: the session is one inside TLS.
+    /// Where the header tells (PP2_TYPE_SSL of version 2) it is believed in any case.
+    ///
+    /// # Errors
+    /// As [`Server::listen`].
+    pub fn listen_proxy_tls_before(&mut self, address: SocketAddr, from: &[Network]) -> io::Result<SocketAddr> {
+        self.bind(address, &First { proxy: Some(from.into()), tls_before: true, ..First::default() })
     }
 
     fn bind(&mut self, mut address: SocketAddr, first: &First) -> io::Result<SocketAddr> {
@@ -161,7 +170,7 @@ impl Server {
         let file = Arc::new(file);
         for of_loop in &mut self.listeners {
             let door = Door::Unix { listener: UnixListener::from_std(listener.try_clone()?), _file: file.clone() };
-            of_loop.push(Listener { door, first: First { proxy: None, tls: false } });
+            of_loop.push(Listener { door, first: First::default() });
         }
         Ok(())
     }

@@ -18,6 +18,7 @@
 
 mod network;
 mod tlv;
+mod told;
 
 use alloc::vec::Vec;
 use core::fmt::Write as _;

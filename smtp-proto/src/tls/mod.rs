@@ -111,6 +111,9 @@ pub struct TlsInfo {
     pub alpn: Option<Box<[u8]>>,
     /// What the client showed.
     pub client_certificate: ClientCertificate,
+    /// The name in the client's certificate (the Common Name of its subject), where a proxy tells it. Input from the peer
+    /// unless the certificate is verified: never logged raw.
+    pub client_name: Option<Box<str>>,
     /// Seen from a client: the server's certificate verifies, for a name that did not come from the server.
     pub server_verified: bool,
     /// The name the client asked for (SNI, RFC 6066), if any. Input from the peer: never logged raw.
@@ -131,6 +134,7 @@ impl TlsInfo {
             group: None,
             alpn: None,
             client_certificate: ClientCertificate::None,
+            client_name: None,
             server_verified: false,
             server_name: None,
             channel_binding: None,
@@ -175,6 +179,7 @@ impl fmt::Debug for TlsInfo {
             .field("group", &self.group)
             .field("alpn", &self.alpn)
             .field("client_certificate", &self.client_certificate)
+            .field("client_name", &self.client_name)
             .field("server_verified", &self.server_verified)
             .field("server_name", &self.server_name)
             .field("channel_binding", &self.channel_binding.as_ref().map(|_| "[redacted]"))

@@ -59,6 +59,15 @@ impl Shared {
     }
 }
 
+/// How a connection begins.
+#[derive(Debug)]
+pub(crate) enum Opening {
+    /// With a TLS handshake (RFC 8314 3.3).
+    Tls,
+    /// With the session.
+    Session(Channel),
+}
+
 /// A whole connection.
 pub(crate) async fn converse<H: Handler>(
     shared: &Shared,
@@ -66,11 +75,13 @@ pub(crate) async fn converse<H: Handler>(
     mut link: ServerLink,
     handler: H,
     address: Option<SocketAddr>,
-    implicit_tls: bool,
+    opening: Opening,
 ) -> io::Result<()> {
     let mut handshake = None;
-    let channel = match &shared.tls {
-        Some(tls) if implicit_tls => {
+    let channel = match (opening, &shared.tls) {
+        (Opening::Session(channel), _) => channel,
+        (Opening::Tls, None) => return Err(io::Error::other("no certificate")),
+        (Opening::Tls, Some(tls)) => {
             let began = Instant::now();
             let time = config.handshake_timeout();
             match or(link.handshake(tls.begin()), expired(time)).await {
@@ -85,7 +96,6 @@ pub(crate) async fn converse<H: Handler>(
                 }
             }
         }
-        _ => Channel::Plain,
     };
     let mut session = Session::new(config, channel);
     if let Some(offered) = link.offered() {

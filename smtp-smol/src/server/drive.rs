@@ -4,9 +4,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use smtp_proto::Channel;
 use smtp_proto::auth::Mechanism;
 
-use super::connection::{Shared, converse};
+use super::connection::{Opening, Shared, converse};
 use super::limits::Places;
 use super::{NO_CERTIFICATE, Server};
 use crate::handler::Handler;
@@ -87,6 +88,7 @@ impl Server {
         // SCRAM-PLUS alone wants to know what only the handshake knows.
         let binding = self.config.mechanisms().iter().any(Mechanism::binds_channel);
         let tls = self.tls.clone().map(|tls| tls.channel_binding(binding));
+        let opening = if implicit_tls { Opening::Tls } else { Opening::Session(Channel::Plain) };
         let shared = Shared {
             listener: 0,
             config: self.config.clone(),
@@ -99,6 +101,6 @@ impl Server {
             stop: self.stop.1.clone(),
             spare: Arc::default(),
         };
-        converse(&shared, self.config.clone(), Link::new(socket), handler, peer, implicit_tls).await
+        converse(&shared, self.config.clone(), Link::new(socket), handler, peer, opening).await
     }
 }

@@ -48,6 +48,8 @@ pub(super) struct First {
     pub(super) proxy: Option<Arc<[Network]>>,
     /// TLS.
     pub(super) tls: bool,
+    /// TLS ended at the load balancer, whether or not that tells.
+    pub(super) tls_before: bool,
 }
 
 /// The configuration for a client.
@@ -122,6 +124,14 @@ impl Listener {
     #[must_use]
     pub fn proxy(mut self, from: &[Network]) -> Self {
         self.first.proxy = Some(from.into());
+        self
+    }
+
+    /// TLS ends at the load balancer of [`proxy`](Self::proxy), also where its header does not tell: the session is one
+    /// inside TLS. Where the header tells (PP2_TYPE_SSL of version 2) it is believed in any case.
+    #[must_use]
+    pub fn tls_before(mut self) -> Self {
+        self.first.tls_before = true;
         self
     }
 

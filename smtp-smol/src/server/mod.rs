@@ -17,6 +17,7 @@ use std::time::Duration;
 use smol::channel::{Receiver, Sender};
 use smol::future::{FutureExt as _, or};
 use smol::{Async, Executor, Timer};
+use smtp_proto::Channel;
 use smtp_proto::auth::Mechanism;
 use smtp_proto::proxy::Network;
 use smtp_proto::server::Config;
@@ -24,7 +25,7 @@ use smtp_rustls::{ClientCertificates, ServerTls};
 
 use crate::handler::{Handler, Name};
 use crate::link::{Link, Socket};
-use connection::{Shared, converse};
+use connection::{Opening, Shared, converse};
 pub use limits::Limits;
 use limits::Places;
 pub use listener::Listener;
@@ -328,12 +329,13 @@ impl<H: Handler, M: Fn(Option<SocketAddr>) -> H + Clone + Send + Sync + 'static>
         };
         let (shared, alive, make, choice) =
             (self.shared.clone(), self.alive.clone(), self.make.clone(), self.choice.clone());
-        let implicit_tls = self.first.tls;
+        let (implicit_tls, tls_before) = (self.first.tls, self.first.tls_before);
         let connection = async move {
             let _alive = alive;
-            let (mut place, mut address) = (place, address);
+            let (mut place, mut address, mut channel) = (place, address, Channel::Plain);
             if let (true, Socket::Tcp(balancer), Some(from)) = (behind_proxy, &socket, address) {
-                let Some(client) = client(&shared, balancer, from).await else { return };
+                let Some((client, told)) = client(&shared, balancer, from, tls_before).await else { return };
+                channel = told;
                 let Some(counted) = place.of(client.ip()) else {
                     tracing::debug!(peer = %client, "too many connections of one address");
                     turn_away(&socket, !implicit_tls);
@@ -344,7 +346,8 @@ impl<H: Handler, M: Fn(Option<SocketAddr>) -> H + Clone + Send + Sync + 'static>
             let handler = make(address);
             let chosen = choice.and_then(|choice| choice.of(address));
             let config = chosen.unwrap_or_else(|| shared.config.clone());
-            if let Err(error) = converse(&shared, config, Link::new(socket), handler, address, implicit_tls).await {
+            let opening = if implicit_tls { Opening::Tls } else { Opening::Session(channel) };
+            if let Err(error) = converse(&shared, config, Link::new(socket), handler, address, opening).await {
                 tracing::debug!(%error, peer = %Name(address), "connection lost");
             }
             drop(place);
@@ -373,9 +376,14 @@ fn turn_away(mut socket: &Socket, tell: bool) {
     let _ = socket.shutdown();
 }
 
-/// Who the client is by the PROXY header: the balancer itself, where that says so or does not know. `None`: there was
-/// no header, and the connection is to be closed without a word.
-async fn client(shared: &Shared, socket: &Async<TcpStream>, balancer: SocketAddr) -> Option<SocketAddr> {
+/// Who the client is by the PROXY header (the balancer itself, where that says so or does not know), and what the session
+/// runs over. `None`: there was no header, and the connection is to be closed without a word.
+async fn client(
+    shared: &Shared,
+    socket: &Async<TcpStream>,
+    balancer: SocketAddr,
+    tls_before: bool,
+) -> Option<(SocketAddr, Channel)> {
     let late = async {
         Timer::after(shared.places.limits().proxy_time).await;
         Err(io::ErrorKind::TimedOut.into())
@@ -384,8 +392,8 @@ async fn client(shared: &Shared, socket: &Async<TcpStream>, balancer: SocketAddr
         let _ = shared.stop.recv().await;
         Err(io::ErrorKind::Interrupted.into())
     };
-    match or(proxy::peer(socket), or(late, stopping)).await {
-        Ok(client) => Some(client.unwrap_or(balancer)),
+    match or(proxy::read(socket, tls_before), or(late, stopping)).await {
+        Ok((client, channel)) => Some((client.unwrap_or(balancer), channel)),
         Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {
             tracing::debug!(peer = %balancer, "closed without a word");
             None

@@ -4,10 +4,12 @@ use std::io;
 use std::net::{SocketAddr, TcpStream};
 
 use smol::Async;
+use smtp_proto::Channel;
 use smtp_proto::proxy::{MAX_V2, parse};
 
-/// The client's address by the header, if it tells one. What follows the header, of SMTP or TLS, stays in the socket.
-pub(crate) async fn peer(socket: &Async<TcpStream>) -> io::Result<Option<SocketAddr>> {
+/// The client's address by the header, if it tells one, and what the session runs over; `before` says that TLS ended at the
+/// balancer. What follows the header, of SMTP or TLS, stays in the socket.
+pub(crate) async fn read(socket: &Async<TcpStream>, before: bool) -> io::Result<(Option<SocketAddr>, Channel)> {
     let mut bytes = vec![0; MAX_V2];
     let mut have = 0;
     loop {
@@ -20,8 +22,8 @@ pub(crate) async fn peer(socket: &Async<TcpStream>) -> io::Result<Option<SocketA
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let filled = bytes.get(..have + new).unwrap_or_default();
-        let (peer, end) = match parse(filled).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))? {
-            Some((header, used)) => (Some(header.peer()), used),
+        let (told, end) = match parse(filled).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))? {
+            Some((header, used)) => (Some((header.peer(), header.channel(before))), used),
             None => (None, have + new),
         };
         // What is known to belong to the header is taken, so that the next peek waits for more.
@@ -30,8 +32,8 @@ pub(crate) async fn peer(socket: &Async<TcpStream>) -> io::Result<Option<SocketA
             let n = smol::io::AsyncReadExt::read(&mut &*socket, taken).await?;
             taken = taken.get_mut(n..).filter(|_| n > 0).ok_or(io::ErrorKind::UnexpectedEof)?;
         }
-        if let Some(peer) = peer {
-            return Ok(peer);
+        if let Some(told) = told {
+            return Ok(told);
         }
         have = end;
     }

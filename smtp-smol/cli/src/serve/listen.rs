@@ -92,7 +92,12 @@ pub(super) fn listen(
         }
         for address in &options.proxy {
             let (listener, bound) = tcp("--proxy", address)?;
-            add(listener.proxy(&options.proxy_from), bound, ", a PROXY header first");
+            let listener = listener.proxy(&options.proxy_from);
+            if options.proxy_tls_before {
+                add(listener.tls_before(), bound, ", a PROXY header first, TLS before it");
+            } else {
+                add(listener, bound, ", a PROXY header first");
+            }
         }
     }
     Ok(listening)

@@ -43,6 +43,12 @@ pub(crate) struct ListenerOptions {
     #[arg(long, value_name = "NETWORK", value_parser = network)]
     pub(crate) proxy_from: Vec<Network>,
 
+    /// TLS with the client ends at the load balancers of --proxy, also where their header does not say so: mail from there
+    /// counts as mail with TLS. What a header of version 2 says of TLS is believed in any case
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
+          default_value_t = false, default_missing_value = "true", hide_default_value = true, hide_possible_values = true)]
+    pub(crate) proxy_tls_before: bool,
+
     /// Take mail for this domain, and refuse other mail; may be given several times. `*` is every domain: what is taken
     /// where this machine alone can connect, and elsewhere only if `*` is given twice [default: every domain, on this
     /// machine and for users who authenticate]

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use smtp_audit::ledger::Tls;
+use smtp_proto::tls::{Hop, TlsVersion};
 
 use crate::shown::Shown;
 
@@ -35,8 +36,14 @@ impl Taken<'_> {
             return serde_json::to_string(self).unwrap_or_default();
         }
         let mut line = format!("{:.3} {} ", self.time, peer_name(self.peer));
-        match (self.tls.version(), &self.tls.cipher) {
-            (Some(version), Some(cipher)) => drop(write!(line, "{} {cipher}", version.as_str())),
+        match self.tls.hop {
+            Hop::Used { version, .. } => {
+                // A proxy before the server may not tell.
+                line.push_str(version.map_or("TLS", TlsVersion::as_str));
+                if let Some(cipher) = &self.tls.cipher {
+                    let _ = write!(line, " {cipher}");
+                }
+            }
             _ => line.push_str("plaintext"),
         }
         if let Some(user) = self.user {

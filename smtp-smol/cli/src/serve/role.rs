@@ -47,6 +47,10 @@ impl Role {
             let mend = "name the load balancers that may connect there with --proxy-from";
             return Err(Failure::option("--proxy", address, "nobody could connect", mend));
         }
+        if options.proxy_tls_before && options.proxy.is_empty() {
+            let mend = "name where they connect with --proxy";
+            return Err(Failure::option("--proxy-tls-before", true, "nothing listens for load balancers", mend));
+        }
         if self != Self::Mx && matches!(options.tls, Tls::Rehearse(_)) {
             let wrong = "a rehearsal asks other mail servers to come again, which come to an MX";
             return Err(Failure::option("--tls", "rehearse", wrong, "leave it or --role out"));
