@@ -3,12 +3,13 @@
 import os
 import pathlib
 import re
+import signal
 import smtplib
 import socket
 import subprocess
 import tempfile
 
-from harness import PATIENCE, Raw, Server, binary, run, succeed, test, tls_context
+from harness import PATIENCE, Raw, Server, binary, run, succeed, test, tls_context, wait_for
 from texts import DOTS
 
 FROM, TO, OTHER = "alice@client.example", "bob@mx.example.net", "carol@mx.example.net"
@@ -231,6 +232,7 @@ def roles_whose_options_do_not_fit_are_told_the_mend():
             (("--listen", "unix:"), "give unix:PATH"),
             (("--listen", "unix:/nowhere/at/all"), "in a folder that can be written"),
             (("--greet-pause", "5m"), "from 1 s to 4 m"),
+            (("--lenient", "bare-lf"), "did you mean bare-lf-text?"),
         ):
             code, printed = run(binary(), "serve", "--deliver", "discard", "--state", str(folder / "state"), *options)
             assert code == 2 and told in printed, (options, code, printed)
@@ -238,6 +240,27 @@ def roles_whose_options_do_not_fit_are_told_the_mend():
         for left in sorted(folder.rglob("*"), reverse=True):
             left.rmdir() if left.is_dir() else left.unlink()
         folder.rmdir()
+
+
+@test
+def a_device_is_served_by_name():
+    # What a printer says is refused, with the rule that it broke; with its leniencies it is served, logged and counted.
+    words = b"HELO my_printer\r\nMAIL FROM: scan\r\nRCPT TO:office@example.net\r\nDATA\r\n", b"a\n.\nb\r\n.\r\nQUIT\r\n"
+    with Server() as server, Raw(server) as client:
+        client.send(words[0])
+        codes = [client.reply()[:3] for _ in range(4)]
+        assert codes == [b"501", b"501", b"501", b"503"] or codes == [b"501", b"501", b"503", b"503"], codes
+    with Server("--lenient", "devices", "--log", "info") as server:
+        with Raw(server) as client:
+            client.send(words[0])
+            assert [client.reply()[:3] for _ in range(4)] == [b"250", b"250", b"250", b"354"]
+            client.send(words[1])
+            assert [client.reply()[:3] for _ in range(2)] == [b"250", b"221"]
+        for name in ("helo-name", "space-after-colon", "bare-brackets", "no-domain", "bare-lf-text"):
+            wait_for(name, lambda: any("let pass" in line and name in line for line in server.err))
+        server.process.send_signal(signal.SIGUSR1)
+        counted = "let pass by --lenient: space-after-colon 1, bare-lf-text 1, bare-brackets 2, helo-name 1, no-domain 1"
+        wait_for("the counts", lambda: any(counted in line for line in server.err))
 
 
 @test

@@ -131,6 +131,18 @@ impl Leniencies {
         set
     }
 
+    /// What one name stands for: a single leniency, `devices` for [`DEVICES`](Self::DEVICES), or `none`.
+    ///
+    /// # Errors
+    /// [`UnknownLeniency`], with the nearest name that there is.
+    pub fn from_name(name: &str) -> Result<Self, UnknownLeniency> {
+        match name {
+            "devices" => Ok(Self::DEVICES),
+            "none" => Ok(Self::STRICT),
+            name => name.parse::<Leniency>().map(Self::from),
+        }
+    }
+
     /// From names, as an operator gives them: of single leniencies, or `devices` for [`DEVICES`](Self::DEVICES).
     /// [`STANDARD`](Self::STANDARD) is there in any case, unless `none` is among the names.
     ///
@@ -139,11 +151,10 @@ impl Leniencies {
     pub fn from_names<'n>(names: impl IntoIterator<Item = &'n str>) -> Result<Self, UnknownLeniency> {
         let (mut set, mut standard) = (Self::STRICT, Self::STANDARD);
         for name in names {
-            match name {
-                "devices" => set = set.union(Self::DEVICES),
-                "none" => standard = Self::STRICT,
-                name => set = set.with(name.parse()?),
+            if name == "none" {
+                standard = Self::STRICT;
             }
+            set = set.union(Self::from_name(name)?);
         }
         Ok(set.union(standard))
     }
@@ -224,6 +235,49 @@ impl FromIterator<Leniency> for Leniencies {
 impl fmt::Debug for Leniencies {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.iter().map(Leniency::as_str)).finish()
+    }
+}
+
+/// How often each was made use of.
+///
+/// ```
+/// use smtp_proto::{Leniency, LeniencyCounts};
+///
+/// let mut counts = LeniencyCounts::default();
+/// counts.add(Leniency::HeloName);
+/// counts.add(Leniency::HeloName);
+/// assert_eq!(counts.to_string(), "helo-name 2");
+/// assert_eq!(counts.of(Leniency::NoDomain), 0);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LeniencyCounts([u64; Leniency::ALL.len()]);
+
+impl LeniencyCounts {
+    /// One use more.
+    pub fn add(&mut self, leniency: Leniency) {
+        if let Some(count) = self.0.get_mut(leniency as usize) {
+            *count = count.saturating_add(1);
+        }
+    }
+
+    /// How often this one was used.
+    #[must_use]
+    pub fn of(&self, leniency: Leniency) -> u64 {
+        self.0.get(leniency as usize).copied().unwrap_or_default()
+    }
+
+    /// Those that were used, and how often.
+    pub fn iter(&self) -> impl Iterator<Item = (Leniency, u64)> {
+        Leniency::ALL.iter().map(|each| (*each, self.of(*each))).filter(|(_, count)| *count > 0)
+    }
+}
+
+/// Each that was used with its number, commas between them; nothing where none was.
+impl fmt::Display for LeniencyCounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.iter()
+            .enumerate()
+            .try_for_each(|(at, (leniency, count))| write!(f, "{}{leniency} {count}", if at == 0 { "" } else { ", " }))
     }
 }
 

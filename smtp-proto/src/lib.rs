@@ -74,7 +74,7 @@ pub mod trace;
 mod readme {}
 
 pub use buffer::Buffer;
-pub use leniency::{Leniencies, Leniency, UnknownLeniency};
+pub use leniency::{Leniencies, Leniency, LeniencyCounts, UnknownLeniency};
 pub use tls::{Channel, TlsInfo};
 
 /// What a session has for its driver: something that happened, or something it needs.

@@ -233,6 +233,20 @@ fn lmtp_answers_for_each_recipient() {
     assert_eq!(sink.stop()["messages"], 100);
 }
 
+/// What is let pass is served, and counted by name.
+#[test]
+fn what_is_let_pass_is_counted() {
+    let sink = Sink::start(&["--tls", "off", "--lenient", "helo-name", "--lenient", "bare-brackets"]);
+    let mut client = TcpStream::connect(&sink.addresses[0]).expect("connected");
+    let words = "HELO my_printer\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:c@d.example\r\nRCPT TO:e@f.example\r\nQUIT \r\n";
+    client.write_all(words.as_bytes()).expect("written");
+    let mut said = String::new();
+    client.read_to_string(&mut said).expect("the end");
+    assert_eq!(said.lines().map(|line| &line[..3]).collect::<Vec<_>>(), ["220", "250", "250", "250", "250", "221"]);
+    let expected = serde_json::json!({"helo-name": 1, "bare-brackets": 2, "trailing-space": 1});
+    assert_eq!(sink.stop()["let_pass"], expected);
+}
+
 #[test]
 fn what_cannot_begin_is_told_in_a_line() {
     for (arguments, word) in [
@@ -247,6 +261,7 @@ fn what_cannot_begin_is_told_in_a_line() {
         ),
         (vec!["sink", "--drop", "RSET:half"], "--drop RSET:half: \"half\" is no share; give one of 0 to 1"),
         (vec!["sink", "--delay", "NOOP=soon"], "--delay NOOP=soon: \"soon\" is no time; give one such as 200ms"),
+        (vec!["sink", "--lenient", "bare-lf"], "did you mean bare-lf-text?"),
         (vec!["sink", "--script", "/nonexistent"], "--script /nonexistent"),
         (vec!["blast", "127.0.0.1"], "HOST:PORT"),
         (vec!["blast", "127.0.0.1:1", "--to", "nobody"], "--to nobody"),

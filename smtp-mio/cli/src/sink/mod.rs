@@ -3,13 +3,14 @@
 mod store;
 mod swallow;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
@@ -18,6 +19,7 @@ use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::{CipherSuite, ServerConfig};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use smtp_mio::{Handle, Server, Stats};
+use smtp_proto::Leniencies;
 use smtp_proto::auth::{Mechanism, MechanismSet};
 use smtp_proto::server::{Config, Role};
 use smtp_proto::tls::Policy;
@@ -80,6 +82,11 @@ pub(crate) struct Options {
     /// Speak LMTP: LHLO, and an answer for each recipient
     #[arg(long)]
     lmtp: bool,
+
+    /// Let this departure from the standards pass, and count it: a name such as bare-lf-text, `devices` for what printers
+    /// and the like need, or `none`; may be given several times [default: trailing-space]
+    #[arg(long, value_name = "NAME")]
+    lenient: Vec<String>,
 
     /// Octets of a message, announced as SIZE; 0 is no limit
     #[arg(long, value_name = "OCTETS", default_value = "0", value_parser = max_size)]
@@ -155,8 +162,15 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         .with_writer(std::io::stderr)
         .with_max_level(tracing::Level::WARN)
         .with_target(false)
+        // Where nobody reads stderr there is nowhere to complain of it.
+        .log_internal_errors(false)
         .init();
-    let kitchen = Arc::new(Kitchen { rules: rules(options)?, store: store(options)?, refused: AtomicU64::new(0) });
+    let kitchen = Arc::new(Kitchen {
+        rules: rules(options)?,
+        store: store(options)?,
+        refused: AtomicU64::new(0),
+        lenient: Mutex::default(),
+    });
     let config = config(options)?;
     let hostname = config.hostname().to_owned();
     crate::raise_descriptor_limit();
@@ -236,6 +250,7 @@ impl Teller {
     fn tell(&self, (then, before): (Duration, Stats)) -> (Duration, Stats) {
         let (time, now) = (self.begun.elapsed(), self.handle.stats());
         let refused = self.kitchen.refused.load(Ordering::Relaxed);
+        let lenient = self.kitchen.lenient.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let seconds = (time - then).as_secs_f64().max(1e-3);
         let rate = |now: u64, before: u64| (now - before) as f64 / seconds;
         let (messages, octets) = (rate(now.messages, before.messages), rate(now.octets, before.octets));
@@ -246,6 +261,7 @@ impl Teller {
                 "handshakes": now.handshakes, "resumed": now.resumed, "handshakes_failed": now.handshakes_failed,
                 "messages_per_second": messages, "octets_per_second": octets,
                 "handshakes_per_second": rate(now.handshakes, before.handshakes),
+                "let_pass": lenient.iter().map(|(each, count)| (each.as_str(), count)).collect::<BTreeMap<_, _>>(),
             })
             .to_string()
         } else {
@@ -261,7 +277,7 @@ impl Teller {
                 now.handshakes_failed,
                 now.faults,
                 octets / 1e6,
-            )
+            ) + &if lenient.iter().next().is_some() { format!("; let pass: {lenient}") } else { String::new() }
         };
         // A closed pipe must not end the sink.
         let _ = writeln!(std::io::stdout(), "{line}");
@@ -321,7 +337,9 @@ fn config(options: &Options) -> Result<Config, Failure> {
     let mechanisms = if options.auth { login } else { MechanismSet::EMPTY };
     let role = if options.lmtp { Role::Lmtp } else { Role::Mx };
     let config = config.and_then(|config| config.limits(limits)).map_err(Failure::running)?;
-    let config = config.role(role).auth(mechanisms).allow_plaintext_auth(true).ask_about_all(true);
+    let lenient = Leniencies::from_names(options.lenient.iter().map(String::as_str));
+    let lenient = lenient.map_err(|wrong| Failure::usage(format_args!("--lenient: {wrong}")))?;
+    let config = config.role(role).auth(mechanisms).allow_plaintext_auth(true).ask_about_all(true).lenient(lenient);
     Ok(config.tls(match options.tls {
         Tls::Off => Policy::Off,
         Tls::Offer => Policy::Offer,

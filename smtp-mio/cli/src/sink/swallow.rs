@@ -1,13 +1,14 @@
 //! The handler of a sink's connection: follows the rules, swallows the rest.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use smtp_mio::{Answer, AuthAnswer, Handler, OwnedVerdict, Peer};
 use smtp_proto::auth::server::{Answer as Login, Identity, Question};
-use smtp_proto::server::{MessageEnd, Reason, Verdict};
+use smtp_proto::server::{Fault, FaultKind, MessageEnd, Reason, Verdict};
 use smtp_proto::syntax::{self, Host, Mail, Rcpt, Reply};
 use smtp_proto::tls::TlsVersion;
+use smtp_proto::{Leniencies, LeniencyCounts};
 use smtp_testing::{Act, Decision, Rules, Verb};
 
 use super::store::{Draft, Store};
@@ -21,6 +22,8 @@ pub(crate) struct Kitchen {
     pub(crate) store: Store,
     /// Messages that were refused, or dropped at their end, by a rule.
     pub(crate) refused: AtomicU64,
+    /// What was let pass, by name.
+    pub(crate) lenient: Mutex<LeniencyCounts>,
 }
 
 #[derive(Debug)]
@@ -171,6 +174,16 @@ impl Handler for Swallow {
         });
         letter.kept = Some(kept);
         if kept { answer } else { NOT_STORED.into() }
+    }
+
+    fn fault(&mut self, peer: &Peer<'_>, fault: Fault) {
+        if let FaultKind::Lenient(leniency) = fault.kind {
+            // What the standard asks for is no news.
+            if !Leniencies::STANDARD.contains(leniency) {
+                tracing::warn!(peer = ?peer.address, leniency = leniency.as_str(), "let pass");
+            }
+            self.kitchen.lenient.lock().unwrap_or_else(PoisonError::into_inner).add(leniency);
+        }
     }
 
     fn reset(&mut self, _: &Peer<'_>) {

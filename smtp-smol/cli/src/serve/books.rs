@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use smtp_audit::Report;
 use smtp_audit::ledger::{Entry, LedgerFile};
 use smtp_proto::tls::{Direction, EndToEnd, Ledger, Require, Retries, Share, Wanted};
+use smtp_proto::{Leniency, LeniencyCounts};
 
 use crate::outlet::Outlet;
 
@@ -27,6 +28,7 @@ pub(crate) struct Books {
 struct Counts {
     retries: Retries,
     ledger: Ledger,
+    lenient: LeniencyCounts,
 }
 
 impl Books {
@@ -55,7 +57,7 @@ impl Books {
             file.put(Note::Entry(Box::new(entry.clone())));
         }
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let Counts { retries, ledger } = &mut *counts;
+        let Counts { retries, ledger, .. } = &mut *counts;
         entry.with(|record| retries.add(record, |record| ledger.add(record)));
     }
 
@@ -81,7 +83,17 @@ impl Books {
 
     /// What has come of TLS since the start.
     pub(crate) fn report(&self) -> String {
-        report(&self.now(), self.since)
+        let mut report = report(&self.now(), self.since);
+        let lenient = self.counts.lock().unwrap_or_else(PoisonError::into_inner).lenient.clone();
+        if lenient.iter().next().is_some() {
+            let _ = writeln!(report, "  let pass by --lenient: {lenient}");
+        }
+        report
+    }
+
+    /// A leniency was made use of.
+    pub(crate) fn let_pass(&self, leniency: Leniency) {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).lenient.add(leniency);
     }
 
     /// The same as a whole report.
@@ -90,7 +102,7 @@ impl Books {
     }
 
     fn now(&self) -> Ledger {
-        let Counts { mut retries, mut ledger } = self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Counts { mut retries, mut ledger, .. } = self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone();
         // What still waits to be tried again is counted as it stands.
         retries.finish(|record| ledger.add(record));
         ledger
@@ -233,6 +245,16 @@ mod tests {
         assert!(after.contains("from 1 of 3 senders"), "{after}");
         assert!(after.contains("of 1 asked to come again, 1 came with TLS, 0 in plaintext, 0 not"), "{after}");
         assert!(after.contains("\n  bb.example: 1 of 1 without TLS\n"), "{after}");
+    }
+
+    #[test]
+    fn what_was_let_pass_is_told_by_name() {
+        let books = Books::new(None).expect("books");
+        for leniency in [Leniency::HeloName, Leniency::BareLfText, Leniency::HeloName] {
+            books.let_pass(leniency);
+        }
+        let report = books.report();
+        assert!(report.contains("\n  let pass by --lenient: bare-lf-text 1, helo-name 2\n"), "{report}");
     }
 
     #[test]

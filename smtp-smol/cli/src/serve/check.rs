@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::failure::Failure;
 use clap::Args;
+use smtp_proto::Leniencies;
 use smtp_proto::server::{Config, Limits, Timeouts};
 use smtp_proto::tls::Policy;
 use smtp_smol::ClientCertificates;
@@ -136,7 +137,9 @@ fn config(server: &Options, options: &ListenerOptions) -> Result<Config, Failure
     times.command = options.command_timeout;
     times.text = options.text_timeout;
     times.handshake = options.handshake_timeout;
-    let config = options.role.configure(config, options).timeouts(times);
+    let lenient = Leniencies::from_names(options.lenient.iter().map(String::as_str))
+        .map_err(|wrong| Failure::usage(format!("--lenient: {wrong}")))?;
+    let config = options.role.configure(config, options).timeouts(times).lenient(lenient);
     Ok(config.tls(match options.tls {
         Tls::Offer | Tls::Rehearse(_) => Policy::Offer,
         Tls::Require => Policy::Require,

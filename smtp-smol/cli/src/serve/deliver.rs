@@ -494,6 +494,18 @@ impl Handler for Clerk {
 
     fn fault(&mut self, peer: &Peer<'_>, fault: Fault) {
         let peer_name = peer_name(self.address());
+        if let FaultKind::Lenient(leniency) = fault.kind {
+            tracing::info!(
+                session = self.id,
+                peer = peer_name,
+                helo = peer.session.hello(),
+                leniency = leniency.as_str(),
+                offset = fault.offset,
+                "let pass"
+            );
+            self.office.books.let_pass(leniency);
+            return;
+        }
         tracing::info!(session = self.id, peer = peer_name, helo = peer.session.hello(), kind = ?fault.kind, offset = fault.offset, code = fault.code, "fault");
         if let Some(line) = line_of(fault.kind, peer.said) {
             tracing::debug!(session = self.id, peer = peer_name, line = %Line(line), "the line at fault");

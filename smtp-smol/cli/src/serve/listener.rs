@@ -10,7 +10,7 @@ use smtp_proto::auth::MechanismSet;
 use smtp_proto::proxy::Network;
 
 use super::listen::{Place, address, network, place};
-use super::options::{Oldest, Tls, mechanisms, pause, size, time, tls};
+use super::options::{Oldest, Tls, lenient, mechanisms, pause, size, time, tls};
 use super::recipients::domain;
 use super::role::Role;
 
@@ -78,6 +78,11 @@ pub(crate) struct ListenerOptions {
     /// Hold the greeting back for so long, and send away who talks before it: seconds, or with s or m behind
     #[arg(long, value_name = "TIME", value_parser = pause)]
     pub(crate) greet_pause: Option<Duration>,
+
+    /// Let this departure from the standards pass, and count it: a name such as bare-lf-text, `devices` for what printers
+    /// and the like need on a private network, or `none`; may be given several times [default: trailing-space]
+    #[arg(long, value_name = "NAME", value_parser = lenient)]
+    pub(crate) lenient: Vec<String>,
 
     /// Largest message: octets, or with k, M or G behind
     #[arg(long, value_name = "SIZE", default_value = "50M", value_parser = size)]

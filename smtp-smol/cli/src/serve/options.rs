@@ -9,6 +9,7 @@ use smtp_audit::UnwantedIf;
 use smtp_proto::auth::{Mechanism, MechanismSet};
 use smtp_proto::proxy::Network;
 use smtp_proto::tls::Rehearsal;
+use smtp_proto::{Leniencies, UnknownLeniency};
 
 use super::listen::{address, network};
 use super::listener::ListenerOptions;
@@ -222,6 +223,11 @@ pub(super) fn pause(text: &str) -> Result<Duration, String> {
 pub(super) fn time(text: &str) -> Result<Duration, String> {
     let seconds = rehearse::window(text).and_then(|seconds| u64::try_from(seconds).ok());
     seconds.map(Duration::from_secs).ok_or_else(|| "give a time from 1 s to 90 days, such as 30s, 5m or 12h".into())
+}
+
+/// Checked here, so that a wrong name is told with the right one.
+pub(super) fn lenient(name: &str) -> Result<String, UnknownLeniency> {
+    Leniencies::from_name(name).map(|_| name.to_owned())
 }
 
 fn delivery(text: &str) -> Result<Delivery, String> {
