@@ -230,7 +230,63 @@ fn lmtp_answers_for_each_recipient() {
     let (report, code) = blast(&sink.addresses[0], &["--lmtp", "--messages", "100", "--recipients", "3"]);
     assert_eq!((&report["accepted"], code), (&100.into(), Some(0)), "{report}");
     assert_eq!(report["milliseconds"]["text"]["count"], 300);
-    assert_eq!(sink.stop()["messages"], 100);
+    // RFC 2033 4.2, RFC 3030 2: likewise to the last chunk.
+    let options = ["--lmtp", "--bdat", "--messages", "100", "--recipients", "3"];
+    let (report, code) = blast(&sink.addresses[0], &options);
+    assert_eq!((&report["accepted"], code), (&100.into(), Some(0)), "{report}");
+    assert_eq!(
+        (&report["milliseconds"]["text"]["count"], &report["milliseconds"]["DATA"]),
+        (&300.into(), &Value::Null)
+    );
+    assert_eq!(sink.stop()["messages"], 200);
+}
+
+/// A message that is taken for some of its recipients is not all that was asked for.
+#[test]
+fn refused_recipients_are_counted_and_seen_in_the_exit_code() {
+    let sink = Sink::start(&["--fail", "RCPT=450 4.2.1 Busy:0.5"]);
+    let (report, code) = blast(&sink.addresses[0], &["--messages", "100", "--recipients", "4"]);
+    assert_eq!((&report["accepted"], code), (&100.into(), Some(1)), "{report}");
+    assert_eq!((&report["recipients_refused"], &report["errors"]["RCPT 450"]), (&200.into(), &200.into()), "{report}");
+    sink.stop();
+}
+
+/// When all messages are accepted the blast is over, although other connections have not been greeted.
+#[test]
+fn a_server_that_greets_one_connection_alone_does_not_hold_up_the_end() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    let begun = std::time::Instant::now();
+    let server = std::thread::spawn(move || {
+        let sockets: Vec<TcpStream> = (0..3).map(|_| listener.accept().expect("a client").0).collect();
+        let mut socket = &sockets[0];
+        socket.write_all(b"220 mx\r\n").expect("written");
+        let mut in_text = false;
+        for line in BufReader::new(&sockets[0]).lines().map_while(Result::ok) {
+            let reply: &[u8] = match line.as_str() {
+                "DATA" => b"354 go on\r\n",
+                "." => b"250 taken\r\n",
+                "QUIT" => b"221 bye\r\n",
+                _ if in_text => continue,
+                _ => b"250 ok\r\n",
+            };
+            in_text = line == "DATA";
+            if socket.write_all(reply).is_err() || line == "QUIT" {
+                break;
+            }
+        }
+        sockets
+    });
+    let (report, code) = blast(&address, &["--connections", "3", "--messages", "3"]);
+    assert_eq!((&report["accepted"], &report["failed"], code), (&3.into(), &0.into(), Some(0)), "{report}");
+    assert!(begun.elapsed() < std::time::Duration::from_secs(30), "{:?}", begun.elapsed());
+    server.join().expect("the server ended");
+    // And a server that never greets counts as failed, in the time that was given.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = silent.local_addr().expect("an address").to_string();
+    let (report, code) = blast(&address, &["--messages", "1", "--timeout", "1s"]);
+    assert_eq!((&report["failed"], code), (&1.into(), Some(1)), "{report}");
+    assert!(begun.elapsed() < std::time::Duration::from_secs(60), "{:?}", begun.elapsed());
 }
 
 /// What is let pass is served, and counted by name.

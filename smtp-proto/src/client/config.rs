@@ -18,6 +18,7 @@ pub struct Config {
     pub(super) limits: Limits,
     pub(super) newlines: Newlines,
     pub(super) chunking: bool,
+    pub(super) lmtp_chunking: bool,
     pub(super) plaintext_auth: bool,
     pub(super) eight_bit_anyway: bool,
     pub(super) long_lines: bool,
@@ -143,6 +144,7 @@ impl Config {
             limits: Limits::default(),
             newlines: Newlines::default(),
             chunking: true,
+            lmtp_chunking: false,
             plaintext_auth: false,
             eight_bit_anyway: false,
             long_lines: false,
@@ -191,6 +193,14 @@ impl Config {
     #[must_use]
     pub const fn chunking(mut self, chunking: bool) -> Self {
         self.chunking = chunking;
+        self
+    }
+
+    /// Whether text goes by BDAT in LMTP too, where CHUNKING is offered. Off by default: when a chunk is refused with the last
+    /// one behind it, how many replies come is specified nowhere, and the session ends. BINARYMIME goes by BDAT anyway.
+    #[must_use]
+    pub const fn chunking_in_lmtp(mut self, chunking: bool) -> Self {
+        self.lmtp_chunking = chunking;
         self
     }
 

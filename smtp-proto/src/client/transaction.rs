@@ -483,7 +483,7 @@ impl<'e> Transaction<'e> {
         let waiting = self.slots.contains(&Slot::Waiting);
         let chunks = session.offers().has(Extension::Chunking)
             && session.config().chunking
-            && (binary || session.config().protocol == Protocol::Smtp);
+            && (binary || session.config().protocol == Protocol::Smtp || session.config().lmtp_chunking);
         let sent = if !chunks {
             session.send(&Command::Data)
         } else if waiting && self.envelope.size.is_none_or(|size| size > EAGER) {

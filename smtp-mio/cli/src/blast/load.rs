@@ -146,8 +146,11 @@ impl<'p> Sender<'p> for Load<'p> {
         let lane = self.lane(line.key);
         lane.messages += 1;
         let due = lane.due.take();
-        if transaction.outcomes().any(|outcome| outcome.is_accepted()) {
+        let accepted = transaction.outcomes().filter(|outcome| outcome.is_accepted()).count();
+        if accepted > 0 {
             self.report.accepted += 1;
+            // Of a message that was taken for others.
+            self.report.recipients_refused += (transaction.outcomes().len() - accepted) as u64;
             self.report.octets += self.message.text.len() as u64;
             self.report.took("message", due.map_or(Duration::ZERO, |due| due.elapsed()));
         } else if transaction.closed().is_some() {

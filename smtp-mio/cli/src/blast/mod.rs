@@ -36,12 +36,10 @@ Examples:
       200 messages a second for a minute, and how late each was
   smtp-mio blast 127.0.0.1:2525 --tls starttls --per-connection 1 --resume
       A connection and a handshake for each message, resumed where the server lets it
-Exit code: 0 when every message was accepted, 1 when not, 2 when it could not begin.";
+Exit code: 0 when every message was accepted for every recipient, 1 when not, 2 when it could not begin.";
 
 /// A name that claims nothing (RFC 6761 6.4), and says what this is.
 const NAME: &str = "smtp-mio-blast.invalid";
-/// Without anything from the server, after which what is on its way counts as failed.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Send mail to a server as fast as it takes it, or at a rate, and measure.
 ///
@@ -117,6 +115,10 @@ pub(crate) struct Options {
     #[arg(long)]
     bdat: bool,
 
+    /// How long to wait for the server, to connect and for each reply, before a message counts as failed
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = crate::duration)]
+    timeout: Duration,
+
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
@@ -132,11 +134,9 @@ enum Tls {
     Implicit,
 }
 
-/// Runs to its end, or until SIGINT or SIGTERM, and tells what it measured. `Ok(false)` when a message was not accepted.
+/// Runs to its end, or until SIGINT or SIGTERM, and tells what it measured. `Ok(false)` when a message was not accepted, for each of its
+/// recipients.
 pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
-    if options.lmtp && options.bdat {
-        return Err(Failure::usage("--bdat: LMTP text goes by DATA; leave out one of --bdat and --lmtp"));
-    }
     let address = resolve(&options.server)?;
     let from = mailbox("--from", &options.from)?;
     let to: Vec<String> = recipients(&mailbox("--to", &options.to)?, options.recipients);
@@ -153,7 +153,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     load.per_connection = options.per_connection.unwrap_or(u64::MAX);
     load.bdat = options.bdat;
     let host = options.server.rsplit_once(':').map_or("", |(host, _)| host);
-    let mut client = Client::new(config(options)?).map_err(Failure::running)?.connect_time(PATIENCE);
+    let mut client = Client::new(config(options)?).map_err(Failure::running)?.connect_time(options.timeout);
     if options.tls != Tls::Never {
         let tls = ClientTls::new(RootCertStore::empty()).map_err(Failure::running)?;
         client = client.tls(&if options.resume { tls } else { tls.without_resumption() });
@@ -168,7 +168,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     let report = &blast.load.report;
     let told = if options.json { report.json().to_string() + "\n" } else { report.text() };
     let _ = io::stdout().write_all(told.as_bytes());
-    Ok(report.accepted == report.done())
+    Ok(report.accepted == report.done() && report.recipients_refused == 0)
 }
 
 fn config(options: &Options) -> Result<Arc<Config>, Failure> {
@@ -176,7 +176,7 @@ fn config(options: &Options) -> Result<Arc<Config>, Failure> {
     for time in
         [&mut timeouts.greeting, &mut timeouts.command, &mut timeouts.data, &mut timeouts.text, &mut timeouts.text_end]
     {
-        *time = PATIENCE;
+        *time = options.timeout;
     }
     let mut limits = Limits::default();
     if options.no_pipeline && !options.pipeline {
@@ -185,7 +185,13 @@ fn config(options: &Options) -> Result<Arc<Config>, Failure> {
     let protocol = if options.lmtp { Protocol::Lmtp } else { Protocol::Smtp };
     let tls = if options.tls == Tls::Starttls { ClientPolicy::Require } else { ClientPolicy::Never };
     let config = Config::new(NAME).map_err(Failure::running)?.protocol(protocol).tls(tls).timeouts(timeouts);
-    Ok(config.limits(limits).chunking(options.bdat).send_eight_bit_anyway(true).shared())
+    Ok(config
+        .limits(limits)
+        .chunking(options.bdat)
+        .chunking_in_lmtp(options.bdat)
+        .send_eight_bit_anyway(true)
+        .send_long_lines(true)
+        .shared())
 }
 
 struct Blast<'p> {
@@ -208,6 +214,10 @@ impl Blast<'_> {
             self.give();
             if self.load.is_over() {
                 self.load.idle.drain(..).for_each(|key| self.client.quit(key));
+                // Who has no message any more is not waited for, such as a server that has yet to greet.
+                if self.load.busy == 0 {
+                    self.client.shut_down();
+                }
                 if self.client.is_empty() {
                     return Ok(());
                 }

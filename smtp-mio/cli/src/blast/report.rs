@@ -15,6 +15,8 @@ pub(crate) struct Report {
     pub(crate) accepted: u64,
     /// By a reply.
     pub(crate) refused: u64,
+    /// Recipients of accepted messages who did not get them.
+    pub(crate) recipients_refused: u64,
     /// The connection was not made, was lost, or broke the protocol.
     pub(crate) failed: u64,
     /// Of the text of accepted messages.
@@ -36,6 +38,7 @@ impl Report {
             begun: Instant::now(),
             accepted: 0,
             refused: 0,
+            recipients_refused: 0,
             failed: 0,
             octets: 0,
             connections: 0,
@@ -84,6 +87,7 @@ impl Report {
         }
         json!({
             "seconds": seconds, "accepted": self.accepted, "refused": self.refused, "failed": self.failed,
+            "recipients_refused": self.recipients_refused,
             "octets": self.octets, "connections": self.connections,
             "messages_per_second": rate(self.accepted), "octets_per_second": rate(self.octets),
             "handshakes": { "full": self.full, "resumed": self.resumed },
@@ -109,6 +113,9 @@ impl Report {
             rate(self.resumed),
         );
         // Writing to a string cannot fail.
+        if self.recipients_refused > 0 {
+            let _ = writeln!(out, "{} recipients of accepted messages refused", self.recipients_refused);
+        }
         if !self.times.is_empty() {
             let _ = writeln!(out, "{:10} {:>9} {:>9} {:>9} {:>9} {:>9}", "ms", "p50", "p90", "p99", "p99.9", "max");
         }
