@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use smtp_mio::{Closed, Key, Line, Next, Sender};
-use smtp_proto::client::{Awaited, Body, Envelope, Reason, Transaction};
+use smtp_proto::client::{Awaited, Body, Envelope, Outcome, Reason, Transaction};
 use smtp_proto::syntax::{Extension, Rcpt, ReplyLines, ReversePath};
 
 use super::report::{Report, name};
@@ -146,7 +146,7 @@ impl<'p> Sender<'p> for Load<'p> {
         let lane = self.lane(line.key);
         lane.messages += 1;
         let due = lane.due.take();
-        let accepted = transaction.outcomes().filter(|outcome| outcome.is_accepted()).count();
+        let accepted = transaction.outcomes().filter(Outcome::is_accepted).count();
         if accepted > 0 {
             self.report.accepted += 1;
             // Of a message that was taken for others.
