@@ -86,10 +86,12 @@ class Postfix:
 
     def command(self, what):
         # What it starts keeps its standard error: not a pipe, which would never end.
-        done = subprocess.run(["postfix", "-c", str(self.folder / "etc"), what], stdin=subprocess.DEVNULL,
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60)
+        said = self.folder / "said"
+        with said.open("wb") as out:
+            done = subprocess.run(["postfix", "-c", str(self.folder / "etc"), what], stdin=subprocess.DEVNULL,
+                                  stdout=out, stderr=out, timeout=60)
         log = "\n".join(self.log.read_text().splitlines()[-20:]) if self.log.exists() else ""
-        assert done.returncode == 0, f"postfix {what} exited {done.returncode}\n{log}"
+        assert done.returncode == 0, f"postfix {what} exited {done.returncode}\n{said.read_text()}\n{log}"
 
     def master(self):
         """The process id of its master, whose group are all of its processes."""
