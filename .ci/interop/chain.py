@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 
 from harness import PATIENCE, Server, wait_for
 from postfix import Postfix
@@ -62,9 +63,17 @@ class Program:
         self.process = None
 
     def start(self):
-        self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                        stderr=subprocess.DEVNULL, start_new_session=True)
-        wait_for(f"{self.command[0]} to listen", self._up)
+        # After it was killed, what it had begun may still be in its way.
+        for left in (4, 3, 2, 1, 0):
+            self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                            stderr=subprocess.DEVNULL, start_new_session=True)
+            try:
+                wait_for(f"{self.command[0]} to listen", self._up)
+                return
+            except AssertionError:
+                if not left or self.process.poll() is None:
+                    raise
+            time.sleep(1)
 
     def _up(self):
         assert self.process.poll() is None, f"{self.command[0]} exited {self.process.returncode}"

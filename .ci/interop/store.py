@@ -6,6 +6,7 @@ import os
 import re
 import smtplib
 import subprocess
+import time
 
 from harness import PATIENCE, Raw, Server, binary, main, run, test
 from texts import DOTS, TEXTS
@@ -121,6 +122,50 @@ def a_full_disk_is_told_and_gets_over():
                 server.process.kill()
                 server.process.wait()
             subprocess.run(["umount", str(server.maildir)], check=True)
+
+
+def fails_at_tls(server, source):
+    """STARTTLS, and an alert in the place of a handshake."""
+    with smtplib.SMTP("127.0.0.1", server.port, local_hostname="client.example", source_address=(source, 0)) as client:
+        client.ehlo()
+        assert client.has_extn("starttls"), "offered"
+        assert client.docmd("STARTTLS")[0] == 220
+        client.sock.sendall(b"\x15\x03\x01\x00\x02\x02\x30")
+        while client.sock.recv(100):
+            pass
+        client.close()
+
+
+@test
+def who_cannot_do_with_starttls_is_not_offered_it_for_a_while():
+    """RFC 7435: mail that comes in plaintext is better than none."""
+    old, good = "127.0.0.8", "127.0.0.9"
+
+    def offered(server, source):
+        with smtplib.SMTP("127.0.0.1", server.port, local_hostname="client.example", source_address=(source, 0)) as client:
+            client.ehlo()
+            there = client.has_extn("starttls")
+            assert client.sendmail(FROM, [TO], DOTS) == {}
+            return there
+
+    with Server("--withhold-starttls", "4s") as server:
+        for _ in range(2):
+            fails_at_tls(server, old)
+        assert not offered(server, old) and offered(server, good)
+        time.sleep(4.2)
+        assert offered(server, old), "it expires"
+        server.stop()
+        assert "1 came from hosts that were not offered STARTTLS" in server.printed(), server.printed()
+        accepted = [record["tls"] for record in server.ledger() if record["outcome"] == "accepted"]
+        assert [tls["outcome"] for tls in accepted] == ["failed-then-plaintext", "not-tried", "not-tried"], accepted
+    with Server("--withhold-starttls", "off") as server:
+        for _ in range(3):
+            fails_at_tls(server, old)
+        assert offered(server, old)
+    with Server("--starttls-off-for", "127.0.0.8/32") as server:
+        assert not offered(server, old) and offered(server, good)
+        server.stop()
+        assert [record["tls"]["outcome"] for record in server.ledger()] == ["not-offered", "not-tried"]
 
 
 if __name__ == "__main__":

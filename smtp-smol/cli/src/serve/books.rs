@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use smtp_audit::Report;
-use smtp_audit::ledger::{Entry, LedgerFile};
+use smtp_audit::ledger::{Ending, Entry, LedgerFile};
 use smtp_proto::tls::{Direction, EndToEnd, Ledger, Require, Retries, Share, Wanted};
 use smtp_proto::{Leniency, LeniencyCounts};
 
+use super::withheld;
 use crate::outlet::Outlet;
 
 /// The account of a running server.
@@ -29,6 +30,8 @@ struct Counts {
     retries: Retries,
     ledger: Ledger,
     lenient: LeniencyCounts,
+    /// Messages of hosts that were not offered STARTTLS, as their handshakes had failed.
+    withheld: u64,
 }
 
 impl Books {
@@ -57,7 +60,9 @@ impl Books {
             file.put(Note::Entry(Box::new(entry.clone())));
         }
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let Counts { retries, ledger, .. } = &mut *counts;
+        let Counts { retries, ledger, withheld, .. } = &mut *counts;
+        let told = entry.ending == Ending::Accepted && entry.tls.reason.as_deref() == Some(withheld::REASON);
+        *withheld += u64::from(told);
         entry.with(|record| retries.add(record, |record| ledger.add(record)));
     }
 
@@ -83,8 +88,11 @@ impl Books {
 
     /// What has come of TLS since the start.
     pub(crate) fn report(&self) -> String {
-        let mut report = report(&self.now(), self.since);
-        let lenient = self.counts.lock().unwrap_or_else(PoisonError::into_inner).lenient.clone();
+        let (lenient, withheld) = {
+            let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+            (counts.lenient.clone(), counts.withheld)
+        };
+        let mut report = report(&self.now(), self.since, withheld);
         if lenient.iter().next().is_some() {
             let _ = writeln!(report, "  let pass by --lenient: {lenient}");
         }
@@ -125,7 +133,7 @@ fn weight(note: &Note) -> usize {
     }
 }
 
-fn report(ledger: &Ledger, since: Timestamp) -> String {
+fn report(ledger: &Ledger, since: Timestamp, withheld: u64) -> String {
     let mut out = String::new();
     let inbound = Direction::Inbound;
     let loss = ledger.loss(inbound, Require::Tls, 5);
@@ -147,6 +155,12 @@ fn report(ledger: &Ledger, since: Timestamp) -> String {
                 range(&share)
             );
         }
+    }
+    if withheld > 0 {
+        let _ = writeln!(
+            out,
+            "  {withheld} came from hosts that were not offered STARTTLS, as their handshakes had failed"
+        );
     }
     for heavy in &loss.wanted.heaviest {
         let sender = if heavy.sender.is_empty() { "<>" } else { &heavy.sender };

@@ -10,8 +10,8 @@ use jiff::tz::TimeZone;
 use smtp_audit::ledger::{Ending, Entry, Tls};
 use smtp_proto::auth::server::{self, Failure, Identity, Question};
 use smtp_proto::server::{Fault, FaultKind, MessageEnd, Reason, Verdict};
-use smtp_proto::syntax::{Mail, Rcpt, Reply};
-use smtp_proto::tls::{Direction, EndToEnd, Rehearsed, Retries, Wanted};
+use smtp_proto::syntax::{Host, Mail, Rcpt, Reply};
+use smtp_proto::tls::{Direction, EndToEnd, Hop, Rehearsed, Retries, Wanted};
 use smtp_proto::trace::{self, Received};
 use smtp_smol::{Handler, Peer};
 
@@ -27,6 +27,7 @@ use super::rehearse::Rehearsing;
 use super::role::Role;
 use super::seeing::{Metrics, Way};
 use super::users::Users;
+use super::withheld::{self, Withheld};
 use crate::outlet;
 use crate::shown::{Line, Shown};
 use smtp_audit::UnwantedIf;
@@ -52,6 +53,7 @@ pub(crate) struct Office {
     pub(crate) books: Arc<Books>,
     pub(crate) unwanted_if: Vec<UnwantedIf>,
     pub(crate) rehearsing: Option<Rehearsing>,
+    pub(crate) withheld: Option<Arc<Withheld>>,
     /// By the number of the listener.
     pub(crate) desks: Vec<Desk>,
     pub(crate) limits: Limits,
@@ -77,6 +79,8 @@ pub(crate) struct Desk {
     pub(crate) role: Role,
     /// Whether it takes part in the rehearsal.
     pub(crate) rehearses: bool,
+    /// Whether STARTTLS is offered there, but to some.
+    pub(crate) offers_tls: bool,
 }
 
 /// Where mail goes.
@@ -176,7 +180,7 @@ impl Clerk {
         let mut entry = Entry::new(time, Direction::Inbound, ending);
         entry.peer = self.address();
         entry.helo = peer.session.hello().map(|name| name.to_owned().into());
-        entry.tls = Tls::from(peer.session);
+        entry.tls = self.tls(peer);
         if let Some(envelope) = &self.envelope {
             entry.sender_domain = Some(domain(&envelope.from).into());
             entry.bytes = envelope.size;
@@ -194,6 +198,18 @@ impl Clerk {
             }
         }
         entry
+    }
+
+    /// What became of TLS. Where it was not offered since it had failed before, that is what became of it.
+    fn tls(&self, peer: &Peer<'_>) -> Tls<'static> {
+        let mut tls = Tls::from(peer.session);
+        let withheld =
+            |address| self.office.withheld.as_ref().is_some_and(|held| held.is_from(address, Instant::now()));
+        let offers = self.office.desks.get(peer.listener).is_some_and(|desk| desk.offers_tls);
+        if tls.hop == Hop::NotOffered && offers && self.address().is_some_and(withheld) {
+            (tls.hop, tls.reason) = (Hop::FailedThenPlaintext, Some(withheld::REASON.into()));
+        }
+        tls
     }
 
     /// Stores the message or lets the next hop have it, and keeps account of it; says what its sender is told.
@@ -343,6 +359,15 @@ impl Handler for Clerk {
             MailGoes::Through(hop) if hop.offered().is_none() => Verdict::Refuse(NOT_YET),
             _ => Verdict::Accept,
         }
+    }
+
+    async fn hello(&mut self, peer: &Peer<'_>, _: &Host<'_>) -> Verdict<'_> {
+        if let (Some(withheld), Some(host), true) =
+            (&self.office.withheld, self.address(), peer.session.tls().is_some())
+        {
+            withheld.succeeded(host);
+        }
+        Verdict::Accept
     }
 
     async fn authenticate(&mut self, peer: &Peer<'_>, question: Question) -> server::Answer {
@@ -531,7 +556,12 @@ impl Handler for Clerk {
         self.reset(peer);
         // What the founding question is about, and what would leave no trace otherwise.
         match reason {
-            Reason::TlsFailed(_) => self.count(peer, Timestamp::now(), Ending::HandshakeFailed),
+            Reason::TlsFailed(_) => {
+                if let (Some(withheld), Some(host)) = (&self.office.withheld, self.address()) {
+                    withheld.failed(host, Instant::now());
+                }
+                self.count(peer, Timestamp::now(), Ending::HandshakeFailed);
+            }
             _ if self.plaintext_refused && !self.counted => self.count(peer, Timestamp::now(), Ending::TlsRequired),
             _ => {}
         }

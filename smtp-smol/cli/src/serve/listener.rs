@@ -66,6 +66,10 @@ pub(crate) struct ListenerOptions {
     #[arg(long, value_name = "VERSION", value_enum, default_value = "1.2")]
     pub(crate) tls_min_version: Oldest,
 
+    /// Do not offer STARTTLS to clients of this network; may be given several times
+    #[arg(long, value_name = "NETWORK", value_parser = network)]
+    pub(crate) starttls_off_for: Vec<Network>,
+
     /// Mechanisms of AUTH, with --role submission: names with commas between them [default: all that can be used]
     #[arg(long, value_name = "NAMES", value_parser = mechanisms)]
     pub(crate) auth_mechanisms: Option<MechanismSet>,

@@ -20,6 +20,7 @@ mod role;
 mod seeing;
 mod settings;
 pub(crate) mod users;
+mod withheld;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -45,6 +46,7 @@ use options::{Delivery, LogFormat, Tls};
 use rates::Rates;
 use rehearse::Rehearsing;
 use seeing::{Metrics, Seeing};
+use withheld::Withheld;
 
 pub(crate) use check::{CheckConfig, check_config};
 pub(crate) use options::Options;
@@ -101,12 +103,19 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     if let MailGoes::Through(hop) = &mail_goes {
         hop.meet();
     }
-    let choice = |settings: usize| Choice::of(&mail_goes, &checked.listeners[settings]);
+    let withheld = options.withhold_starttls.0.map(|time| Arc::new(Withheld::new(time)));
+    let choice = |settings: usize| Choice::of(&mail_goes, &checked.listeners[settings], withheld.as_ref());
     let listening = listen(&settings, &checked, &tls, choice, &mut server)?;
     let desk = |settings: usize| {
         let rehearses = matches!(checked.listeners[settings].options.tls, Tls::Rehearse(_));
         let checked = &checked.listeners[settings];
-        Desk { users: checked.users.clone(), domains: checked.domains.clone(), role: checked.options.role, rehearses }
+        Desk {
+            users: checked.users.clone(),
+            domains: checked.domains.clone(),
+            role: checked.options.role,
+            rehearses,
+            offers_tls: checked.config.tls_policy().offers(),
+        }
     };
     let metrics = Arc::new(Metrics::new());
     let seeing = Arc::new(Seeing { metrics: metrics.clone(), books: books.clone(), ready: false.into() });
@@ -117,6 +126,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         books: books.clone(),
         unwanted_if: options.unwanted_if.clone(),
         rehearsing,
+        withheld: withheld.clone(),
         desks: listening.iter().map(|one| desk(one.settings)).collect(),
         metrics: metrics.clone(),
         limits: deliver::Limits {
@@ -126,14 +136,16 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         },
         json: options.json,
     });
-    heed_signals(&server, seeing.clone(), tls.pairs.clone())
+    heed_signals(&server, seeing.clone(), tls.pairs.clone(), withheld.clone())
         .map_err(|error| Failure::running(format!("signals cannot be handled: {error}")))?;
     tell(&settings, &checked, &listening, &tls);
     if let MailGoes::Through(hop) = &mail_goes {
         hop.watch();
     }
     if let Some(pairs) = &tls.pairs {
-        certificate::watch(pairs.clone(), metrics.clone())
+        let withheld = withheld.clone();
+        let renewed = move || withheld.iter().for_each(|withheld| withheld.forget());
+        certificate::watch(pairs.clone(), metrics.clone(), renewed)
             .map_err(|error| Failure::running(format!("no threads: {error}")))?;
     }
     if let Some(address) = seen_at {
@@ -193,7 +205,12 @@ fn raise_descriptor_limit() {
 /// SIGINT or SIGTERM ends the server in order; a second Ctrl-C, by somebody who has waited, at once. SIGTERM never does:
 /// some supervisors send it twice. SIGHUP never does either: it opens the ledger anew and reads the certificate again, as
 /// with other servers, and a terminal that is closed takes no mail with it. SIGUSR1 prints the report.
-fn heed_signals(server: &Server, seeing: Arc<Seeing>, pairs: Option<Arc<Pairs>>) -> std::io::Result<()> {
+fn heed_signals(
+    server: &Server,
+    seeing: Arc<Seeing>,
+    pairs: Option<Arc<Pairs>>,
+    withheld: Option<Arc<Withheld>>,
+) -> std::io::Result<()> {
     let handle = server.handle();
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGUSR1, SIGHUP])?;
     std::thread::Builder::new().name("signals".into()).spawn(move || {
@@ -204,7 +221,10 @@ fn heed_signals(server: &Server, seeing: Arc<Seeing>, pairs: Option<Arc<Pairs>>)
                     seeing.books.rotate();
                     let Some(pairs) = &pairs else { continue };
                     match pairs.reload() {
-                        Ok(()) => certificate::tell(pairs, &seeing.metrics),
+                        Ok(()) => {
+                            withheld.iter().for_each(|withheld| withheld.forget());
+                            certificate::tell(pairs, &seeing.metrics);
+                        }
                         Err(failure) => tracing::error!("{failure}; the certificates read before are still used"),
                     }
                 }

@@ -96,6 +96,11 @@ pub(crate) struct Options {
     #[arg(long, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
 
+    /// Do not offer STARTTLS for so long to a host two of whose handshakes have failed, so that its mail comes in plaintext
+    /// rather than not at all; with --role mx. `off` offers it always
+    #[arg(long, value_name = "TIME", default_value = "2h", value_parser = withhold)]
+    pub(crate) withhold_starttls: Withhold,
+
     /// Senders that a rehearsal does not ask: a sender's domain, or a client's network; may be given several times
     #[arg(long, value_name = "DOMAIN|NET")]
     pub(crate) rehearse_except: Vec<Except>,
@@ -190,6 +195,10 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// For how long STARTTLS is not offered to hosts whose handshakes fail, if at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Withhold(pub(crate) Option<Duration>);
+
 /// The oldest version of TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Oldest {
@@ -218,6 +227,11 @@ pub(super) fn tls(text: &str) -> Result<Tls, String> {
 pub(super) fn pause(text: &str) -> Result<Duration, String> {
     let pause = time(text).ok().filter(|time| *time <= Duration::from_secs(240));
     pause.ok_or_else(|| "give a time from 1 s to 4 m, such as 5s".into())
+}
+
+fn withhold(text: &str) -> Result<Withhold, String> {
+    let wrong = |_| "give a time from 1 s to 90 days, such as 2h, or off".to_owned();
+    if text == "off" { Ok(Withhold(None)) } else { time(text).map(|time| Withhold(Some(time))).map_err(wrong) }
 }
 
 pub(super) fn time(text: &str) -> Result<Duration, String> {

@@ -18,7 +18,7 @@ const WARN: Duration = Duration::from_secs(86_400);
 const AHEAD: i64 = 21 * 86_400;
 
 /// Goes on for as long as the program runs.
-pub(crate) fn watch(pairs: Arc<Pairs>, metrics: Arc<Metrics>) -> io::Result<()> {
+pub(crate) fn watch(pairs: Arc<Pairs>, metrics: Arc<Metrics>, renewed: impl Fn() + Send + 'static) -> io::Result<()> {
     tell(&pairs, &metrics);
     warn(&pairs);
     thread::Builder::new().name("certificates".into()).spawn(move || {
@@ -31,6 +31,7 @@ pub(crate) fn watch(pairs: Arc<Pairs>, metrics: Arc<Metrics>) -> io::Result<()> 
                     Ok(()) => {
                         tracing::info!("the certificates have changed and were read again");
                         complained = false;
+                        renewed();
                         tell(&pairs, &metrics);
                         warn(&pairs);
                     }
