@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::{CipherSuite, ServerConfig};
@@ -350,9 +351,13 @@ fn config(options: &Options) -> Result<Config, Failure> {
 /// A self-signed certificate, ECDSA P-256, for as long as the sink lives.
 fn certificate(host: &str) -> Result<Arc<ServerConfig>, Failure> {
     let failed = |wrong: &dyn fmt::Display| Failure::running(format_args!("no certificate could be made: {wrong}"));
-    let made = rcgen::generate_simple_self_signed(vec![host.to_owned()]).map_err(|error| failed(&error))?;
-    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
-    let chain = vec![made.cert.der().clone()];
+    let mut params = CertificateParams::new(vec![host.to_owned()]).map_err(|error| failed(&error))?;
+    // People look at the subject first.
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, host);
+    let key = KeyPair::generate().map_err(|error| failed(&error))?;
+    let chain = vec![params.self_signed(&key).map_err(|error| failed(&error))?.der().clone()];
+    let key = PrivatePkcs8KeyDer::from(key.serialize_der());
     let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| failed(&error))?

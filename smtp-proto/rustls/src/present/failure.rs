@@ -2,7 +2,7 @@
 
 use std::io;
 
-use rustls::{CertificateError, Error, PeerIncompatible};
+use rustls::{CertificateError, Error, OtherError, PeerIncompatible};
 use smtp_proto::tls::{Offered, TlsFailure, TlsVersion};
 
 /// More of an error's words is not recorded.
@@ -65,10 +65,17 @@ fn known(error: &Error) -> Option<&'static str> {
                 "its certificate is for another name"
             }
             CertificateError::Revoked => "its certificate was revoked",
+            other if is_authority(other) => "its certificate is an authority's, which is not trusted here",
             _ => return None,
         },
         _ => return None,
     })
+}
+
+/// A certificate that says to be an authority's, where a server's own is asked for (RFC 5280 section 4.2.1.9).
+pub(crate) fn is_authority(error: &CertificateError) -> bool {
+    let CertificateError::Other(OtherError(inner)) = error else { return false };
+    inner.downcast_ref::<webpki::Error>() == Some(&webpki::Error::CaUsedAsEndEntity)
 }
 
 /// `TLS 1.0`.

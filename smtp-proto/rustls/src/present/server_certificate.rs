@@ -9,9 +9,7 @@ use rustls::client::{Resumption, UnbufferedClientConnection, WebPkiServerVerifie
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime, alg_id};
 use rustls::server::ParsedCertificate;
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
-};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use smtp_proto::net::PeerName;
 use smtp_proto::tls::TlsFailure;
 use webpki::EndEntityCert;
@@ -279,7 +277,7 @@ impl ServerCertVerifier for Trusted {
         // authority's is none of a server's (RFC 5280 4.2.1.9); but this very one was said to be trusted. When the library
         // finds that fault, it has found the dates to be right.
         match &verified {
-            Err(error) if says_authority(error) && self.is_anchor(own) => {
+            Err(Error::InvalidCertificate(error)) if failure::is_authority(error) && self.is_anchor(own) => {
                 verify_server_name(&ParsedCertificate::try_from(own)?, name)?;
                 Ok(ServerCertVerified::assertion())
             }
@@ -288,11 +286,6 @@ impl ServerCertVerifier for Trusted {
     }
 
     signatures_are_checked!();
-}
-
-fn says_authority(error: &Error) -> bool {
-    let Error::InvalidCertificate(CertificateError::Other(OtherError(inner))) = error else { return false };
-    inner.downcast_ref::<webpki::Error>() == Some(&webpki::Error::CaUsedAsEndEntity)
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@ use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
+
 use super::pairs::Pair;
 use crate::failure::Failure;
 
@@ -28,13 +30,19 @@ pub(super) fn self_signed(state: &Path, host: &str) -> Result<Pair, Failure> {
 fn make(file: &Path, host: &str) -> Result<(), String> {
     let words = |error: std::io::Error| error.to_string();
     let name = host.trim_start_matches('[').trim_start_matches("IPv6:").trim_end_matches(']');
-    let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).map_err(|error| error.to_string())?;
+    let wrong = |error: rcgen::Error| error.to_string();
+    let mut params = CertificateParams::new(vec![name.to_owned()]).map_err(wrong)?;
+    // People look at the subject first.
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    let key = KeyPair::generate().map_err(wrong)?;
+    let made = params.self_signed(&key).map_err(wrong)?;
     if let Some(folder) = file.parent() {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(words)?;
     }
     // Complete or not there: two servers may start at once, and one may be killed.
     let draft = file.with_extension(format!("{}.tmp", std::process::id()));
-    let pem = format!("{}{}", made.cert.pem(), made.signing_key.serialize_pem());
+    let pem = format!("{}{}", made.pem(), key.serialize_pem());
     let write = || {
         let _ = fs::remove_file(&draft);
         let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
