@@ -2,7 +2,7 @@
 
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
-use core::sync::atomic::AtomicU64;
+use core::sync::atomic::AtomicUsize;
 use core::time::Duration;
 
 use crate::syntax::{Mailbox, ReplyLimits};
@@ -24,7 +24,7 @@ pub struct Config {
     pub(super) long_lines: bool,
     pub(super) bare_lf: bool,
     pub(super) require_parameters: bool,
-    pub(super) sessions: AtomicU64,
+    pub(super) sessions: AtomicUsize,
 }
 
 /// Which of the two protocols is spoken.
@@ -150,7 +150,7 @@ impl Config {
             long_lines: false,
             bare_lf: false,
             require_parameters: false,
-            sessions: AtomicU64::new(0),
+            sessions: AtomicUsize::new(0),
         })
     }
 

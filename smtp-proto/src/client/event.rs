@@ -42,7 +42,7 @@ pub enum Event<'i> {
 #[must_use = "a text that is not written leaves the server waiting"]
 pub struct MessageTicket {
     pub(super) config: usize,
-    pub(super) session: u64,
+    pub(super) session: usize,
     pub(super) serial: u64,
 }
 

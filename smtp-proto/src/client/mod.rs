@@ -87,7 +87,7 @@ use state::Queue;
 /// ```
 pub struct Session {
     config: Arc<Config>,
-    id: u64,
+    id: usize,
     serial: u64,
     state: State,
     awaited: Queue,

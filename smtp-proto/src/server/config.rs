@@ -2,7 +2,7 @@
 
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
-use core::sync::atomic::AtomicU64;
+use core::sync::atomic::AtomicUsize;
 use core::time::Duration;
 
 use crate::Leniencies;
@@ -28,7 +28,7 @@ pub struct Config {
     pub(super) limits: Limits,
     pub(super) timeouts: Timeouts,
     pub(super) lenient: Leniencies,
-    pub(super) sessions: AtomicU64,
+    pub(super) sessions: AtomicUsize,
 }
 
 /// What a server is for.
@@ -46,6 +46,14 @@ pub enum Role {
 }
 
 /// Bounds on everything a peer can make large. Defaults are those of RFC 5321 4.5.3.1 or above.
+///
+/// ```
+/// use smtp_proto::server::{Config, Limits};
+///
+/// let limits = Limits::default().message(10 << 20).recipients(100);
+/// let config = Config::new("mx.example.net")?.limits(limits)?;
+/// # Ok::<(), smtp_proto::server::ConfigError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
@@ -144,7 +152,7 @@ impl Clone for Config {
             hostname: self.hostname.clone(),
             extensions: self.extensions.clone(),
             tls_for: self.tls_for.clone(),
-            sessions: AtomicU64::new(0),
+            sessions: AtomicUsize::new(0),
             ..*self
         }
     }
@@ -174,7 +182,7 @@ impl Config {
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             lenient: Leniencies::STANDARD,
-            sessions: AtomicU64::new(0),
+            sessions: AtomicUsize::new(0),
         })
     }
 

@@ -87,7 +87,7 @@ pub struct MessageEnd {
 #[must_use = "a ticket that is dropped leaves the peer without a reply and the session in Want::Decision"]
 pub struct Ticket {
     pub(super) config: usize,
-    pub(super) session: u64,
+    pub(super) session: usize,
     pub(super) serial: u64,
 }
 

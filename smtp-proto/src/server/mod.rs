@@ -10,9 +10,11 @@ mod ehlo;
 mod envelope;
 mod event;
 mod extensions;
+mod floor;
 mod input;
 mod intake;
 mod replies;
+mod setters;
 mod state;
 
 use alloc::boxed::Box;
@@ -54,7 +56,7 @@ use crate::{Step, Want};
 #[derive(Debug)]
 pub struct Session {
     config: Arc<Config>,
-    id: u64,
+    id: usize,
     serial: u64,
     /// Octets taken in this channel.
     offset: u64,

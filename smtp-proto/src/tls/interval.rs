@@ -18,14 +18,22 @@
 //! What other intervals hold of what they promise, percentiles of a bootstrap by sender, bootstrap-t, and the jackknife
 //! alone among them, and what this one does, `.ci/coverage.py` measures; the test below does so for this one.
 
-use super::loss::Interval;
-
 /// Of the normal distribution, two-sided 95 %.
 const Z: f64 = 1.959_963_984_540_054;
 /// So many degrees of freedom of what was seen weigh as much as what is supposed.
 const SUPPOSED: f64 = 15.0;
 /// Degrees of freedom of Student's t for each of a sum of squares with heavy tails: as simulation has it.
 const STUDENT: f64 = 6.0;
+
+/// Bounds between which the share lies with a confidence of 95 %.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Interval {
+    /// From, 0 to 1.
+    pub low: f64,
+    /// To, 0 to 1.
+    pub high: f64,
+}
 
 /// Gathers how the senders differ.
 #[derive(Clone, Copy, Debug)]

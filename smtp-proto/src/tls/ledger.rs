@@ -4,8 +4,8 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::loss::Require;
 use super::record::{Direction, EndToEnd, Hop, Record, Rehearsed, Wanted};
+use super::require::Require;
 use super::senders::{Cells, Counts, Hosts, Senders, hash};
 
 const DAY: i64 = 86_400;

@@ -181,19 +181,19 @@ impl<H: Handler> Connection<'_, H> {
                         Some(0) => self.session.eof(),
                         Some(n) => buffer.add(n),
                         None => {
-                            // While it waits a connection has no buffer, unless half a line is in it.
-                            if buffer.is_empty() {
-                                self.shared.put_back(std::mem::take(&mut buffer));
-                                self.session.release();
-                            }
+                            // While it waits a connection has no buffer, only the half line that was in it: else every
+                            // peer that leaves one unfinished would cost a whole buffer.
+                            let half: Box<[u8]> = buffer.filled().into();
+                            buffer.keep_last(0);
+                            self.shared.put_back(std::mem::take(&mut buffer));
+                            self.session.release();
                             match self.wait(ServerLink::readable).await {
                                 Woken::Ready(result) => result?,
                                 Woken::TimedOut => self.session.timed_out(),
                                 Woken::Stopping => self.session.shut_down(),
                             }
-                            if buffer.is_empty() {
-                                buffer = self.shared.buffer();
-                            }
+                            buffer = self.shared.buffer();
+                            buffer.extend(&half);
                         }
                     }
                 }

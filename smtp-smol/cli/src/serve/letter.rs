@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::maildir::{Draft, Maildir};
 
-/// Text is held in memory up to here, then goes to the file piece by piece.
-const PIECE: usize = 256 << 10;
+/// Text is held in memory up to here, then goes to the file piece by piece. Every peer that leaves a text unfinished costs
+/// so much.
+const PIECE: usize = 32 << 10;
 
 /// The message itself, on its way to the file.
 #[derive(Debug, Default)]
@@ -58,6 +59,7 @@ impl Letter {
         };
         draft.write(&self.held)?;
         self.held.clear();
+        self.held.shrink_to(PIECE);
         Ok(())
     }
 }
