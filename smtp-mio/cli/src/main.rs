@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use failure::Failure;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 /// SMTP over mio: swallow mail as fast as it comes and misbehave on request, or send it and measure.
@@ -27,12 +28,32 @@ struct Arguments {
 enum Command {
     Sink(sink::Options),
     Blast(blast::Options),
+    /// Is a part of smtp-smol
+    #[command(hide = true)]
+    Serve(Elsewhere),
+    /// Is a part of smtp-smol
+    #[command(hide = true)]
+    Send(Elsewhere),
+    /// Is a part of smtp-smol
+    #[command(hide = true)]
+    Audit(Elsewhere),
+}
+
+/// What another program does.
+#[derive(Debug, clap::Args)]
+#[command(disable_help_flag = true)]
+struct Elsewhere {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    _options: Vec<std::ffi::OsString>,
 }
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Sink(options) => sink::run(&options).map(|()| true),
         Command::Blast(options) => blast::run(&options),
+        Command::Serve(_) => Err(Failure::usage("serve is a part of smtp-smol: run smtp-smol serve")),
+        Command::Send(_) => Err(Failure::usage("send is a part of smtp-smol: run smtp-smol send")),
+        Command::Audit(_) => Err(Failure::usage("audit is a part of smtp-smol: run smtp-smol audit")),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

@@ -320,6 +320,7 @@ fn what_cannot_begin_is_told_in_a_line() {
         (vec!["sink", "--lenient", "bare-lf"], "did you mean bare-lf-text?"),
         (vec!["sink", "--script", "/nonexistent"], "--script /nonexistent"),
         (vec!["blast", "127.0.0.1"], "HOST:PORT"),
+        (vec!["send", "--from", "a@example.org"], "run smtp-smol send"),
         (vec!["blast", "127.0.0.1:1", "--to", "nobody"], "--to nobody"),
     ] {
         let done = Command::new(PROGRAM).args(&arguments).output().expect("run");

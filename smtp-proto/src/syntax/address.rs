@@ -112,6 +112,27 @@ impl<'a> Mailbox<'a> {
         }
     }
 
+    /// The same, for an address that is no mailbox by the grammar and is meant all the same:
+    /// [`Leniency::DotsInLocalPart`](crate::Leniency::DotsInLocalPart),
+    /// [`UnderscoreInDomain`](crate::Leniency::UnderscoreInDomain), [`NoDomain`](crate::Leniency::NoDomain).
+    ///
+    /// # Errors
+    /// That of [`parse`](Self::parse), where what is let pass is not enough.
+    ///
+    /// ```
+    /// use smtp_proto::syntax::Mailbox;
+    /// use smtp_proto::{Leniencies, Leniency};
+    ///
+    /// let dots = Leniencies::STRICT.with(Leniency::DotsInLocalPart);
+    /// assert_eq!(Mailbox::parse_with("a..b.@example.net", false, dots)?.local_part(), "a..b.");
+    /// assert!(Mailbox::parse_with("a..b@exam_ple.net", false, dots).is_err());
+    /// assert!(Mailbox::parse_with("a..b@c>\r\nRSET", false, Leniencies::ALL).is_err());
+    /// # Ok::<(), smtp_proto::syntax::SyntaxError>(())
+    /// ```
+    pub fn parse_with(text: &'a str, utf8: bool, lenient: crate::Leniencies) -> Result<Self, SyntaxError> {
+        Self::parse(text, utf8).or_else(|error| super::lenient::whole_mailbox(text, utf8, lenient).ok_or(error))
+    }
+
     /// The limits, and what no table of octets can say.
     pub(super) fn checked(text: &'a str, at: usize, utf8: bool) -> Result<Self, SyntaxError> {
         let error = |kind, at| Err(SyntaxError::new(kind, at));

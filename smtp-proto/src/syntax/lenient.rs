@@ -40,6 +40,13 @@ pub(super) fn hello(text: &str) -> Option<Host<'_>> {
     fits.then_some(Host::let_pass(text))
 }
 
+/// A whole mailbox, with no more let pass than is given.
+#[cold]
+pub(super) fn whole_mailbox(text: &str, utf8: bool, lenient: Leniencies) -> Option<Mailbox<'_>> {
+    let (mailbox, used) = mailbox(text, utf8)?;
+    within(used, lenient).map(|_| mailbox)
+}
+
 fn mailbox(text: &str, utf8: bool) -> Option<(Mailbox<'_>, Leniencies)> {
     let mut used = Leniencies::STRICT;
     let at = unquoted(text, |octet| octet == b'@').unwrap_or(text.len());

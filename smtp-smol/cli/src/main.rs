@@ -38,6 +38,20 @@ enum Command {
     Audit(audit::Options),
     Man(manual::Man),
     Completions(manual::Completions),
+    /// Is a part of smtp-mio
+    #[command(hide = true)]
+    Sink(Elsewhere),
+    /// Is a part of smtp-mio
+    #[command(hide = true)]
+    Blast(Elsewhere),
+}
+
+/// What another program does.
+#[derive(Debug, clap::Args)]
+#[command(disable_help_flag = true)]
+struct Elsewhere {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    _options: Vec<std::ffi::OsString>,
 }
 
 fn main() -> ExitCode {
@@ -50,6 +64,8 @@ fn main() -> ExitCode {
         (Command::Send(options), _) => send::run(&options),
         (Command::User(options), _) => serve::users::run(&options).map(|()| ExitCode::SUCCESS),
         (Command::Audit(options), _) => audit::run(&options).map(|()| ExitCode::SUCCESS),
+        (Command::Sink(_), _) => Err(Failure::usage("sink is a part of smtp-mio: run smtp-mio sink")),
+        (Command::Blast(_), _) => Err(Failure::usage("blast is a part of smtp-mio: run smtp-mio blast")),
         (Command::Man(options), _) => manual::man(&options, Arguments::command()).map(|()| ExitCode::SUCCESS),
         (Command::Completions(options), _) => {
             manual::completions(&options, Arguments::command()).map(|()| ExitCode::SUCCESS)

@@ -7,6 +7,7 @@ use smtp_mio::{Answer, AuthAnswer, Handler, OwnedVerdict, Peer};
 use smtp_proto::auth::server::{Answer as Login, Identity, Question};
 use smtp_proto::server::{Fault, FaultKind, MessageEnd, Reason, Verdict};
 use smtp_proto::syntax::{self, Host, Mail, Rcpt, Reply};
+use smtp_proto::text::TextFlaw;
 use smtp_proto::tls::TlsVersion;
 use smtp_proto::{Leniencies, LeniencyCounts};
 use smtp_testing::{Act, Decision, Rules, Verb};
@@ -184,6 +185,9 @@ impl Handler for Swallow {
             }
             self.kitchen.lenient.lock().unwrap_or_else(PoisonError::into_inner).add(leniency);
         }
+        if let Some(mend) = mend(fault.kind) {
+            tracing::warn!(peer = ?peer.address, mend, "message refused: {:?}", fault.kind);
+        }
     }
 
     fn reset(&mut self, _: &Peer<'_>) {
@@ -193,6 +197,19 @@ impl Handler for Swallow {
     fn closed(&mut self, _: &Peer<'_>, _: Reason) {
         self.forget();
     }
+}
+
+/// What can be done about a message that was refused for its text.
+const fn mend(kind: FaultKind) -> Option<&'static str> {
+    Some(match kind {
+        FaultKind::Text(TextFlaw::BareLf) => {
+            "lines must end in CRLF: have the client send them so (curl: --crlf), or give --lenient bare-lf-text"
+        }
+        FaultKind::Text(TextFlaw::BareCr) => "lines must end in CRLF; --lenient bare-cr-text lets it pass",
+        FaultKind::Text(TextFlaw::Nul) => "a text must not hold NUL; --lenient nul-text lets it pass",
+        FaultKind::MessageTooBig => "--max-size allows larger messages",
+        _ => return None,
+    })
 }
 
 /// What is known of a message beside its text.

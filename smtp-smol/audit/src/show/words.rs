@@ -194,8 +194,18 @@ pub(crate) fn set_aside(report: &Report) -> Vec<String> {
         (aside.outside_of_scope, "of other senders or recipients"),
         (aside.submissions, "from users: logged in, or on a port for them"),
         (aside.internal, "from or to this machine and private networks (--internal counts them)"),
-        (aside.copies, "further copies of a message that is counted"),
-        (aside.deferred, "attempts that were told to come again"),
+        (
+            aside.copies,
+            one_or(
+                aside.copies,
+                "further copy of a message that is counted",
+                "further copies of a message that is counted",
+            ),
+        ),
+        (
+            aside.deferred,
+            one_or(aside.deferred, "attempt that was told to come again", "attempts that were told to come again"),
+        ),
         (aside.foreign, "without a Received field of the border server"),
         (aside.dateless, "without a date"),
         (aside.broken, "that could not be read"),
@@ -204,6 +214,10 @@ pub(crate) fn set_aside(report: &Report) -> Vec<String> {
     .filter(|(count, _)| *count > 0)
     .map(|(count, what)| format!("{} {what}", number(count)))
     .collect()
+}
+
+const fn one_or(count: u64, one: &'static str, more: &'static str) -> &'static str {
+    if count == 1 { one } else { more }
 }
 
 /// Of which mail it cannot be told, and why; `None` where of all it can.

@@ -5,15 +5,18 @@ use std::io::Read as _;
 use std::path::Path;
 
 use smtp_proto::client::{Body, Envelope};
-use smtp_proto::syntax::{ForwardPath, Mailbox, Notify, ParamsBuilder, Rcpt, Ret, ReversePath};
+use smtp_proto::syntax::{ForwardPath, Mailbox, Notify, ParamsBuilder, Rcpt, Ret, ReversePath, SyntaxError};
 use smtp_proto::text::{Newlines, Writer};
+use smtp_proto::{Leniencies, Leniency};
 
-use super::options::{GiveBack, Newlines as LineEnds, Options, When};
+use super::options::{GiveBack, Lenience, Newlines as LineEnds, Options, When};
 use crate::failure::Failure;
 
 /// What is to be sent, and to whom.
 #[derive(Debug)]
 pub(crate) struct Message {
+    /// What addresses may be like.
+    lenient: Leniencies,
     pub(crate) from: String,
     pub(crate) to: Vec<String>,
     /// The same addresses with their domains as A-labels (RFC 5891), where that is all that is beyond ASCII in them.
@@ -31,10 +34,12 @@ impl Message {
     pub(crate) fn read(options: &Options) -> Result<Self, Failure> {
         let bare = |address: &String| address.trim_start_matches('<').trim_end_matches('>').to_owned();
         let (from, to) = (bare(&options.from), options.to.iter().map(bare).collect::<Vec<_>>());
-        let mend = "give a mailbox such as a@example.org";
-        reverse_path(&from).map_err(|error| Failure::option("--from", &from, error, mend))?;
+        let lenient = lenient(options);
+        let mend = "give a mailbox such as a@example.org; --lenient dots-in-local-part or underscore-in-domain takes some that \
+                    are none";
+        reverse_path(&from, lenient).map_err(|error| Failure::option("--from", &from, error, mend))?;
         for to in &to {
-            forward_path(to).map_err(|error| Failure::option("--to", to, error, mend))?;
+            forward_path(to, lenient).map_err(|error| Failure::option("--to", to, error, mend))?;
         }
         let (mail, rcpt) = notifications(options, to.len())?;
         let file = &options.file;
@@ -59,7 +64,7 @@ impl Message {
         let head = text.windows(4).position(|four| four == b"\r\n\r\n").map_or(&text[..], |end| &text[..end]);
         let utf8 = !head.is_ascii();
         let (ascii_from, ascii_to) = (in_ascii(&from), to.iter().map(|to| in_ascii(to)).collect());
-        Ok(Self { from, to, ascii_from, ascii_to, text, body, utf8, mail, rcpt })
+        Ok(Self { lenient, from, to, ascii_from, ascii_to, text, body, utf8, mail, rcpt })
     }
 
     /// Whether addresses go beyond ASCII, and only in their domains, so that a server without SMTPUTF8 can be told them as
@@ -79,14 +84,14 @@ impl Message {
     pub(crate) fn recipients(&self, of: &[usize], ascii: bool) -> Vec<Rcpt<'_>> {
         let rcpt = |at: &usize| {
             let to = self.ascii_to.get(*at)?.as_deref().filter(|_| ascii).unwrap_or(self.to.get(*at)?);
-            Some(Rcpt { path: forward_path(to).ok()?, params: self.rcpt.get(*at)?.params() })
+            Some(Rcpt { path: forward_path(to, self.lenient).ok()?, params: self.rcpt.get(*at)?.params() })
         };
         of.iter().filter_map(rcpt).collect()
     }
 
     pub(crate) fn envelope<'e>(&'e self, to: &'e [Rcpt<'e>], ascii: bool) -> Envelope<'e> {
         let from = self.ascii_from.as_deref().filter(|_| ascii).unwrap_or(&self.from);
-        let from = reverse_path(from).unwrap_or(ReversePath::Null);
+        let from = reverse_path(from, self.lenient).unwrap_or(ReversePath::Null);
         let mut envelope = Envelope::new(from, to).size(self.text.len() as u64).body(self.body);
         envelope.utf8 = self.utf8;
         envelope.params = self.mail.params();
@@ -135,7 +140,7 @@ fn in_ascii(address: &str) -> Option<String> {
         return None;
     }
     let ascii = format!("{local}@{}", idna::domain_to_ascii(domain).ok()?);
-    mailbox(&ascii).is_ok().then_some(ascii)
+    Mailbox::parse(&ascii, false).is_ok().then_some(ascii)
 }
 
 /// The number of the first line with more than 998 octets.
@@ -143,20 +148,28 @@ fn long_line(text: &[u8]) -> Option<usize> {
     text.split(|octet| *octet == b'\n').position(|line| line.len() > 999).map(|at| at + 1)
 }
 
-fn reverse_path(text: &str) -> Result<ReversePath<'_>, smtp_proto::syntax::SyntaxError> {
-    if text.is_empty() { Ok(ReversePath::Null) } else { Ok(ReversePath::Mailbox(mailbox(text)?)) }
+fn lenient(options: &Options) -> Leniencies {
+    options.lenient.iter().fold(Leniencies::STRICT, |set, each| match each {
+        Lenience::BareLf => set,
+        Lenience::DotsInLocalPart => set.with(Leniency::DotsInLocalPart),
+        Lenience::UnderscoreInDomain => set.with(Leniency::UnderscoreInDomain),
+    })
 }
 
-fn forward_path(text: &str) -> Result<ForwardPath<'_>, smtp_proto::syntax::SyntaxError> {
+fn reverse_path(text: &str, lenient: Leniencies) -> Result<ReversePath<'_>, SyntaxError> {
+    if text.is_empty() { Ok(ReversePath::Null) } else { Ok(ReversePath::Mailbox(mailbox(text, lenient)?)) }
+}
+
+fn forward_path(text: &str, lenient: Leniencies) -> Result<ForwardPath<'_>, SyntaxError> {
     // RFC 5321 4.5.1.
     if text.eq_ignore_ascii_case("postmaster") {
         return Ok(ForwardPath::Postmaster(text));
     }
-    Ok(ForwardPath::Mailbox(mailbox(text)?))
+    Ok(ForwardPath::Mailbox(mailbox(text, lenient)?))
 }
 
-fn mailbox(text: &str) -> Result<Mailbox<'_>, smtp_proto::syntax::SyntaxError> {
-    Mailbox::parse(text, !text.is_ascii())
+fn mailbox(text: &str, lenient: Leniencies) -> Result<Mailbox<'_>, SyntaxError> {
+    Mailbox::parse_with(text, !text.is_ascii(), lenient)
 }
 
 /// The text with CRLF everywhere, its end included; or the line of the first flaw.

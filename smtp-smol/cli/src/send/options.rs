@@ -182,6 +182,10 @@ impl Policy {
 pub(super) enum Lenience {
     /// Replies whose lines end in LF without CR
     BareLf,
+    /// Dots side by side, or at an end, in the local part of an address
+    DotsInLocalPart,
+    /// Underscores in the domain of an address
+    UnderscoreInDomain,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

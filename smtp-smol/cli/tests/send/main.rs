@@ -247,6 +247,32 @@ fn timeouts_are_settable() {
     }
 }
 
+/// Who mixes the two programs up is told where to go.
+#[test]
+fn a_command_of_the_other_program_is_pointed_to() {
+    for command in [&["sink", "--help"][..], &["blast", "127.0.0.1:25"]] {
+        let done = Command::new(env!("CARGO_BIN_EXE_smtp-smol")).args(command).output().expect("it runs");
+        let told = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(told.contains(&format!("run smtp-mio {}", command[0])), "{command:?}: {told}");
+        assert_eq!(done.status.code(), Some(2));
+    }
+}
+
+/// RFC 5321 4.1.2: addresses that are none are sent to where their user insists.
+#[test]
+fn addresses_that_are_none_are_taken_by_name() {
+    let server = serve(Setup::default());
+    for (to, lenient) in [("a..b.@example.net", "dots-in-local-part"), ("a@b_c.example", "underscore-in-domain")] {
+        let envelope = ["--from", "", "--to", to];
+        let done = send_to(&server, &envelope, &[], TEXT);
+        assert_eq!(done.code, Some(2), "{done:?}");
+        assert!(done.err.contains(lenient), "{done:?}");
+        let done = send_to(&server, &envelope, &["--lenient", lenient], TEXT);
+        assert_eq!(done.code, Some(0), "{done:?}");
+        assert!(server.said().contains(&format!("RCPT TO:<{to}>")));
+    }
+}
+
 /// RFC 5321 4.2: a departure that does no harm is told beside the outcome; a hop is called what it was.
 #[test]
 fn what_else_is_to_be_known_is_noted() {
