@@ -21,15 +21,16 @@ pub trait Handler: Send + 'static {
     fn connect(&mut self, _peer: &Peer<'_>) -> Answer<'_> {
         Verdict::Accept.into()
     }
-    /// EHLO or HELO.
+    /// The peer has given its name, by EHLO, HELO or LHLO. It is the peer's own claim.
     fn hello(&mut self, _peer: &Peer<'_>, _host: &Host<'_>) -> Answer<'_> {
         Verdict::Accept.into()
     }
-    /// STARTTLS. When accepted, the handshake follows (RFC 3207 4).
+    /// The peer wants to encrypt the connection, by STARTTLS. When that is accepted, the handshake follows (RFC 3207 4).
     fn start_tls(&mut self, _peer: &Peer<'_>) -> Answer<'_> {
         Verdict::Accept.into()
     }
-    /// AUTH: what the mechanism asks. By default nobody is known here.
+    /// The peer wants to authenticate, and this is what its mechanism asks; [`Users`](crate::Users) has answers. By
+    /// default nobody is known here.
     fn authenticate(&mut self, _peer: &Peer<'_>, _question: AuthQuestion) -> AuthAnswer {
         Login::Reject.into()
     }
@@ -43,26 +44,26 @@ pub trait Handler: Send + 'static {
     fn xclient(&mut self, _peer: &Peer<'_>, _client: &Attributes<'_>) -> Answer<'_> {
         Verdict::Accept.into()
     }
-    /// XFORWARD, likewise: who its client is, for the log alone.
+    /// XFORWARD, of a peer that is trusted likewise: who its client is, for the log alone.
     fn xforward(&mut self, _peer: &Peer<'_>, _client: &Attributes<'_>) -> Answer<'_> {
         Verdict::Accept.into()
     }
-    /// MAIL.
+    /// MAIL begins a transaction: the sender, and what is asked of the message.
     fn mail(&mut self, _peer: &Peer<'_>, _mail: &Mail<'_>) -> Answer<'_> {
         Verdict::Accept.into()
     }
-    /// RCPT.
+    /// RCPT adds a recipient to the transaction. A refusal concerns this one alone.
     fn rcpt(&mut self, _peer: &Peer<'_>, _rcpt: &Rcpt<'_>) -> Answer<'_> {
         Verdict::Accept.into()
     }
-    /// DATA, or the first BDAT.
+    /// The peer wants to send the text, by DATA or a first BDAT. Recipients have been accepted.
     fn data(&mut self, _peer: &Peer<'_>) -> Answer<'_> {
         Verdict::Accept.into()
     }
-    /// A piece of text.
+    /// A piece of the message's text, dots removed. Joined, the pieces are the text.
     fn chunk(&mut self, _text: &[u8]) {}
-    /// The text is complete; accepting it takes over the responsibility (RFC 5321 6.1). In LMTP it is
-    /// asked for each recipient.
+    /// The text is complete. Accepting it takes over the responsibility for the message (RFC 5321 6.1), so answer when it is
+    /// safe. In LMTP this is called for each recipient (RFC 2033 4.2).
     fn message(&mut self, _peer: &Peer<'_>, _end: MessageEnd) -> Answer<'_>;
     /// The transaction is over: forget its sender, its recipients and its text. Called once for each transaction, after
     /// the answer to [`message`](Self::message) (in LMTP to the last one) or what else ended it; a connection that ends
@@ -70,7 +71,7 @@ pub trait Handler: Send + 'static {
     fn reset(&mut self, _peer: &Peer<'_>) {}
     /// The peer broke a rule, and has been answered.
     fn fault(&mut self, _peer: &Peer<'_>, _fault: Fault) {}
-    /// The end.
+    /// The connection has ended, and this says how. A text that had no [`message`](Self::message) was not received.
     fn closed(&mut self, _peer: &Peer<'_>, _reason: Reason) {}
 }
 
@@ -104,7 +105,8 @@ impl Peer<'_> {
         (Later(()), Deferred(self.owed()))
     }
 
-    /// The same for [`Handler::authenticate`], and [`AuthAnswer::Later`].
+    /// Puts the answer to AUTH off: [`Handler::authenticate`] returns [`AuthAnswer::Later`] with the first, and the second
+    /// gives the answer, from any thread.
     pub fn defer_auth(&self) -> (LaterAuth, DeferredAuth) {
         (LaterAuth(()), DeferredAuth(self.owed()))
     }
@@ -139,7 +141,7 @@ pub(crate) struct Question {
 #[derive(Debug)]
 #[must_use]
 pub enum Answer<'r> {
-    /// At once.
+    /// This verdict, at once.
     Now(Verdict<'r>),
     /// This, when so much time has gone by. For tarpits and for tests of clients.
     After(Duration, OwnedVerdict),
@@ -165,7 +167,7 @@ impl<'r> From<Reply<'r>> for Answer<'r> {
 #[derive(Debug)]
 #[must_use]
 pub enum AuthAnswer {
-    /// At once.
+    /// This answer, at once.
     Now(Login),
     /// This, when so much time has gone by; `None` is to hang up then.
     After(Duration, Option<Login>),
@@ -185,7 +187,7 @@ impl From<Login> for AuthAnswer {
 #[derive(Debug)]
 pub struct Later(());
 
-/// The same of an answer to AUTH: [`Peer::defer_auth`].
+/// Proof that an answer to AUTH is on its way: [`Peer::defer_auth`] gives it together with the [`DeferredAuth`].
 #[derive(Debug)]
 pub struct LaterAuth(());
 
@@ -193,7 +195,7 @@ pub struct LaterAuth(());
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OwnedVerdict {
-    /// Yes.
+    /// The command is accepted, in the words of the protocol.
     Accept,
     /// Yes, in these words.
     AcceptWith(String),

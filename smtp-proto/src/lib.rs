@@ -73,6 +73,10 @@ pub mod trace;
 #[doc = include_str!("../../README.md")]
 mod readme {}
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod own_readme {}
+
 pub use buffer::Buffer;
 pub use leniency::{Leniencies, Leniency, LeniencyCounts, UnknownLeniency};
 pub use tls::{Channel, TlsInfo};

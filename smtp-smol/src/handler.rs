@@ -19,15 +19,16 @@ pub trait Handler: Send + 'static {
     fn connect(&mut self, _peer: &Peer<'_>) -> impl Future<Output = Verdict<'_>> + Send {
         async { Verdict::Accept }
     }
-    /// EHLO or HELO.
+    /// The peer has given its name, by EHLO, HELO or LHLO. It is the peer's own claim.
     fn hello(&mut self, _peer: &Peer<'_>, _host: &Host<'_>) -> impl Future<Output = Verdict<'_>> + Send {
         async { Verdict::Accept }
     }
-    /// STARTTLS. When accepted, the handshake follows (RFC 3207 4).
+    /// The peer wants to encrypt the connection, by STARTTLS. When that is accepted, the handshake follows (RFC 3207 4).
     fn start_tls(&mut self, _peer: &Peer<'_>) -> impl Future<Output = Verdict<'_>> + Send {
         async { Verdict::Accept }
     }
-    /// AUTH: what the mechanism asks. By default nobody is known here.
+    /// The peer wants to authenticate, and this is what its mechanism asks; [`Users`](crate::Users) has answers. By
+    /// default nobody is known here.
     fn authenticate(&mut self, _peer: &Peer<'_>, _question: Question) -> impl Future<Output = Answer> + Send {
         async { Answer::Reject }
     }
@@ -41,28 +42,29 @@ pub trait Handler: Send + 'static {
     fn xclient(&mut self, _peer: &Peer<'_>, _client: &Attributes<'_>) -> impl Future<Output = Verdict<'_>> + Send {
         async { Verdict::Accept }
     }
-    /// XFORWARD, likewise: who its client is, for the log alone.
+    /// XFORWARD, of a peer that is trusted likewise: who its client is, for the log alone.
     fn xforward(&mut self, _peer: &Peer<'_>, _client: &Attributes<'_>) -> impl Future<Output = Verdict<'_>> + Send {
         async { Verdict::Accept }
     }
-    /// MAIL.
+    /// MAIL begins a transaction: the sender, and what is asked of the message.
     fn mail(&mut self, _peer: &Peer<'_>, _mail: &Mail<'_>) -> impl Future<Output = Verdict<'_>> + Send {
         async { Verdict::Accept }
     }
-    /// RCPT.
+    /// RCPT adds a recipient to the transaction. A refusal concerns this one alone.
     fn rcpt(&mut self, _peer: &Peer<'_>, _rcpt: &Rcpt<'_>) -> impl Future<Output = Verdict<'_>> + Send {
         async { Verdict::Accept }
     }
-    /// DATA, or the first BDAT.
+    /// The peer wants to send the text, by DATA or a first BDAT. Recipients have been accepted.
     fn data(&mut self, _peer: &Peer<'_>) -> impl Future<Output = Verdict<'_>> + Send {
         async { Verdict::Accept }
     }
-    /// A piece of text. While it is being dealt with, nothing further is read from the peer.
+    /// A piece of the message's text, dots removed. Joined, the pieces are the text. While this one is being dealt with,
+    /// nothing further is read from the peer.
     fn chunk(&mut self, _text: &[u8]) -> impl Future<Output = ()> + Send {
         async {}
     }
-    /// The text is complete; accepting it takes over the responsibility (RFC 5321 6.1). In LMTP it is
-    /// asked for each recipient.
+    /// The text is complete. Accepting it takes over the responsibility for the message (RFC 5321 6.1), so answer when it is
+    /// safe. In LMTP this is called for each recipient (RFC 2033 4.2).
     fn message(&mut self, peer: &Peer<'_>, end: MessageEnd) -> impl Future<Output = Verdict<'_>> + Send;
     /// The transaction is over: forget its sender, its recipients and its text. Called once for each transaction, after
     /// the answer to [`message`](Self::message) (in LMTP to the last one) or what else ended it; a connection that ends
@@ -70,7 +72,7 @@ pub trait Handler: Send + 'static {
     fn reset(&mut self, _peer: &Peer<'_>) {}
     /// The peer broke a rule, and has been answered.
     fn fault(&mut self, _peer: &Peer<'_>, _fault: Fault) {}
-    /// The end.
+    /// The connection has ended, and this says how. A text that had no [`message`](Self::message) was not received.
     fn closed(&mut self, _peer: &Peer<'_>, _reason: Reason) {}
 }
 
