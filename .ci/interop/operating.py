@@ -1,0 +1,107 @@
+#!/usr/bin/env python3
+"""The commands of docs/operating.md, each as it stands there, from an untouched Postfix to the front and back again. Paths and
+ports are those of a Postfix that lives for this test, and `systemctl` starts the program itself."""
+
+import os
+import pathlib
+import re
+import smtplib
+import subprocess
+import tempfile
+
+from chain import Dovecot, free_port, mail_server
+from harness import PATIENCE, ROOT, binary, main, run, succeed, test, wait_for
+
+PAGE = (ROOT / "docs/operating.md").read_text()
+
+SYSTEMCTL = """
+set -euo pipefail
+systemctl() {
+    [ "$2" = smtp-smol ] || exit 9
+    case $1 in
+    stop | restart) kill "$(cat STATE/pid)" && while kill -0 "$(cat STATE/pid)" 2>/dev/null; do sleep 0.1; done ;;
+    esac
+    case $1 in
+    start | restart)
+        smtp-smol serve --config CONFIG/smtp-smol.toml </dev/null >>STATE/log 2>&1 &
+        echo $! >STATE/pid
+        for _ in $(seq 100); do grep -q '^listening' <(tail -n 8 STATE/log) && break; sleep 0.1; done
+        ;;
+    esac
+}
+"""
+
+
+def blocks(kind):
+    return re.findall(rf"^```{kind}\n(.*?)^```$", PAGE, re.M | re.S)
+
+
+def banner(port):
+    with smtplib.SMTP("127.0.0.1", port, local_hostname="client.example", timeout=PATIENCE) as client:
+        client.ehlo()
+        return client.ehlo_resp.decode()
+
+
+@test
+def from_an_untouched_postfix_to_the_front_and_back():
+    with Dovecot() as dovecot, mail_server(dovecot) as postfix, tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        config, state, programs = folder / "etc", folder / "state", folder / "bin"
+        for made in (config, state, programs):
+            made.mkdir()
+        (programs / "smtp-smol").symlink_to(binary())
+        public, second, trial = postfix.port, free_port(), free_port()
+        places = {
+            "/etc/postfix": str(postfix.folder / "etc"), "/etc/smtp-smol": str(config), "/var/lib/smtp-smol": str(state),
+            "smtp/inet": f"127.0.0.1:{public}/inet", "s/^smtp /": f"s/^127.0.0.1:{public} /", "10025": str(second),
+            "2525": str(trial), '["0.0.0.0:25", "[::]:25"]': f'"127.0.0.1:{public}"',
+        }
+        master = postfix.folder / "etc/master.cf"
+        untouched, log, seen = master.read_bytes(), state / "log", []
+        environment = {**os.environ, "MAIL_CONFIG": str(postfix.folder / "etc"), "PATH": f"{programs}:{os.environ['PATH']}:/usr/sbin"}
+        log.touch()
+        try:
+            for block in blocks("sh"):
+                for there, here in places.items():
+                    block = block.replace(there, here)
+                script = SYSTEMCTL.replace("STATE", str(state)).replace("CONFIG", str(config)) + block
+                with (folder / "said").open("w+") as said:
+                    done = subprocess.run(["bash", "-c", script], stdin=subprocess.DEVNULL, stdout=said, stderr=said,
+                                          env=environment, timeout=PATIENCE)
+                    said.seek(0)
+                    printed = said.read()
+                assert done.returncode == 0, f"{block}\nexited {done.returncode}:\n{printed}\n{log.read_text()}"
+                seen.append(printed)
+                if "systemctl restart" in block:
+                    wait_for("the front on port 25", lambda: "LIMITS RCPTMAX" in banner(public))
+                    with smtplib.SMTP("127.0.0.1", public, local_hostname="client.example", timeout=PATIENCE) as client:
+                        assert client.sendmail("me@example.org", ["bob@mx.example.net"], "Subject: live\r\n\r\nhello\r\n") == {}
+        finally:
+            run("bash", "-c", f"kill $(cat {state}/pid) 2>/dev/null")
+        assert any("User unknown" in printed and "refused" in printed for printed in seen), seen
+        assert any("TLS" in printed and "2" in printed for printed in seen[-2:]), seen
+        # As it was.
+        assert master.read_bytes() == untouched
+        wait_for("Postfix on port 25", lambda: "ETRN" in banner(public) and "LIMITS" not in banner(public))
+        with smtplib.SMTP("127.0.0.1", public, local_hostname="client.example", timeout=PATIENCE) as client:
+            assert client.sendmail("me@example.org", ["bob@mx.example.net"], "Subject: back\r\n\r\nhello\r\n") == {}
+        subjects = sorted(re.search(rb"^Subject: ([^\r\n]*)", text, re.M)[1] for _, text in dovecot.mails("bob", 3))
+        assert subjects == [b"back", b"hello", b"live"], subjects
+
+
+@test
+def the_example_for_haproxy_is_one():
+    with tempfile.NamedTemporaryFile("w", suffix=".cfg") as file:
+        [example] = blocks("haproxy")
+        file.write(example)
+        file.flush()
+        succeed("haproxy", "-c", "-f", file.name)
+    with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+        [listener] = blocks("toml")
+        file.write('deliver = "smtp://127.0.0.1:10025"\nannounce = "xclient"\n' + listener)
+        file.flush()
+        succeed(binary(), "check-config", file.name)
+
+
+if __name__ == "__main__":
+    main()
