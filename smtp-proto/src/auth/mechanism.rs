@@ -87,6 +87,10 @@ impl MechanismSet {
         .with(Mechanism::Plain)
         .with(Mechanism::Login);
 
+    /// Those of [`PASSWORD`](Self::PASSWORD) that clients in use get through with: not SCRAM-SHA-256-PLUS, which some pick
+    /// for its strength and then fail at, since they have no channel binding for TLS 1.3 (RFC 9266).
+    pub const PORTABLE: Self = Self::PASSWORD.without(Mechanism::ScramSha256Plus);
+
     /// This set and `mechanism`.
     #[must_use]
     pub const fn with(self, mechanism: Mechanism) -> Self {

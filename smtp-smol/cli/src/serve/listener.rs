@@ -70,7 +70,8 @@ pub(crate) struct ListenerOptions {
     #[arg(long, value_name = "NETWORK", value_parser = network)]
     pub(crate) starttls_off_for: Vec<Network>,
 
-    /// Mechanisms of AUTH, with --role submission: names with commas between them [default: all that can be used]
+    /// Mechanisms of AUTH, with --role submission: names with commas between them, such as SCRAM-SHA-256-PLUS,PLAIN
+    /// [default: SCRAM-SHA-256,PLAIN,LOGIN]
     #[arg(long, value_name = "NAMES", value_parser = mechanisms)]
     pub(crate) auth_mechanisms: Option<MechanismSet>,
 

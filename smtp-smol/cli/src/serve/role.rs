@@ -87,7 +87,7 @@ impl Role {
             Self::Mx => config.role(server::Role::Mx),
             Self::Submission => config
                 .role(server::Role::Submission)
-                .auth(options.auth_mechanisms.unwrap_or(MechanismSet::PASSWORD))
+                .auth(options.auth_mechanisms.unwrap_or(MechanismSet::PORTABLE))
                 .allow_plaintext_auth(options.plaintext_auth),
             Self::Lmtp => config.role(server::Role::Lmtp),
         }
