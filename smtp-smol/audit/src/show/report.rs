@@ -33,6 +33,8 @@ pub struct Report {
     /// What TLS reports tell; null without any.
     pub(crate) tls_reports: Option<TlsReports>,
     pub(crate) not_told: Vec<NotTold>,
+    /// Messages that were read: counted, set aside, or attempts of which several are one message.
+    pub(crate) read: u64,
     pub(crate) not_counted: NotCounted,
     pub(crate) lines: Lines,
     pub(crate) notes: Vec<String>,
@@ -225,6 +227,7 @@ impl Report {
                 .filter(|(_, messages)| *messages > 0)
                 .map(|(untold, messages)| NotTold { why: untold.why(), messages })
                 .collect(),
+            read: desk.messages,
             not_counted: NotCounted {
                 early,
                 submissions,
