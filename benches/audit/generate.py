@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes mail that nobody sent, as a log or a mailbox, and tells what is in it.
 
-    generate.py postfix|exim|mbox|ledger MESSAGES [--days 90] [--seed 1] [--body OCTETS] >FILE
+    generate.py postfix|exim|sendmail|opensmtpd|journal|exchange|mbox|ledger MESSAGES [--days 90] [--seed 1] [--body OCTETS] >FILE
 
 Senders are few that write much and many that write little; each has its own way with TLS. What an audit must find is
 printed to stderr as JSON: messages by verdict and by what became of TLS.
@@ -125,6 +125,86 @@ def exim(arguments, out, counts):
         counts["wanted", tls] += 1
 
 
+def sendmail(arguments, out, counts):
+    for index, (time, sender, plain, spam, size, recipients, rng) in enumerate(messages(arguments)):
+        tag = f"{time:%b} {time.day:2d} {time:%H:%M:%S} mx sm-mta[{10_000 + index % 5000}]:"
+        relay, queue = f"relay={sender.host} [{sender.ip}]", f"6A{index:012d}"
+        tls = "plaintext" if plain else "tls"
+        if not plain:
+            out.write(f"{tag} STARTTLS=server, {relay}, version={sender.version}, verify=NO, "
+                      f"cipher=TLS_AES_256_GCM_SHA384, bits=256/256\n")
+        if spam:
+            out.write(f"{tag} {queue}: ruleset=check_rcpt, arg1=<u@example.net>, {relay}, reject=550 5.7.1 listed\n")
+        protocol = "ESMTP" if plain else "ESMTPS"
+        out.write(f"{tag} {queue}: from=<someone{index % 97}@{sender.domain}>, size={0 if spam else size}, class=0, nrcpts="
+                  f"{0 if spam else recipients}, msgid=<{index}@{sender.domain}>, proto={protocol}, daemon=MTA, {relay}\n")
+        if not spam:
+            for user in range(recipients):
+                out.write(f"{tag} {queue}: to=<user{user}@example.net>, delay=00:00:01, xdelay=00:00:00, mailer=local, "
+                          f"pri=31000, dsn=2.0.0, stat=Sent\n")
+        counts["unwanted" if spam else "wanted", tls] += 1
+
+
+def opensmtpd(arguments, out, counts):
+    for index, (time, sender, plain, spam, size, recipients, rng) in enumerate(messages(arguments)):
+        tag = f"{time:%b} {time.day:2d} {time:%H:%M:%S} mx smtpd[4711]: {index:016x} smtp"
+        out.write(f"{tag} connected address={sender.ip} host={sender.host}\n")
+        if not plain:
+            out.write(f"{tag} tls ciphers={sender.version}:TLS_AES_256_GCM_SHA384:256\n")
+        if spam:
+            out.write(f'{tag} failed-command command="RCPT TO:<u@example.net>" result="550 listed"\n')
+        else:
+            out.write(f"{tag} message msgid={index:08x} size={size} nrcpt={recipients} proto=ESMTP\n")
+            for user in range(recipients):
+                out.write(f"{tag} envelope evpid={index:08x}{user:08x} from=<someone{index % 97}@{sender.domain}> "
+                          f"to=<user{user}@example.net>\n")
+        out.write(f"{tag} disconnected reason=quit\n")
+        counts["unwanted" if spam else "wanted", "plaintext" if plain else "tls"] += 1
+
+
+class Journal:
+    """Writes lines of syslog's as `journalctl -o json` has them, with the fields that every entry has."""
+
+    def __init__(self, out):
+        self.out = out
+
+    def write(self, line):
+        stamp, rest = line[:15], line[16:].rstrip("\n")
+        host, tag, text = rest.split(" ", 2)
+        program, process = tag.rstrip("]:").split("[")
+        time = datetime.datetime.strptime(f"{END.year} {stamp}", "%Y %b %d %H:%M:%S").replace(tzinfo=datetime.timezone.utc)
+        self.out.write(json.dumps({
+            "__CURSOR": f"s=1;i={hash(line) & 0xffffff:x}", "__REALTIME_TIMESTAMP": str(int(time.timestamp()) * 1_000_000),
+            "_BOOT_ID": "0" * 32, "PRIORITY": "6", "SYSLOG_FACILITY": "2", "SYSLOG_IDENTIFIER": program, "_UID": "0",
+            "_PID": process, "_HOSTNAME": host, "_TRANSPORT": "syslog", "MESSAGE": text}) + "\n")
+
+
+def journal(arguments, out, counts):
+    postfix(arguments, Journal(out), counts)
+
+
+def exchange(arguments, out, counts):
+    out.write("#Software: Microsoft Exchange Server\n#Log-type: SMTP Receive Protocol Log\n#Fields: date-time,connector-id,"
+              "session-id,sequence-number,local-endpoint,remote-endpoint,event,data,context\n")
+    for index, (time, sender, plain, spam, size, recipients, rng) in enumerate(messages(arguments)):
+        version = {"TLSv1.3": "1_3", "TLSv1.2": "1_2", "TLSv1": "1_0"}[sender.version]
+        says = [("+", "", ""), ("<", f"EHLO {sender.host}", ""), (">", "250  MX Hello SIZE STARTTLS", "")]
+        if not plain:
+            says += [("<", "STARTTLS", ""), (">", "220 2.0.0 SMTP server ready", ""),
+                     ("*", "", f'"TLS protocol SP_PROT_TLS{version}_SERVER negotiation succeeded, using a cipher"'),
+                     ("<", f"EHLO {sender.host}", ""), (">", "250  MX Hello SIZE", "")]
+        says += [("<", f"MAIL FROM:<someone{index % 97}@{sender.domain}>", ""), (">", "250 2.1.0 Sender OK", "")]
+        for user in range(recipients):
+            says += [("<", f"RCPT TO:<user{user}@example.net>", ""),
+                     (">", "550 5.7.1 listed" if spam else "250 2.1.5 Recipient OK", "")]
+        if not spam:
+            says += [("<", f"BDAT {size} LAST", ""), (">", "250 2.6.0 Queued mail for delivery", "")]
+        for number, (event, data, context) in enumerate([*says, ("-", "", "Remote")]):
+            out.write(f"{time:%Y-%m-%dT%H:%M:%S}.000Z,MX\\Default Frontend MX,{index:016X},{number},192.0.2.25:25,"
+                      f"{sender.ip}:4711,{event},{data},{context}\n")
+        counts["unwanted" if spam else "wanted", "plaintext" if plain else "tls"] += 1
+
+
 def mbox(arguments, out, counts):
     filler = "".join(f"Line {line} of what they had to say, which goes on and on to no end.\n" for line in range(20_000))
     for index, (time, sender, plain, spam, size, _, rng) in enumerate(messages(arguments)):
@@ -167,7 +247,8 @@ def ledger(arguments, out, counts):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["postfix", "exim", "mbox", "ledger"])
+    parser.add_argument("what", choices=["postfix", "exim", "sendmail", "opensmtpd", "journal", "exchange", "mbox",
+                                         "ledger"])
     parser.add_argument("messages", type=int)
     parser.add_argument("--days", type=int, default=90)
     parser.add_argument("--seed", type=int, default=1)

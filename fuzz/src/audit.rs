@@ -118,9 +118,7 @@ fn check(kind: Option<Kind>, data: &[u8]) -> Option<Value> {
 }
 
 fn answer(kind: Option<Kind>, data: &[u8], piece: usize) -> Option<Value> {
-    let mut options = Options::default();
-    options.kind = kind;
-    options.by = vec!["mx.example.net".into()];
+    let options = Options { kind, by: vec!["mx.example.net".into()], ..Options::default() };
     let mut audit = Audit::new(&options);
     audit.stream("data".as_ref(), Pieces(data, piece), &()).ok()?;
     let report = audit.report(Require::Tls).ok()?;

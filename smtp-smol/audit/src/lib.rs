@@ -39,7 +39,7 @@ pub use marks::{UnwantedIf, end_to_end};
 pub use progress::Progress;
 use read::blocks::{Blocks, Lines};
 use read::detect::{self, Look};
-use read::{input, log, stored};
+use read::{exchange, input, log, stored};
 pub use show::{Report, Style};
 pub use source::Kind;
 use source::Source;
@@ -67,6 +67,7 @@ pub struct Audit {
     kind: Option<Kind>,
     now: Timestamp,
     logs: log::Logs,
+    exchange: exchange::Exchange,
     stored: stored::Reader,
     desk: Desk,
     sources: Vec<Source>,
@@ -85,6 +86,7 @@ impl Audit {
             kind: options.kind,
             now: Timestamp::now(),
             logs: log::Logs::new(recipients),
+            exchange: exchange::Exchange::default(),
             stored: stored::Reader::new(&options.by, &options.unwanted_if),
             desk: Desk::new(Ledger::new(options.scope.clone()), options.since, options.internal),
             sources: Vec::new(),
@@ -147,6 +149,7 @@ impl Audit {
     /// Where there is none: it is not clear whose Received fields are to be believed, or there was no file at all.
     pub fn report(mut self, require: Require) -> Result<Report, Error> {
         self.logs.finish(&mut self.desk);
+        self.exchange.finish(&mut self.desk);
         self.stored.finish(&mut self.desk)?;
         if self.sources.is_empty()
             && let Some((path, why)) = self.quiet.first()
@@ -175,6 +178,7 @@ impl Audit {
             Kind::Postfix | Kind::Exim | Kind::Sendmail | Kind::Opensmtpd => {
                 self.logs.read(blocks, source, self.kind, desk);
             }
+            Kind::Exchange => self.exchange.read(&mut Lines::new(blocks), source, desk),
             Kind::Tlsrpt => read::tlsrpt::read(&mut blocks, &source.path, desk),
             Kind::Message => stored::message::read(&mut blocks, source, &mut self.stored, desk)?,
             Kind::Ledger => read::ledger::read(&mut Lines::new(blocks), source, desk),

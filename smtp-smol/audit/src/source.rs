@@ -14,6 +14,8 @@ pub enum Kind {
     Sendmail,
     /// OpenSMTPD's log.
     Opensmtpd,
+    /// A log of Exchange Server: SMTP protocol or message tracking.
+    Exchange,
     /// A folder of mail, those below it included: a Maildir, or files of messages.
     Maildir,
     /// Messages in one file.
@@ -28,11 +30,12 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Postfix,
         Self::Exim,
         Self::Sendmail,
         Self::Opensmtpd,
+        Self::Exchange,
         Self::Maildir,
         Self::Mbox,
         Self::Message,
@@ -48,6 +51,7 @@ impl Kind {
             Self::Exim => "exim",
             Self::Sendmail => "sendmail",
             Self::Opensmtpd => "opensmtpd",
+            Self::Exchange => "exchange",
             Self::Maildir => "maildir",
             Self::Mbox => "mbox",
             Self::Message => "message",
@@ -64,6 +68,7 @@ impl Kind {
             Self::Exim => "Exim log",
             Self::Sendmail => "Sendmail log",
             Self::Opensmtpd => "OpenSMTPD log",
+            Self::Exchange => "Exchange log",
             Self::Maildir => "folder of mail",
             Self::Mbox => "mbox",
             Self::Message => "message",

@@ -15,13 +15,15 @@ use crate::failure::Failure;
 const EXAMPLES: &str = "\
 Examples:
   smtp-smol audit /var/log/mail.log*
-      From Postfix's log or Exim's, rotated and compressed files included
+      From logs of Postfix, Exim, Sendmail or OpenSMTPD, rotated and compressed files included
   smtp-smol audit ~/Maildir --since 90d --html report.html
       From stored mail of the last 90 days; write a page to look at and to print
   smtp-smol audit archive.mbox.gz --by mx.example.net --unwanted-if X-Spam-Level=*****
       From an mbox; believe this server's Received fields; five stars are spam
   smtp-smol audit ledger.jsonl --policy tls1.3 --json
       From what `smtp-smol serve --ledger` wrote; asked about TLS 1.3; for programs
+  smtp-smol audit ~/Maildir/.TLSRPT
+      From reports about TLS: what MTA-STS in mode enforce would have cost
   journalctl -u 'postfix*' -o short-iso | smtp-smol audit -
       From the journal";
 
@@ -31,11 +33,12 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
-    /// Log files, mboxes, Maildirs or ledgers; gzip and Zstandard are read as well; - is standard input
+    /// Log files, stored mail, TLS reports or ledgers, also compressed; - is standard input
     #[arg(value_name = "SOURCE", required = true)]
     sources: Vec<PathBuf>,
 
-    /// What the sources are [default: as they look]
+    /// What the sources are: postfix, exim, sendmail, opensmtpd, exchange, maildir, mbox, message, tlsrpt, ledger
+    /// [default: as they look]
     #[arg(long = "as", value_name = "KIND", value_parser = kind)]
     kind: Option<Kind>,
 

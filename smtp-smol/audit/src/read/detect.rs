@@ -9,7 +9,7 @@ use super::blocks::{Blocks, Line, Lines};
 use super::journal::export;
 use super::log::{self, What};
 use super::syslog::{Calendar, FORMS};
-use super::{input, ledger, stored, tlsrpt};
+use super::{exchange, input, ledger, stored, tlsrpt};
 use crate::error::Error;
 use crate::source::{Kind, Source};
 
@@ -121,7 +121,7 @@ pub(crate) fn open_stream<'r>(
 }
 
 const MEND: &str = "say what it is with --as, or leave it out. Known are logs of Postfix, Exim, Sendmail and OpenSMTPD as \
-    files, from syslog or from the journal; Maildirs, mboxes and files of messages; TLS reports (RFC 8460); \
+    files, from syslog or from the journal; protocol and message tracking logs of Exchange; Maildirs, mboxes and files of messages; TLS reports (RFC 8460); \
     ledgers of serve; each as it is or \
     compressed with gzip, Zstandard, xz or bzip2";
 
@@ -131,6 +131,8 @@ fn by_start(start: &[u8]) -> Option<Kind> {
         Some(Kind::Mbox)
     } else if ledger::is(start) {
         Some(Kind::Ledger)
+    } else if exchange::is(start) {
+        Some(Kind::Exchange)
     } else if tlsrpt::is(start) {
         Some(Kind::Tlsrpt)
     } else if stored::is_message(start) {

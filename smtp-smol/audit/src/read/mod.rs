@@ -4,6 +4,7 @@
 
 pub(crate) mod blocks;
 pub(crate) mod detect;
+pub(crate) mod exchange;
 pub(crate) mod exim;
 pub(crate) mod input;
 pub(crate) mod journal;

@@ -173,3 +173,91 @@ fn a_message_of_which_a_recipient_was_refused_counts_once() {
     assert_eq!(counts(&report, "inbound"), [[0, 1, 0, 0], [0; 4]], "{report:#}");
     assert_eq!(at(&report, "/not_counted/submissions"), 1);
 }
+
+const EXCHANGE: &str = "\
+\u{feff}#Software: Microsoft Exchange Server\r
+#Version: 15.02.1544.004\r
+#Log-type: SMTP Receive Protocol Log\r
+#Date: 2026-11-24T08:00:00.000Z\r
+#Fields: date-time,connector-id,session-id,sequence-number,local-endpoint,remote-endpoint,event,data,context\r
+2026-11-24T08:00:00.000Z,MX\\Default Frontend MX,01,0,192.0.2.25:25,198.51.100.7:56026,+,,\r
+2026-11-24T08:00:00.001Z,MX\\Default Frontend MX,01,1,192.0.2.25:25,198.51.100.7:56026,>,\"220 MX Microsoft ESMTP MAIL Service ready at Tue, 24 Nov 2026 08:00:00 +0000\",\r
+2026-11-24T08:00:00.002Z,MX\\Default Frontend MX,01,2,192.0.2.25:25,198.51.100.7:56026,<,EHLO mx.a.example,\r
+2026-11-24T08:00:00.003Z,MX\\Default Frontend MX,01,3,192.0.2.25:25,198.51.100.7:56026,>,250  MX Hello [198.51.100.7] SIZE 37748736 PIPELINING STARTTLS,\r
+2026-11-24T08:00:00.004Z,MX\\Default Frontend MX,01,4,192.0.2.25:25,198.51.100.7:56026,<,STARTTLS,\r
+2026-11-24T08:00:00.005Z,MX\\Default Frontend MX,01,5,192.0.2.25:25,198.51.100.7:56026,>,220 2.0.0 SMTP server ready,\r
+2026-11-24T08:00:00.006Z,MX\\Default Frontend MX,01,6,192.0.2.25:25,198.51.100.7:56026,*,,\"TLS protocol SP_PROT_TLS1_2_SERVER negotiation succeeded using bulk encryption algorithm CALG_AES_256 with strength 256 bits, MAC hash algorithm CALG_SHA_384\"\r
+2026-11-24T08:00:00.007Z,MX\\Default Frontend MX,01,7,192.0.2.25:25,198.51.100.7:56026,<,EHLO mx.a.example,\r
+2026-11-24T08:00:00.008Z,MX\\Default Frontend MX,01,8,192.0.2.25:25,198.51.100.7:56026,>,250  MX Hello [198.51.100.7] SIZE 37748736 PIPELINING,\r
+2026-11-24T08:00:00.009Z,MX\\Default Frontend MX,01,9,192.0.2.25:25,198.51.100.7:56026,<,MAIL FROM:<s@a.example> SIZE=1000,\r
+2026-11-24T08:00:00.010Z,MX\\Default Frontend MX,01,10,192.0.2.25:25,198.51.100.7:56026,<,RCPT TO:<u@example.net>,\r
+2026-11-24T08:00:00.011Z,MX\\Default Frontend MX,01,11,192.0.2.25:25,198.51.100.7:56026,<,RCPT TO:<no@example.net>,\r
+2026-11-24T08:00:00.012Z,MX\\Default Frontend MX,02,0,192.0.2.25:25,198.51.100.8:1234,+,,\r
+2026-11-24T08:00:00.012Z,MX\\Default Frontend MX,02,1,192.0.2.25:25,198.51.100.8:1234,<,EHLO mx.b.example,\r
+2026-11-24T08:00:00.012Z,MX\\Default Frontend MX,02,2,192.0.2.25:25,198.51.100.8:1234,>,250  MX Hello,\r
+2026-11-24T08:00:00.012Z,MX\\Default Frontend MX,02,3,192.0.2.25:25,198.51.100.8:1234,<,MAIL FROM:<s@b.example>,\r
+2026-11-24T08:00:00.012Z,MX\\Default Frontend MX,02,4,192.0.2.25:25,198.51.100.8:1234,>,250 2.1.0 Sender OK,\r
+2026-11-24T08:00:00.013Z,MX\\Default Frontend MX,01,12,192.0.2.25:25,198.51.100.7:56026,<,BDAT 1000 LAST,\r
+2026-11-24T08:00:00.014Z,MX\\Default Frontend MX,01,13,192.0.2.25:25,198.51.100.7:56026,>,250 2.1.0 Sender OK,\r
+2026-11-24T08:00:00.015Z,MX\\Default Frontend MX,01,14,192.0.2.25:25,198.51.100.7:56026,>,250 2.1.5 Recipient OK,\r
+2026-11-24T08:00:00.016Z,MX\\Default Frontend MX,01,15,192.0.2.25:25,198.51.100.7:56026,>,550 5.1.10 RESOLVER.ADR.RecipientNotFound,\r
+2026-11-24T08:00:00.017Z,MX\\Default Frontend MX,01,16,192.0.2.25:25,198.51.100.7:56026,>,\"250 2.6.0 <1@a.example> [InternalId=1, Hostname=MX] 1000 bytes Queued mail for delivery\",\r
+2026-11-24T08:00:00.018Z,MX\\Default Frontend MX,01,17,192.0.2.25:25,198.51.100.7:56026,-,,Remote\r
+2026-11-24T08:00:01.000Z,MX\\Default Frontend MX,02,5,192.0.2.25:25,198.51.100.8:1234,<,RCPT TO:<u@example.net>,\r
+2026-11-24T08:00:01.000Z,MX\\Default Frontend MX,02,6,192.0.2.25:25,198.51.100.8:1234,>,250 2.1.5 Recipient OK,\r
+2026-11-24T08:00:01.000Z,MX\\Default Frontend MX,02,7,192.0.2.25:25,198.51.100.8:1234,<,DATA,\r
+2026-11-24T08:00:01.000Z,MX\\Default Frontend MX,02,8,192.0.2.25:25,198.51.100.8:1234,>,354 Start mail input; end with <CRLF>.<CRLF>,\r
+2026-11-24T08:00:01.000Z,MX\\Default Frontend MX,02,9,192.0.2.25:25,198.51.100.8:1234,>,250 2.6.0 <2@b.example> Queued mail for delivery,\r
+2026-11-24T08:00:01.000Z,MX\\Default Frontend MX,02,10,192.0.2.25:25,198.51.100.8:1234,<,MAIL FROM:<s@bad.example>,\r
+2026-11-24T08:00:01.000Z,MX\\Default Frontend MX,02,11,192.0.2.25:25,198.51.100.8:1234,>,250 2.1.0 Sender OK,\r
+2026-11-24T08:00:01.000Z,MX\\Default Frontend MX,02,12,192.0.2.25:25,198.51.100.8:1234,<,RCPT TO:<x@elsewhere.example>,\r
+2026-11-24T08:00:01.000Z,MX\\Default Frontend MX,02,13,192.0.2.25:25,198.51.100.8:1234,>,550 5.7.54 SMTP; Unable to relay recipient in non-accepted domain,\r
+2026-11-24T08:00:01.000Z,MX\\Default Frontend MX,02,14,192.0.2.25:25,198.51.100.8:1234,-,,Local\r
+2026-11-24T08:00:02.000Z,MX\\Client Frontend MX,03,0,192.0.2.25:587,198.51.100.9:1234,+,,\r
+2026-11-24T08:00:02.000Z,MX\\Client Frontend MX,03,1,192.0.2.25:587,198.51.100.9:1234,<,AUTH LOGIN,\r
+2026-11-24T08:00:02.000Z,MX\\Client Frontend MX,03,2,192.0.2.25:587,198.51.100.9:1234,>,235 <authentication information>,\r
+2026-11-24T08:00:02.000Z,MX\\Client Frontend MX,03,3,192.0.2.25:587,198.51.100.9:1234,<,MAIL FROM:<u@example.net>,\r
+2026-11-24T08:00:02.000Z,MX\\Client Frontend MX,03,4,192.0.2.25:587,198.51.100.9:1234,<,RCPT TO:<x@c.example>,\r
+2026-11-24T08:00:02.000Z,MX\\Client Frontend MX,03,5,192.0.2.25:587,198.51.100.9:1234,<,BDAT 10 LAST,\r
+2026-11-24T08:00:02.000Z,MX\\Client Frontend MX,03,6,192.0.2.25:587,198.51.100.9:1234,>,250 2.1.0 Sender OK,\r
+2026-11-24T08:00:02.000Z,MX\\Client Frontend MX,03,7,192.0.2.25:587,198.51.100.9:1234,>,250 2.1.5 Recipient OK,\r
+2026-11-24T08:00:02.000Z,MX\\Client Frontend MX,03,8,192.0.2.25:587,198.51.100.9:1234,>,250 2.6.0 Queued mail for delivery,\r
+";
+
+const TRACKING: &str = "\
+#Software: Microsoft Exchange Server
+#Version: 15.01.2375.007
+#Log-type: Message Tracking Log
+#Date: 2026-11-24T08:00:00.000Z
+#Fields: date-time,client-ip,client-hostname,server-ip,server-hostname,source-context,connector-id,source,event-id,internal-message-id,message-id,network-message-id,recipient-address,recipient-status,total-bytes,recipient-count,related-recipient-address,reference,message-subject,sender-address,return-path,message-info,directionality,tenant-id,original-client-ip,original-server-ip,custom-data,transport-traffic-type,log-id,schema-version
+2026-11-24T08:00:00.000Z,192.0.2.25,MX,192.0.2.25,MX,08DE;,MX\\Default MX,SMTP,RECEIVE,1,<1@a.example>,n1,u@example.net;v@example.net,,1000,2,,,\"Subject, with \"\"commas\"\"\",s@a.example,s@a.example,0cA: ,Incoming,,198.51.100.7,192.0.2.25,S:x=1,Email,l1,15.01
+2026-11-24T08:00:00.100Z,,MX,,MX,\"MDB:1, Mailbox:2\",,STOREDRIVER,DELIVER,1,<1@a.example>,n1,u@example.net,,1000,1,,,x,s@a.example,s@a.example,,Incoming,,,,,Email,l2,15.01
+2026-11-24T08:00:01.000Z,192.0.2.30,pc,192.0.2.25,MX,08DE;,MX\\Client MX,SMTP,RECEIVE,2,<2@example.net>,n2,x@c.example,,500,1,,,x,u@example.net,u@example.net,,Originating,,198.51.100.9,,,Email,l3,15.01
+2026-11-24T08:00:02.000Z,192.0.2.25,MX,198.51.100.1,mx.c.example,;250 ok,Out,SMTP,SEND,2,<2@example.net>,n2,x@c.example,250 2.1.5,500,1,,,x,u@example.net,u@example.net,,Originating,,,,,Email,l4,15.01
+";
+
+#[test]
+fn exchanges_logs_are_read() {
+    let place = Place::new();
+    let report = json(&[], &[&place.file("RECV.LOG", EXCHANGE)]);
+    assert_eq!(counts(&report, "inbound"), [[1, 1, 0, 0], [0, 1, 0, 0]], "{report:#}");
+    assert_eq!(report.pointer("/inbound/mail/0/versions"), Some(&serde_json::json!([["TLS1.2", 1]])));
+    assert_eq!(at(&report, "/inbound/what_if/0/wanted/of/recipients"), 2, "one of a.example's was refused");
+    assert_eq!(report.pointer("/inbound/heaviest/0/sender"), Some(&"b.example".into()));
+    assert_eq!(at(&report, "/not_counted/submissions"), 1);
+    assert_eq!((at(&report, "/not_counted/broken"), at(&report, "/lines/unread")), (0, 0));
+    // The other direction: who speaks is the other way round.
+    let sent = EXCHANGE
+        .replace("Receive Protocol", "Send Protocol")
+        .replace(",<,", ",?,")
+        .replace(",>,", ",<,")
+        .replace(",?,", ",>,")
+        .replace("_SERVER", "_CLIENT");
+    let report = json(&[], &[&place.file("SEND.LOG", sent)]);
+    assert_eq!(counts(&report, "outbound")[0], [1, 2, 0, 0], "{report:#}");
+    let tracked = json(&[], &[&place.file("MSGTRK.LOG", TRACKING)]);
+    assert_eq!(counts(&tracked, "inbound"), [[0, 0, 1, 0], [0; 4]], "{tracked:#}");
+    assert_eq!(counts(&tracked, "outbound")[0], [0, 0, 1, 0]);
+    assert_eq!(at(&tracked, "/not_counted/submissions"), 1);
+    assert!(tracked["not_told"][0]["why"].as_str().is_some_and(|why| why.contains("ProtocolLoggingLevel")));
+}
