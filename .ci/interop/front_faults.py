@@ -99,6 +99,31 @@ def a_next_hop_that_breaks_off_is_a_reason_to_try_again():
 
 
 @test
+def in_lmtp_who_has_no_answer_has_not_been_taken():
+    """RFC 2033 section 4.2: the connection is lost behind the first of three answers."""
+    with (Hop({"TEXT": "250 2.0.0 kept", "AFTER": "close"}) as hop,
+          front(f"lmtp://127.0.0.1:{hop.port}", "--role", "lmtp") as server,
+          smtplib.LMTP("127.0.0.1", server.port, local_hostname="client.example", timeout=PATIENCE) as lmtp):
+        lmtp.ehlo_or_helo_if_needed()
+        lmtp.mail(FROM)
+        for to in ("bob", "carol", "dave"):
+            assert lmtp.rcpt(f"{to}@mx.example.net")[0] == 250
+        lmtp.putcmd("data")
+        assert lmtp.getreply()[0] == 354
+        lmtp.send(b"Subject: x\r\n\r\nhello\r\n.\r\n")
+        assert [lmtp.getreply()[0] for _ in range(3)] == [250, 451, 451]
+        # And with no answer at all.
+        hop.says = {"TEXT": "close"}
+        lmtp.mail(FROM)
+        for to in ("bob", "carol"):
+            assert lmtp.rcpt(f"{to}@mx.example.net")[0] == 250
+        lmtp.putcmd("data")
+        assert lmtp.getreply()[0] == 354
+        lmtp.send(b"Subject: x\r\n\r\nhello\r\n.\r\n")
+        assert [lmtp.getreply()[0] for _ in range(2)] == [451, 451]
+
+
+@test
 def a_dead_next_hop_holds_few_connections_and_nobody_up():
     options = ("--next-hop-wait", "1s", "--next-hop-connections", "5", "--max-connections", "400")
     with Hop() as hop, before(hop, *options) as server:

@@ -7,7 +7,7 @@ import time
 
 class Hop:
     """Speaks SMTP. `says` maps a verb (CONNECT, EHLO, MAIL, RCPT, DATA, TEXT) to a reply, to "close", to "hang", or to a pair
-    of seconds to wait and one of these; what it does not have succeeds. With `cut` it closes after so many octets of text."""
+    of seconds to wait and one of these; what it does not have succeeds. With AFTER it closes behind the reply to the text. With `cut` it closes after so many octets of text."""
 
     def __init__(self, says=None, offers=("PIPELINING", "8BITMIME", "SMTPUTF8", "SIZE 1000000"), cut=None):
         self.says, self.offers, self.cut = says or {}, offers, cut
@@ -98,7 +98,7 @@ class Hop:
         said = self.says.get("TEXT", "250 2.0.0 kept")
         if said[:1] == "2" or said in ("close", "hang"):
             self.texts.append(b"".join(text))
-        return self._say(connection, "TEXT", "250 2.0.0 kept")
+        return self._say(connection, "TEXT", "250 2.0.0 kept") and "AFTER" not in self.says
 
     def _say(self, connection, what, usual):
         said = self.says.get(what, usual)

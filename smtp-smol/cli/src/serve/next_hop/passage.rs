@@ -40,6 +40,8 @@ pub(crate) struct Passage {
     watch: Watch,
     /// BODY=BINARYMIME.
     binary: bool,
+    /// Recipients that were accepted.
+    accepted: usize,
     /// The text has begun.
     in_text: bool,
     /// Why the message does not go through, found out before its end.
@@ -100,6 +102,7 @@ impl NextHop {
                 offered,
                 watch: Watch::new(),
                 binary,
+                accepted: 0,
                 in_text: false,
                 wrong: None,
             };
@@ -166,7 +169,9 @@ impl Passage {
     pub(crate) async fn rcpt(&mut self, rcpt: &Rcpt<'_>) -> Answer {
         let Some(hop) = &mut self.lent else { return answer::LOST };
         let said = hop.rcpt(rcpt).await;
-        self.told(said)
+        let told = self.told(said);
+        self.accepted += usize::from(told.is_positive());
+        told
     }
 
     /// DATA, and what the client is told; a positive answer says that the text may come. By BDAT it may at once.
@@ -223,7 +228,12 @@ impl Passage {
                 if let Some(lent) = self.lent.take_if(|lent| lent.is_idle()) {
                     self.hop.give_back(lent).await;
                 }
-                replies.into_iter().map(Answer::Hop).collect()
+                let mut answers: Vec<_> = replies.into_iter().map(Answer::Hop).collect();
+                // RFC 2033 4.2: a recipient without an answer has not been taken.
+                if self.hop.place.is_lmtp() {
+                    answers.resize(self.accepted, answer::LOST);
+                }
+                answers
             }
             Err(stopped) => vec![self.stopped(stopped)],
         }
