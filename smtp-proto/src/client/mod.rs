@@ -10,6 +10,7 @@ mod message;
 mod offers;
 mod opening;
 mod outcome;
+mod owned;
 mod replies;
 mod send;
 mod state;
@@ -30,6 +31,7 @@ pub use envelope::Envelope;
 pub use event::{Event, Fault, FaultKind, MessageTicket, NoConnection, NotNow, Reason, TextError};
 pub use offers::Offers;
 pub use outcome::{Because, Outcome};
+pub use owned::{OwnedBecause, OwnedOutcome, Recipient};
 pub use state::{Awaited, Move, State};
 pub use transaction::{Progress, Transaction};
 

@@ -202,6 +202,33 @@ impl<'a> ReversePath<'a> {
     }
 }
 
+/// As [`Mailbox::parse`], with UTF-8 where the text has any.
+impl<'a> TryFrom<&'a str> for Mailbox<'a> {
+    type Error = SyntaxError;
+
+    fn try_from(text: &'a str) -> Result<Self, SyntaxError> {
+        Self::parse(text, !text.is_ascii())
+    }
+}
+
+/// As [`ReversePath::parse`], with UTF-8 where the text has any.
+impl<'a> TryFrom<&'a str> for ReversePath<'a> {
+    type Error = SyntaxError;
+
+    fn try_from(text: &'a str) -> Result<Self, SyntaxError> {
+        Self::parse(text, !text.is_ascii())
+    }
+}
+
+/// As [`ForwardPath::parse`], with UTF-8 where the text has any.
+impl<'a> TryFrom<&'a str> for ForwardPath<'a> {
+    type Error = SyntaxError;
+
+    fn try_from(text: &'a str) -> Result<Self, SyntaxError> {
+        Self::parse(text, !text.is_ascii())
+    }
+}
+
 /// Where mail is to go (RFC 5321 4.1.1.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ForwardPath<'a> {
