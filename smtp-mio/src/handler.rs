@@ -16,6 +16,37 @@ use smtp_proto::trace::Date;
 ///
 /// One handler a connection. The names are those of `smtp-smol`'s; here nothing may block for long, as it would hold up
 /// the other connections of the loop: what takes time is answered [`Answer::Later`].
+///
+/// ```
+/// use std::time::Duration;
+/// use smtp_mio::{Answer, Handler, OwnedVerdict, Peer};
+/// use smtp_proto::server::{Fault, MessageEnd, Verdict};
+///
+/// /// Counts what is in a message while it comes in, holds none of it, and greets late.
+/// #[derive(Default)]
+/// struct Count {
+///     lines: u64,
+/// }
+///
+/// impl Handler for Count {
+///     fn connect(&mut self, _: &Peer<'_>) -> Answer<'_> {
+///         Answer::After(Duration::from_millis(500), OwnedVerdict::Accept)
+///     }
+///     fn chunk(&mut self, text: &[u8]) {
+///         self.lines += text.iter().filter(|octet| **octet == b'\n').count() as u64;
+///     }
+///     fn message(&mut self, _: &Peer<'_>, end: MessageEnd) -> Answer<'_> {
+///         println!("{} octets on {} lines", end.octets, self.lines);
+///         Verdict::Accept.into() // now it is ours
+///     }
+///     fn reset(&mut self, _: &Peer<'_>) {
+///         self.lines = 0;
+///     }
+///     fn fault(&mut self, peer: &Peer<'_>, fault: Fault) {
+///         eprintln!("{:?} broke a rule: {:?}", peer.address, fault.kind);
+///     }
+/// }
+/// ```
 pub trait Handler: Send + 'static {
     /// The peer has connected.
     fn connect(&mut self, _peer: &Peer<'_>) -> Answer<'_> {

@@ -14,6 +14,42 @@ use smtp_proto::trace::Date;
 /// What a server does with what it hears: the return value is the answer.
 ///
 /// One handler a connection. A slow answer slows its own peer, and nobody else.
+///
+/// ```
+/// use smtp_proto::server::{Fault, MessageEnd, Verdict};
+/// use smtp_proto::syntax::{Mail, Reply};
+/// use smtp_smol::{Handler, Peer};
+///
+/// /// Counts what is in a message while it comes in, and holds none of it.
+/// #[derive(Default)]
+/// struct Count {
+///     lines: u64,
+/// }
+///
+/// impl Handler for Count {
+///     async fn mail(&mut self, peer: &Peer<'_>, mail: &Mail<'_>) -> Verdict<'_> {
+///         match mail.params.size() {
+///             Some(size) if size > 1_000_000 && peer.session.tls().is_none() => {
+///                 Verdict::Refuse(const { Reply::fixed(552, (5, 3, 4), "Large messages come encrypted") })
+///             }
+///             _ => Verdict::Accept,
+///         }
+///     }
+///     async fn chunk(&mut self, text: &[u8]) {
+///         self.lines += text.iter().filter(|octet| **octet == b'\n').count() as u64;
+///     }
+///     async fn message(&mut self, _: &Peer<'_>, end: MessageEnd) -> Verdict<'_> {
+///         println!("{} octets on {} lines", end.octets, self.lines);
+///         Verdict::Accept // now it is ours
+///     }
+///     fn reset(&mut self, _: &Peer<'_>) {
+///         self.lines = 0;
+///     }
+///     fn fault(&mut self, peer: &Peer<'_>, fault: Fault) {
+///         eprintln!("{:?} broke a rule: {:?}", peer.address, fault.kind);
+///     }
+/// }
+/// ```
 pub trait Handler: Send + 'static {
     /// The peer has connected.
     fn connect(&mut self, _peer: &Peer<'_>) -> impl Future<Output = Verdict<'_>> + Send {

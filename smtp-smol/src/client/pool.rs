@@ -30,7 +30,27 @@ impl Default for PoolLimits {
     }
 }
 
-/// Sends messages over connections that it keeps for the next one.
+/// Sends messages over connections that it keeps for the next one. It can be shared by tasks and threads.
+///
+/// ```no_run
+/// use smtp_proto::client::{Config, Envelope, Outcome, Tls};
+/// use smtp_proto::syntax::{ForwardPath, Params, Rcpt, ReversePath};
+/// use smtp_smol::{Client, Pool, PoolLimits, Target};
+///
+/// let client = Client::new(Config::new("client.example.org")?.tls(Tls::Never).shared());
+/// let (pool, target) = (Pool::new(client, PoolLimits::default()), Target::host("mx.example.net", 25));
+/// let from = ReversePath::parse("ann@example.org", false)?;
+/// let to = [Rcpt { path: ForwardPath::parse("ben@example.net", false)?, params: Params::default() }];
+/// smol::block_on(async {
+///     for text in ["Subject: One\r\n\r\n", "Subject: Two\r\n\r\n"] {
+///         let sent = pool.send(&target, Envelope::new(from, &to), text.as_bytes()).await;
+///         let to_try_again = sent.outcomes().filter(Outcome::is_temporary).count();
+///         println!("{to_try_again} of {} recipients to be tried again", sent.outcomes().len());
+///     }
+///     pool.close_idle(true).await;
+/// });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Pool {
     client: Client,

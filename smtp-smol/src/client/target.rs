@@ -8,6 +8,17 @@ use smtp_proto::net::PeerName;
 use smtp_proto::proxy::{Addresses, ProxyError, Tlv};
 
 /// Where a server is, and the name that its certificate must bear.
+///
+/// ```
+/// use smtp_smol::Target;
+///
+/// let by_name = Target::host("mx.example.net", 25);
+/// // Addresses that were looked up elsewhere, and the name that the certificate must bear.
+/// let by_address = Target::addresses(vec!["192.0.2.25:25".parse()?]).named("mx.example.net");
+/// let lmtp = Target::unix("/run/lmtp".into());
+/// # let _ = [by_name, by_address, lmtp];
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Target {
     pub(crate) place: Place,

@@ -37,7 +37,40 @@ const NO_CERTIFICATE: &str = if cfg!(feature = "tls") {
     "TLS is offered but this is built without it: enable the feature `tls` of the crate, or say Policy::Off"
 };
 
-/// A server, bound and not yet running.
+/// A server that is not yet running: a configuration, listeners, and bounds.
+///
+/// ```no_run
+/// use std::sync::Arc;
+/// use smtp_proto::server::{Config, Envelope, Room, Verdict};
+/// use smtp_smol::{Limits, MessageHandler, Messages, Peer, Server};
+///
+/// struct Accept;
+///
+/// impl MessageHandler for Accept {
+///     async fn message(&mut self, _: &Peer<'_>, _: Envelope) -> Verdict<'_> {
+///         Verdict::Accept
+///     }
+/// }
+///
+/// let mut limits = Limits::default();
+/// limits.connections = 500;
+/// let mut server = Server::new(Config::new("mx.example.net")?.shared())
+///     .limits(limits)
+///     .tls_from_pem("mx.crt".as_ref(), "mx.key".as_ref())?; // STARTTLS is offered with it
+/// server.listen("0.0.0.0:25".parse()?)?;
+/// server.listen_tls("0.0.0.0:465".parse()?)?;
+///
+/// // From a signal handler, or wherever the end is known: messages in flight complete.
+/// let handle = server.handle();
+/// std::thread::spawn(move || {
+///     std::thread::park();
+///     handle.shut_down();
+/// });
+///
+/// let room = Arc::new(Room::default());
+/// server.run(move |_| Messages::new(Accept, &room))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Server {
     config: Arc<Config>,
