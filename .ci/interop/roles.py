@@ -103,6 +103,21 @@ def curl_submits():
 
 
 @test
+def neomutt_submits():
+    """By the best mechanism that is offered by default."""
+    with Submission() as server:
+        settings, certificate = server.folder / "muttrc", next(server.folder.rglob("*.pem"))
+        settings.write_text(f"""
+set smtp_url="smtp://alice@127.0.0.1:{server.port}"
+set smtp_pass="{PASSWORD}"
+set ssl_starttls=yes ssl_force_tls=yes ssl_verify_host=no ssl_verify_dates=no certificate_file={certificate}
+set from="{FROM}" record=""
+""")
+        succeed("neomutt", "-n", "-F", str(settings), "-s", "hello", TO, stdin=b"text\n", env={"HOME": str(server.folder)})
+        assert server.mail().protocol == "ESMTPSA"
+
+
+@test
 def send_submits_by_scram_bound_to_the_channel():
     """Our own client: by SCRAM-SHA-256-PLUS, which needs TLS 1.3 on both sides, and is offered where it is asked for."""
     with Submission("--auth-mechanisms", "SCRAM-SHA-256-PLUS,SCRAM-SHA-256") as server:

@@ -55,6 +55,9 @@ struct Elsewhere {
 }
 
 fn main() -> ExitCode {
+    // One library for all TLS of the program. That there is one already cannot be: this comes first.
+    #[cfg(feature = "aws-lc-rs")]
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let matches = Arguments::command().get_matches();
     let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let done = match (arguments.command, matches.subcommand()) {

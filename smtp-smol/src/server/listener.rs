@@ -87,6 +87,22 @@ impl Listener {
         Ok(Self::new(Door::unix(path)?))
     }
 
+    /// By a socket that listens already, such as one that a supervisor has passed.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    pub fn passed_tcp(listener: TcpListener) -> io::Result<Self> {
+        Ok(Self::new(Door::Tcp(Async::new(listener)?)))
+    }
+
+    /// By a Unix socket that listens already; its file is left where it is.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    pub fn passed_unix(listener: UnixListener) -> io::Result<Self> {
+        Ok(Self::new(Door::Unix { listener: Async::new(listener)?, _file: None }))
+    }
+
     fn new(door: Door) -> Self {
         Self { door, first: First::default(), config: None, tls: None, choice: None }
     }
@@ -151,7 +167,7 @@ impl Listener {
 #[derive(Debug)]
 pub(super) enum Door {
     Tcp(Async<TcpListener>),
-    Unix { listener: Async<UnixListener>, _file: SocketFile },
+    Unix { listener: Async<UnixListener>, _file: Option<SocketFile> },
 }
 
 /// The file of a Unix socket; removed at the end.
@@ -179,7 +195,7 @@ impl Door {
         if is_socket && UnixStream::connect(path).is_err_and(refused) {
             std::fs::remove_file(path)?;
         }
-        Ok(Self::Unix { listener: Async::<UnixListener>::bind(path)?, _file: SocketFile(path.to_owned()) })
+        Ok(Self::Unix { listener: Async::<UnixListener>::bind(path)?, _file: Some(SocketFile(path.to_owned())) })
     }
 
     /// Its address, port 0 made a real one; a Unix socket has none.

@@ -1,7 +1,6 @@
 //! Where `serve` listens: plainly, inside TLS, on a Unix socket, and for load balancers. And what it says of it.
 
 use std::fmt;
-use std::io::Error;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 
@@ -22,6 +21,8 @@ use super::settings::Settings;
 pub(crate) enum Place {
     Tcp(SocketAddr),
     Unix(PathBuf),
+    /// The sockets of this name that systemd passes.
+    Passed(String),
 }
 
 impl fmt::Display for Place {
@@ -29,8 +30,27 @@ impl fmt::Display for Place {
         match self {
             Self::Tcp(address) => address.fmt(f),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Passed(name) => write!(f, "systemd:{name}"),
         }
     }
+}
+
+impl Place {
+    /// Whether nobody but this machine can connect there. Of what systemd passes that is not known.
+    pub(super) fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().to_canonical().is_loopback(),
+            Self::Unix(_) => true,
+            Self::Passed(_) => false,
+        }
+    }
+}
+
+/// A listener that is bound, not yet part of a server.
+#[derive(Debug)]
+pub(super) struct Bound {
+    listener: Listener,
+    listening: Listening,
 }
 
 /// Where it listens, what comes first there, and by which settings.
@@ -42,65 +62,118 @@ pub(super) struct Listening {
     pub(super) settings: usize,
 }
 
-/// Binds all addresses of the settings; says which they became, in the order of the server's listeners.
-pub(super) fn listen(
-    settings: &Settings,
+/// Binds all addresses of the settings.
+pub(super) fn bind(settings: &Settings) -> Result<Vec<Bound>, Failure> {
+    let mut passed = Passed::from_environment();
+    let mut bound = Vec::new();
+    for (settings, options) in settings.listeners.iter().enumerate() {
+        let default = [Place::Tcp(SocketAddr::from(([127, 0, 0, 1], 2525)))];
+        let plain = if options.has_address() { &options.listen[..] } else { &default };
+        for place in plain {
+            for (listener, place) in open("--listen", place, &mut passed)? {
+                bound.push(Bound { listener, listening: Listening { place, first: "", settings } });
+            }
+        }
+        for place in &options.implicit_tls {
+            for (listener, place) in open("--implicit-tls", place, &mut passed)? {
+                let (listener, first) = (listener.tls_first(), ", TLS first");
+                bound.push(Bound { listener, listening: Listening { place, first, settings } });
+            }
+        }
+        for place in &options.proxy {
+            for (listener, place) in open("--proxy", place, &mut passed)? {
+                let listener = listener.proxy(&options.proxy_from);
+                let (listener, first) = if options.proxy_tls_before {
+                    (listener.tls_before(), ", a PROXY header first, TLS before it")
+                } else {
+                    (listener, ", a PROXY header first")
+                };
+                bound.push(Bound { listener, listening: Listening { place, first, settings } });
+            }
+        }
+    }
+    Ok(bound)
+}
+
+/// Makes them part of the server; says which they are, in the order of the server's listeners.
+pub(super) fn add(
+    bound: Vec<Bound>,
     checked: &Checked,
     tls: &certificate::Tls,
     choice: impl Fn(usize) -> Option<Choice>,
     server: &mut Server,
-) -> Result<Vec<Listening>, Failure> {
-    let failed = |option, address: &SocketAddr, error: Error| {
-        Failure::option(option, address, error, "name an address of this machine and a port that is free and allowed")
+) -> Vec<Listening> {
+    let mut listenings = Vec::new();
+    for Bound { listener, listening } in bound {
+        let checked = &checked.listeners[listening.settings];
+        let mut listener = listener.config(checked.config.clone());
+        if let Some(tls) = tls.of(&checked.options) {
+            listener = listener.tls(tls);
+        }
+        if let Some(choice) = choice(listening.settings) {
+            listener = listener.config_for(move |client| choice.config_for(client));
+        }
+        server.add(listener);
+        listenings.push(listening);
+    }
+    listenings
+}
+
+fn open(option: &'static str, place: &Place, passed: &mut Passed) -> Result<Vec<(Listener, Place)>, Failure> {
+    let busy = "name an address of this machine and a port that is free and allowed";
+    let failed = |error: &dyn fmt::Display, mend: &str| Failure::option(option, place, error, mend);
+    let tcp = |address: SocketAddr| -> Result<_, Failure> {
+        let listener = Listener::tcp(address).map_err(|error| failed(&error, busy))?;
+        let bound = listener.address().unwrap_or(address);
+        Ok((listener, bound))
     };
-    let mut listening = Vec::new();
-    for (settings, (options, checked)) in settings.listeners.iter().zip(&checked.listeners).enumerate() {
-        let mut add = |listener: Listener, place, first| {
-            let mut listener = listener.config(checked.config.clone());
-            if let Some(tls) = tls.of(options) {
-                listener = listener.tls(tls);
-            }
-            if let Some(choice) = choice(settings) {
-                listener = listener.config_for(move |client| choice.config_for(client));
-            }
-            server.add(listener);
-            listening.push(Listening { place, first, settings });
-        };
-        let default = [Place::Tcp(SocketAddr::from(([127, 0, 0, 1], 2525)))];
-        let plain = if options.has_address() { &options.listen[..] } else { &default };
-        let tcp = |option, address: &SocketAddr| -> Result<_, Failure> {
-            let listener = Listener::tcp(*address).map_err(|error| failed(option, address, error))?;
-            let bound = listener.address().unwrap_or(*address);
-            Ok((listener, Place::Tcp(bound)))
-        };
-        for place in plain {
-            let (listener, bound) = match place {
-                Place::Tcp(address) => tcp("--listen", address)?,
-                Place::Unix(path) => {
-                    let listener = Listener::unix(path).map_err(|error| {
-                        let mend = "name a file that is not there, in a folder that can be written";
-                        Failure::option("--listen", place, error, mend)
-                    })?;
-                    (listener, place.clone())
-                }
-            };
-            add(listener, bound, "");
+    match place {
+        Place::Tcp(address) => tcp(*address).map(|(listener, bound)| vec![(listener, Place::Tcp(bound))]),
+        Place::Unix(path) => {
+            let mend = "name a file that is not there, in a folder that can be written";
+            let listener = Listener::unix(path).map_err(|error| failed(&error, mend))?;
+            Ok(vec![(listener, place.clone())])
         }
-        for address in &options.implicit_tls {
-            let (listener, bound) = tcp("--implicit-tls", address)?;
-            add(listener.tls_first(), bound, ", TLS first");
-        }
-        for address in &options.proxy {
-            let (listener, bound) = tcp("--proxy", address)?;
-            let listener = listener.proxy(&options.proxy_from);
-            if options.proxy_tls_before {
-                add(listener.tls_before(), bound, ", a PROXY header first, TLS before it");
-            } else {
-                add(listener, bound, ", a PROXY header first");
+        Place::Passed(name) => {
+            let listeners =
+                passed.take(name).map_err(|error| failed(&error, "it must be a stream socket that listens"))?;
+            if listeners.is_empty() {
+                let mend = "give the socket unit FileDescriptorName=, and start the server by its sockets";
+                return Err(failed(&"systemd passes no socket of that name", mend));
             }
+            Ok(listeners.into_iter().map(|listener| (listener, place.clone())).collect())
         }
     }
-    Ok(listening)
+}
+
+/// What systemd passes (sd_listen_fds).
+struct Passed {
+    sockets: listenfd::ListenFd,
+    names: Vec<String>,
+}
+
+impl Passed {
+    fn from_environment() -> Self {
+        let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+        Self { sockets: listenfd::ListenFd::from_env(), names: names.split(':').map(Into::into).collect() }
+    }
+
+    /// All of this name.
+    fn take(&mut self, name: &str) -> std::io::Result<Vec<Listener>> {
+        let mut listeners = Vec::new();
+        for at in 0..self.sockets.len() {
+            if self.names.get(at).is_none_or(|here| here != name) {
+                continue;
+            }
+            // It tells by its error that it is a socket of another kind, and keeps it.
+            if let Ok(Some(tcp)) = self.sockets.take_tcp_listener(at) {
+                listeners.push(Listener::passed_tcp(tcp)?);
+            } else if let Some(unix) = self.sockets.take_unix_listener(at)? {
+                listeners.push(Listener::passed_unix(unix)?);
+            }
+        }
+        Ok(listeners)
+    }
 }
 
 /// Tells on stderr what was started, and how to try it; stdout is for the line a message.
@@ -131,6 +204,7 @@ fn how_to_try(Listening { place, first, .. }: &Listening, options: &ListenerOpti
     let message = "printf 'Subject: hello\\n\\nIt works.\\n'";
     let envelope = "--from me@example.org --to you@example.net --newlines convert -";
     match (place, options.role) {
+        (Place::Passed(_), _) => {}
         (Place::Tcp(address), Role::Mx) => {
             let tls = if matches!(options.tls, Tls::Off) { "" } else { "--ssl-reqd --insecure " };
             let scheme = if first.contains("TLS") { "smtps" } else { "smtp" };
@@ -142,7 +216,7 @@ fn how_to_try(Listening { place, first, .. }: &Listening, options: &ListenerOpti
         (place, role) => {
             let server = match place {
                 Place::Tcp(address) => Place::Tcp(reachable(*address)),
-                unix @ Place::Unix(_) => unix.clone(),
+                other => other.clone(),
             };
             let (password, how) = match role {
                 Role::Submission => ("SMTP_PASSWORD=… ", " --auth USER --tls require"),
@@ -165,10 +239,12 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
 }
 
 pub(super) fn place(text: &str) -> Result<Place, String> {
-    match text.strip_prefix("unix:") {
-        Some("") => Err("give unix:PATH, such as unix:/run/lmtp".into()),
-        Some(path) => Ok(Place::Unix(path.into())),
-        None => address(text).map(Place::Tcp).map_err(|wrong| format!("{wrong}, or unix:PATH")),
+    match text.split_once(':') {
+        Some(("unix", "")) => Err("give unix:PATH, such as unix:/run/lmtp".into()),
+        Some(("unix", path)) => Ok(Place::Unix(path.into())),
+        Some(("systemd", "")) => Err("give systemd:NAME, where NAME is the socket unit's FileDescriptorName".into()),
+        Some(("systemd", name)) => Ok(Place::Passed(name.into())),
+        _ => address(text).map(Place::Tcp).map_err(|wrong| format!("{wrong}, unix:PATH, or systemd:NAME")),
     }
 }
 

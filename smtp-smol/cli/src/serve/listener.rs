@@ -1,7 +1,6 @@
 //! The settings that a listener may have of its own: on the command line they are those of all, in the file each
 //! `[[listener]]` may have others.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use clap::{ArgAction, Args};
 use smtp_proto::auth::MechanismSet;
 use smtp_proto::proxy::Network;
 
-use super::listen::{Place, address, network, place};
+use super::listen::{Place, network, place};
 use super::options::{Oldest, Tls, lenient, mechanisms, pause, size, time, tls};
 use super::recipients::domain;
 use super::role::Role;
@@ -26,18 +25,19 @@ pub(crate) struct ListenerOptions {
     #[arg(long, value_name = "FILE")]
     pub(crate) users: Option<PathBuf>,
 
-    /// Listen here, or on unix:PATH; may be given several times. Port 0 means any free one [default: 127.0.0.1:2525,
-    /// unless --implicit-tls or --proxy]
+    /// Listen here; may be given several times: ADDRESS:PORT, where port 0 means any free one, unix:PATH, or
+    /// systemd:NAME for the sockets of that FileDescriptorName which systemd passes. 0.0.0.0 is every address of IPv4, and
+    /// [::] every one of IPv6 [default: 127.0.0.1:2525, unless --implicit-tls or --proxy]
     #[arg(long, value_name = "ADDRESS", value_parser = place)]
     pub(crate) listen: Vec<Place>,
 
     /// Listen here, where TLS comes first, as on port 465 (RFC 8314); may be given several times
-    #[arg(long, value_name = "ADDRESS", value_parser = address)]
-    pub(crate) implicit_tls: Vec<SocketAddr>,
+    #[arg(long, value_name = "ADDRESS", value_parser = place)]
+    pub(crate) implicit_tls: Vec<Place>,
 
     /// Listen here for load balancers, which must begin with a PROXY header (v1 or v2); may be given several times
-    #[arg(long, value_name = "ADDRESS", value_parser = address)]
-    pub(crate) proxy: Vec<SocketAddr>,
+    #[arg(long, value_name = "ADDRESS", value_parser = place)]
+    pub(crate) proxy: Vec<Place>,
 
     /// Load balancers that may connect to --proxy: an address, or a network such as 192.0.2.0/24
     #[arg(long, value_name = "NETWORK", value_parser = network)]

@@ -12,6 +12,7 @@ mod listener;
 mod maildir;
 mod next_hop;
 mod options;
+mod privileges;
 mod rates;
 mod recipients;
 mod record;
@@ -29,6 +30,7 @@ use std::time::{Duration, Instant};
 
 use clap::ArgMatches;
 use rustix::process::{Resource, getrlimit, setrlimit};
+use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use smtp_audit::ledger::LedgerFile;
 use smtp_smol::Server;
@@ -39,7 +41,7 @@ use books::Books;
 use certificate::Pairs;
 use choose::Choice;
 use deliver::{Clerk, Desk, MailGoes, Office};
-use listen::{listen, tell};
+use listen::tell;
 use maildir::Maildir;
 use next_hop::NextHop;
 use options::{Delivery, LogFormat, Tls};
@@ -65,6 +67,9 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     // Everything that can be wrong is found out before anything listens.
     let checked = check::check(&settings)?;
     let hostname = checked.hostname.clone();
+    let bound = listen::bind(&settings)?;
+    // What is made from here on belongs to whom the server runs as.
+    privileges::give_up(options.user.as_deref())?;
     let mail_goes = match &options.deliver {
         Delivery::Discard => MailGoes::Nowhere,
         Delivery::Maildir(folder, newline) => {
@@ -105,7 +110,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     }
     let withheld = options.withhold_starttls.0.map(|time| Arc::new(Withheld::new(time)));
     let choice = |settings: usize| Choice::of(&mail_goes, &checked.listeners[settings], withheld.as_ref());
-    let listening = listen(&settings, &checked, &tls, choice, &mut server)?;
+    let listening = listen::add(bound, &checked, &tls, choice, &mut server);
     let desk = |settings: usize| {
         let rehearses = matches!(checked.listeners[settings].options.tls, Tls::Rehearse(_));
         let checked = &checked.listeners[settings];
@@ -152,6 +157,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         eprintln!("metrics: http://{address}/metrics, and /healthz, /readyz, /loss, /loss.json");
     }
     seeing.ready.store(true, Ordering::Release);
+    privileges::notify(NotifyState::Ready);
     server
         .run(move |peer| Clerk::new(office.clone(), peer))
         .map_err(|error| Failure::running(format!("the server ended: {error}")))?;
@@ -232,6 +238,7 @@ fn heed_signals(
                 None => {
                     began = Some(Instant::now());
                     seeing.ready.store(false, Ordering::Release);
+                    privileges::notify(NotifyState::Stopping);
                     outlet::say(
                         "ending: no new connections, messages in flight complete; Ctrl-C again to end at once\n",
                     );

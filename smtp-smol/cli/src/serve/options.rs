@@ -131,6 +131,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N/TIME", default_value = "20/10m")]
     pub(crate) failed_login_rate: Rate,
 
+    /// Run as this user and its groups once the addresses are bound and the certificates read, if started as root
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+
     /// How long to wait for messages in flight when the server is told to end; then their connections are cut off
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time)]
     pub(crate) drain: Duration,

@@ -2,7 +2,6 @@
 
 use smtp_proto::syntax::{ForwardPath, Reply};
 
-use super::listen::Place;
 use super::listener::ListenerOptions;
 use super::next_hop::Announce;
 use super::options::{Delivery, Options};
@@ -92,12 +91,8 @@ pub(super) fn domain(text: &str) -> Result<String, String> {
 
 /// The first listener that others than this machine can reach, whether directly or through a load balancer.
 fn open_to_others(options: &ListenerOptions) -> Option<String> {
-    let tcp = options.listen.iter().filter_map(|place| match place {
-        Place::Tcp(address) => Some(address),
-        Place::Unix(_) => None,
-    });
-    let beyond = |address: &&std::net::SocketAddr| !address.ip().to_canonical().is_loopback();
-    let open = tcp.chain(&options.implicit_tls).find(beyond).or_else(|| options.proxy.first());
+    let places = options.listen.iter().chain(&options.implicit_tls);
+    let open = places.into_iter().find(|place| !place.is_local()).or_else(|| options.proxy.first());
     open.map(ToString::to_string)
 }
 

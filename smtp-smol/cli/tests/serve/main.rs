@@ -5,4 +5,5 @@ mod program;
 mod said;
 mod seeing;
 mod settings;
+mod system;
 mod unread;

@@ -70,6 +70,28 @@ fn check_config_tells_without_making_anything() {
 }
 
 #[test]
+fn networks_are_not_offered_starttls() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = [
+        "--proxy",
+        "127.0.0.1:0",
+        "--proxy-from",
+        "127.0.0.0/8",
+        "--domain",
+        "mx.example.net",
+        "--starttls-off-for",
+        "192.0.2.0/24",
+    ];
+    let program = Program::serve(folder.path(), &options, 1);
+    for (client, offered) in [("192.0.2.7", false), ("192.0.3.7", true)] {
+        let mut connection = Client::connect(&program.address(0));
+        connection.send(format!("PROXY TCP4 {client} 192.0.2.200 5000 25\r\n").as_bytes());
+        assert!(connection.reply().starts_with("220 "));
+        assert_eq!(connection.say("EHLO client.example").contains("STARTTLS"), offered, "{client}");
+    }
+}
+
+#[test]
 fn the_environment_has_the_same_names() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut serve = command(folder.path(), &["serve", "--listen", "127.0.0.1:0"]);
