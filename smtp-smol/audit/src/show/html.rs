@@ -188,14 +188,14 @@ fn senders(out: &mut String, side: &Side, lost: u64, senders: u64) {
     }
     out.push_str(
         "<div class=\"scroll\"><table class=\"senders\"><thead><tr><th scope=\"col\">Domain</th>\
-         <th scope=\"col\">Lost</th><th scope=\"col\">Of</th><th scope=\"col\" class=\"wide\"></th></tr></thead><tbody>\n",
+         <th scope=\"col\">Lost</th><th scope=\"col\">Of</th><th scope=\"col\"></th></tr></thead><tbody>\n",
     );
     for sender in side.heaviest.iter().take(SENDERS) {
         let name = if sender.sender.is_empty() { "(unknown)" } else { &sender.sender };
         let _ = writeln!(
             out,
             "<tr><th scope=\"row\"><bdi>{}</bdi></th><td>{}</td><td>{}</td>\
-             <td class=\"wide bar\"><span style=\"width:{:.1}%\"></span></td></tr>",
+             <td class=\"bar\"><span style=\"width:{:.1}%\"></span></td></tr>",
             escape(name),
             number(sender.lost),
             number(sender.of),

@@ -63,6 +63,8 @@ pub(crate) fn what_ifs(side: &Side, policy: &str) -> String {
     );
     let mut tick = -decades;
     while tick <= 0.0 {
+        // On a phone every other label would touch the next where there are many.
+        let class = if decades > 3.0 && tick.rem_euclid(2.0) > 0.5 { "tick wide" } else { "tick" };
         let (x, label) = (place(10_f64.powf(tick)), format!("{} %", 10_f64.powf(tick + 2.0)));
         let anchor = if x > 90.0 {
             "end"
@@ -81,7 +83,7 @@ pub(crate) fn what_ifs(side: &Side, policy: &str) -> String {
         let _ = writeln!(
             svg,
             "<line class=\"grid\" x1=\"{x:.2}%\" x2=\"{x:.2}%\" y1=\"0\" y2=\"{}\"/>\
-             <text class=\"tick\" x=\"{text:.2}%\" y=\"{}\" text-anchor=\"{anchor}\">{label}</text>",
+             <text class=\"{class}\" x=\"{text:.2}%\" y=\"{}\" text-anchor=\"{anchor}\">{label}</text>",
             height - 24,
             height - 6
         );

@@ -72,7 +72,7 @@ impl Answer {
                 before: "There is ".into(),
                 figure: format!("no wanted message{scope}"),
                 after: format!("{days} of which it can be told whether it {came} {without}."),
-                meaning: String::new(),
+                meaning: not_told(report).map_or_else(String::new, |words| format!("It cannot be told of {words}.")),
             };
         }
         let messages = if of == 1 { "message" } else { "messages" };
@@ -87,7 +87,7 @@ impl Answer {
                 before,
                 figure: "none".into(),
                 after: format!(" {came} {without}{bound}."),
-                meaning: meaning(policy, part, outbound),
+                meaning: meaning(policy, part, outbound) + &hint(report, part),
             };
         }
         let interval = part
@@ -103,8 +103,26 @@ impl Answer {
             before,
             figure: format!("{} ({}{interval})", number(part.lost.messages), percent(share(part))),
             after: format!(" {parties} {came} {without}."),
-            meaning: meaning(policy, part, outbound),
+            meaning: meaning(policy, part, outbound) + &hint(report, part) + wide(part),
         }
+    }
+}
+
+/// Where it cannot be told of much, what would make it so: the setting of whoever wrote the source.
+fn hint(report: &Report, part: &Part) -> String {
+    if part.untold * 20 < part.of.messages {
+        return String::new();
+    }
+    not_told(report).map_or_else(String::new, |words| format!(" Why: {words}."))
+}
+
+/// Why an interval goes over two powers of ten, and what would narrow it.
+fn wide(part: &Part) -> &'static str {
+    match part.interval {
+        Some([low, high]) if part.lost.messages > 0 && low * 100.0 < high => {
+            " The interval is that wide because few heavy senders decide it; more days, or a rehearsal, would narrow it."
+        }
+        _ => "",
     }
 }
 
@@ -265,7 +283,21 @@ pub(crate) fn percent(share: f64) -> String {
 
 /// `0.21 – 0.83 %`
 pub(crate) fn range(low: f64, high: f64, between: &str) -> String {
-    format!("{}{between}{} %", digits(low), digits(high))
+    // Beside a bound that is a hundred times as large, digits of the other mean nothing.
+    let low = if low > 0.0 && low * 100.0 < high { one_digit(low) } else { digits(low) };
+    format!("{low}{between}{} %", digits(high))
+}
+
+/// `0.006`, `0.01`: the first digit, and no other.
+fn one_digit(share: f64) -> String {
+    let percent = (share * 100.0).max(1e-6);
+    let mut power = 1.0;
+    let mut places = 0;
+    while percent * power < 0.95 && places < 6 {
+        power *= 10.0;
+        places += 1;
+    }
+    format!("{:.places$}", (percent * power).round() / power)
 }
 
 fn digits(share: f64) -> String {
@@ -303,5 +335,8 @@ mod tests {
             assert_eq!(percent(value), text);
         }
         assert_eq!(range(0.0021, 0.0083, " to "), "0.21 to 0.83 %");
+        assert_eq!(range(0.000_059, 0.17, " to "), "0.006 to 17 %");
+        assert_eq!(range(0.0012, 0.17, " to "), "0.1 to 17 %");
+        assert_eq!(range(0.0, 0.17, " to "), "0 to 17 %");
     }
 }

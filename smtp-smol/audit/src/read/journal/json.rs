@@ -42,7 +42,9 @@ struct Text<'a>(Cow<'a, [u8]>);
 impl<'a> Entry<'a> {
     /// `None` where it is no object in JSON, or wraps nothing.
     pub(crate) fn parse(line: &'a [u8]) -> Option<Self> {
-        serde_json::from_slice(line).ok().filter(|entry: &Self| !entry.message.0.is_empty())
+        // Checked once as a whole, no string has to be again.
+        let text = std::str::from_utf8(line).ok()?;
+        serde_json::from_str(text).ok().filter(|entry: &Self| !entry.message.0.is_empty())
     }
 
     /// The line that it is.
