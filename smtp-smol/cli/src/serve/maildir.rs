@@ -180,7 +180,7 @@ mod tests {
         fs::create_dir(&tmp).expect("made");
         for (name, hours) in [("old", 37), ("young", 35), ("future", 0)] {
             let file = File::create(tmp.join(name)).expect("made");
-            let then = SystemTime::now() - Duration::from_hours(hours);
+            let then = SystemTime::now() - Duration::from_secs(hours * 3600);
             let times = fs::FileTimes::new().set_accessed(then).set_modified(then);
             file.set_times(times).expect("set");
         }
