@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use proptest::prelude::*;
 use smtp_proto::tls::{
-    Bounds, ClientCertificate, Direction, End, EndToEnd, Hop, Ledger, Record, Rehearsed, Require, Retries, Scope,
-    TlsVersion, Wanted,
+    Bounds, Cell, ClientCertificate, Counts, Direction, End, EndToEnd, Hop, Ledger, Record, Rehearsed, Require,
+    Retries, Scope, TlsVersion, Wanted,
 };
 
 /// A record that owns its parts.
@@ -97,8 +97,62 @@ fn merged(parts: &[&Ledger]) -> Ledger {
     all
 }
 
+/// Of each cell an entry that belongs to it, and the sums.
+type Cells = BTreeMap<String, (Entry, Counts)>;
+type Hosts = BTreeMap<(Direction, Wanted, u64), u8>;
+
+/// The cells and hosts of records, summed.
+fn summed(entries: &[Entry]) -> (Cells, Hosts) {
+    let (mut cells, mut hosts) = (BTreeMap::new(), BTreeMap::new());
+    for entry in entries {
+        entry.with(|record| {
+            let cell = Cell::of(record);
+            let mut key = cell;
+            key.counts = Counts::default();
+            cells.entry(format!("{key:?}")).or_insert((entry.clone(), Counts::default())).1 += cell.counts;
+            let host = record.host_key().expect("it has an address");
+            *hosts.entry((record.direction, record.wanted, host)).or_default() |=
+                Require::lost_by(record.hop, record.direction);
+        });
+    }
+    (cells, hosts)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
+
+    /// However the records are parted, and in whatever order the cells are added up: it is the ledger of all of them.
+    #[test]
+    fn cells_are_the_whole_state_and_add_up_in_any_order(
+        entries in prop::collection::vec(entry(), 0..120),
+        parts in 1..5_usize,
+        seed in 0..5_usize,
+    ) {
+        // By days: within one there is no telling when a cell was.
+        let entries: Vec<Entry> =
+            entries.into_iter().map(|entry| Entry { time: entry.time.div_euclid(86_400) * 86_400, ..entry }).collect();
+        let mut dealt = vec![Vec::new(); parts];
+        for (at, entry) in entries.iter().enumerate() {
+            dealt[(at * 7 + seed) % parts].push(entry.clone());
+        }
+        let mut pieces: Vec<_> = dealt.iter().map(|part| summed(part)).collect();
+        pieces.rotate_left(seed % parts);
+        let mut sums = Ledger::new(Scope::All);
+        for (cells, hosts) in &pieces {
+            for (entry, counts) in cells.values() {
+                entry.with(|record| {
+                    let mut cell = Cell::of(record);
+                    cell.counts = *counts;
+                    sums.add_cell(&cell);
+                });
+            }
+            for ((direction, wanted, host), lost) in hosts {
+                sums.add_host(*direction, *wanted, *host, *lost);
+            }
+        }
+        let whole = ledger(&entries, Bounds::default());
+        prop_assert_eq!(sums, whole);
+    }
 
     #[test]
     fn counts_are_those_of_a_model_that_keeps_everything(entries in prop::collection::vec(entry(), 0..120)) {
@@ -119,7 +173,7 @@ proptest! {
                         )
                     };
                     let share = loss.of(wanted);
-                    let of = |counts: smtp_proto::tls::Counts| (counts.messages, counts.recipients, counts.bytes);
+                    let of = |counts: Counts| (counts.messages, counts.recipients, counts.bytes);
                     prop_assert_eq!(of(share.lost), told(|met| met == Some(false)));
                     prop_assert_eq!(of(share.total), told(|met| met.is_some()));
                     prop_assert_eq!(of(share.untold), told(|met| met.is_none()));

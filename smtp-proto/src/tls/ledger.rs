@@ -4,11 +4,12 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use super::cell::Cell;
 use super::record::{Direction, EndToEnd, Hop, Record, Rehearsed, Wanted};
 use super::require::Require;
-use super::senders::{Cells, Counts, Hosts, Senders, hash};
+use super::senders::{Cells, Counts, Hosts, Senders};
 
-const DAY: i64 = 86_400;
+pub(super) const DAY: i64 = 86_400;
 
 /// What became of TLS on many hops, counted so that any policy's [`Loss`](super::Loss) can be told afterwards.
 ///
@@ -36,7 +37,7 @@ const DAY: i64 = 86_400;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ledger {
     scope: Scope,
-    bounds: Bounds,
+    pub(super) bounds: Bounds,
     pub(super) books: [[Book; 3]; 2],
     outside: u64,
     period: Option<(i64, i64)>,
@@ -68,7 +69,9 @@ pub enum Scope {
 }
 
 impl Scope {
-    fn holds(&self, record: &Record<'_>) -> bool {
+    /// Whether this mail is to be kept account of.
+    #[must_use]
+    pub fn holds(&self, record: &Record<'_>) -> bool {
         match self {
             Self::All => true,
             Self::Senders(domains) => record.sender.is_some_and(|sender| within(sender, domains)),
@@ -97,6 +100,15 @@ pub struct Bounds {
     pub hosts: usize,
     /// Days of the trend, the latest: 4,096.
     pub days: usize,
+}
+
+impl Bounds {
+    /// Every sender and every host is kept, so that all figures are exact, whatever memory that takes: for a million
+    /// senders that are hosts as well some 130 MB.
+    #[must_use]
+    pub const fn exact() -> Self {
+        Self { senders: usize::MAX, heavy: 1, hosts: usize::MAX, days: usize::MAX }
+    }
 }
 
 impl Default for Bounds {
@@ -146,8 +158,12 @@ impl Ledger {
             return;
         }
         self.spans(record.time, record.time);
-        let bound = self.bounds.days;
-        self.book_mut(record.direction, record.wanted).add(record, bound);
+        let days = self.bounds.days;
+        let book = self.book_mut(record.direction, record.wanted);
+        book.add(&Cell::of(record), days);
+        if let Some(host) = record.host_key() {
+            book.hosts.add(host, Require::lost_by(record.hop, record.direction));
+        }
     }
 
     /// Adds another's counts to these. The scopes must be the same: with another's scope the sum would mean nothing.
@@ -217,7 +233,7 @@ impl Ledger {
         }
     }
 
-    const fn book_mut(&mut self, direction: Direction, wanted: Wanted) -> &mut Book {
+    pub(super) const fn book_mut(&mut self, direction: Direction, wanted: Wanted) -> &mut Book {
         let [inbound, outbound] = &mut self.books;
         let [yes, no, unknown] = match direction {
             Direction::Inbound => inbound,
@@ -230,7 +246,7 @@ impl Ledger {
         }
     }
 
-    fn spans(&mut self, first: i64, last: i64) {
+    pub(super) fn spans(&mut self, first: i64, last: i64) {
         let (from, to) = self.period.unwrap_or((first, last));
         self.period = Some((from.min(first), to.max(last)));
     }
@@ -243,27 +259,26 @@ impl Default for Ledger {
 }
 
 impl Book {
-    fn add(&mut self, record: &Record<'_>, days: usize) {
-        let counts = Counts::one(record.recipients, record.bytes);
-        self.cells.add(record.hop, counts);
-        self.senders.add(record.party().unwrap_or_default(), record.hop, counts);
-        if let Some(host) = host(record) {
-            self.hosts.add(host, Require::lost_by(record.hop, record.direction));
-        }
-        let day = i32::try_from(record.time.div_euclid(DAY)).unwrap_or_default();
-        self.days.entry(day).or_default().add(record.hop, counts);
+    pub(super) fn add(&mut self, cell: &Cell<'_>, days: usize) {
+        self.cells.add(cell.hop, cell.counts);
+        self.senders.add(cell.party, cell.hop, cell.counts);
+        self.days.entry(cell.day).or_default().add(cell.hop, cell.counts);
         self.forget_days(days);
-        let kind = EndToEnd::ALL.iter().position(|kind| *kind == record.end_to_end);
+        let messages = cell.counts.messages;
+        let kind = EndToEnd::ALL.iter().position(|kind| *kind == cell.end_to_end);
         if let Some([plaintext, all]) = kind.and_then(|kind| self.protected.get_mut(kind)) {
-            *all += 1;
-            *plaintext += u64::from(record.hop.plaintext() == Some(true));
+            *all = all.saturating_add(messages);
+            if cell.hop.plaintext() == Some(true) {
+                *plaintext = plaintext.saturating_add(messages);
+            }
         }
-        match record.rehearsed {
-            None => {}
-            Some(Rehearsed::Asked) => self.rehearsal.not_again += 1,
-            Some(Rehearsed::CameWithTls) => self.rehearsal.with_tls += 1,
-            Some(Rehearsed::CameInPlaintext) => self.rehearsal.in_plaintext += 1,
-        }
+        let found = match cell.rehearsed {
+            None => return,
+            Some(Rehearsed::Asked) => &mut self.rehearsal.not_again,
+            Some(Rehearsed::CameWithTls) => &mut self.rehearsal.with_tls,
+            Some(Rehearsed::CameInPlaintext) => &mut self.rehearsal.in_plaintext,
+        };
+        *found = found.saturating_add(messages);
     }
 
     fn merge(&mut self, other: &Self, days: usize) {
@@ -277,9 +292,9 @@ impl Book {
         for (ours, theirs) in self.protected.iter_mut().flatten().zip(other.protected.iter().flatten()) {
             *ours = ours.saturating_add(*theirs);
         }
-        self.rehearsal.not_again += other.rehearsal.not_again;
-        self.rehearsal.with_tls += other.rehearsal.with_tls;
-        self.rehearsal.in_plaintext += other.rehearsal.in_plaintext;
+        self.rehearsal.not_again = self.rehearsal.not_again.saturating_add(other.rehearsal.not_again);
+        self.rehearsal.with_tls = self.rehearsal.with_tls.saturating_add(other.rehearsal.with_tls);
+        self.rehearsal.in_plaintext = self.rehearsal.in_plaintext.saturating_add(other.rehearsal.in_plaintext);
     }
 
     /// A day among the latest of the whole was so in every part: what is left does not depend on the order.
@@ -294,13 +309,3 @@ impl Book {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("these ledgers do not count the same mail")]
 pub struct OtherScope;
-
-/// A host is an address, or where that is not known a name.
-fn host(record: &Record<'_>) -> Option<u64> {
-    match (record.peer.map(|peer| peer.to_canonical()), record.host) {
-        (Some(core::net::IpAddr::V4(address)), _) => Some(hash(&address.octets())),
-        (Some(core::net::IpAddr::V6(address)), _) => Some(hash(&address.octets())),
-        (None, Some(name)) => Some(hash(name.as_bytes())),
-        (None, None) => None,
-    }
-}

@@ -1,5 +1,7 @@
 //! What the core knows of TLS: the policy, what came of it, and what would have. No TLS library.
 
+mod cell;
+mod hash;
 mod hello;
 mod interval;
 mod ledger;
@@ -17,6 +19,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
+pub use cell::Cell;
 pub use hello::{ClientHello, HelloError, HelloReader, MOST_OCTETS as MOST_HELLO_OCTETS, Numbers, Protocols};
 pub use interval::Interval;
 pub use ledger::{Bounds, Ledger, OtherScope, RehearsalCounts, Scope};

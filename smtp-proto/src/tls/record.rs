@@ -2,6 +2,7 @@
 
 use core::net::IpAddr;
 
+use super::hash::hash;
 use super::{ClientCertificate, Outcome, TlsVersion};
 
 /// One transaction, or a session that came to none for the sake of TLS. Borrowed: nothing is kept of it but counts.
@@ -80,6 +81,18 @@ impl<'a> Record<'a> {
         match self.direction {
             Direction::Inbound => self.sender.or(self.host),
             Direction::Outbound => self.recipient_domains.first().copied().or(self.host),
+        }
+    }
+
+    /// By which hosts are told apart: a hash of the address, or where that is not known of the name. The same on every
+    /// machine. Whoever has it can find the address by trying all of them.
+    #[must_use]
+    pub fn host_key(&self) -> Option<u64> {
+        match (self.peer.map(|peer| peer.to_canonical()), self.host) {
+            (Some(IpAddr::V4(address)), _) => Some(hash(&address.octets())),
+            (Some(IpAddr::V6(address)), _) => Some(hash(&address.octets())),
+            (None, Some(name)) => Some(hash(name.as_bytes())),
+            (None, None) => None,
         }
     }
 }

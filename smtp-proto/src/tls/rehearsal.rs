@@ -3,9 +3,9 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use core::net::IpAddr;
 
+use super::hash::hash;
 use super::record::Rehearsed;
 use super::retries::network;
-use super::senders::hash;
 
 /// Decides which mail is asked to come again, and knows it when it does.
 ///

@@ -56,8 +56,9 @@ impl Require {
         }
     }
 
-    /// The policies that such a hop does not meet, as bits in the order of `ALL`.
-    pub(super) fn lost_by(hop: Hop, direction: Direction) -> u8 {
+    /// The policies that such a hop does not meet, as bits in the order of [`ALL`](Self::ALL).
+    #[must_use]
+    pub fn lost_by(hop: Hop, direction: Direction) -> u8 {
         Self::ALL.into_iter().filter(|require| require.met(hop, direction) == Some(false)).map(Self::bit).sum()
     }
 

@@ -5,8 +5,8 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
+use super::hash::hash;
 use super::record::{Hop, Record, Rehearsed};
-use super::senders::hash;
 
 /// Makes one record of several attempts at one message, before a [`Ledger`](super::Ledger) counts it.
 ///
@@ -68,6 +68,13 @@ impl Retries {
     pub fn envelope<'a>(sender: &str, recipients: impl IntoIterator<Item = &'a str>) -> u64 {
         let sum = recipients.into_iter().map(|to| hash(to.as_bytes())).fold(0_u64, u64::wrapping_add);
         hash(sender.as_bytes()).rotate_left(1).wrapping_add(sum).max(1)
+    }
+
+    /// By what attempts are known to be one, for whoever does the same elsewhere: a key of the network, for handshakes
+    /// that failed; and one of network and envelope, if the envelope is known. The same on every machine.
+    #[must_use]
+    pub fn keys(record: &Record<'_>) -> (u64, Option<u64>) {
+        (key(record, 0), (record.envelope != 0).then(|| key(record, record.envelope)))
     }
 
     /// Takes a record, and gives those that can now be counted.

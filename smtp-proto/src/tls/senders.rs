@@ -11,6 +11,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::ops::AddAssign;
 
+use super::hash::hash;
 use super::record::Hop;
 
 /// So many messages, with so many recipients, of so many octets.
@@ -26,6 +27,12 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// So many of each.
+    #[must_use]
+    pub const fn new(messages: u64, recipients: u64, bytes: u64) -> Self {
+        Self { messages, recipients, bytes }
+    }
+
     pub(super) const fn one(recipients: u32, bytes: u64) -> Self {
         Self { messages: 1, recipients: recipients as u64, bytes }
     }
@@ -39,23 +46,38 @@ impl AddAssign for Counts {
     }
 }
 
-/// Counts by what became of TLS: a handful of entries, in order.
+/// Counts by what became of TLS: a handful of entries, in order. Most senders have one entry, and there are many senders,
+/// so that one lies here and only more of them elsewhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Cells(Vec<(Hop, Counts)>);
+pub(super) enum Cells {
+    #[default]
+    None,
+    One((Hop, Counts)),
+    More(Vec<(Hop, Counts)>),
+}
 
 impl Cells {
     pub(super) fn add(&mut self, hop: Hop, counts: Counts) {
-        match self.0.binary_search_by_key(&hop, |(hop, _)| *hop) {
-            Ok(at) => {
-                if let Some((_, here)) = self.0.get_mut(at) {
-                    *here += counts;
+        match self {
+            Self::None => *self = Self::One((hop, counts)),
+            Self::One((only, here)) if *only == hop => *here += counts,
+            Self::One(one) => {
+                let (one, other) = (*one, (hop, counts));
+                let mut both = Vec::with_capacity(2);
+                both.extend(if one.0 < hop { [one, other] } else { [other, one] });
+                *self = Self::More(both);
+            }
+            Self::More(cells) => match cells.binary_search_by_key(&hop, |(hop, _)| *hop) {
+                Ok(at) => {
+                    if let Some((_, here)) = cells.get_mut(at) {
+                        *here += counts;
+                    }
                 }
-            }
-            // Most senders have one entry, and there are many senders.
-            Err(at) => {
-                self.0.reserve_exact(1);
-                self.0.insert(at, (hop, counts));
-            }
+                Err(at) => {
+                    cells.reserve_exact(1);
+                    cells.insert(at, (hop, counts));
+                }
+            },
         }
     }
 
@@ -66,7 +88,12 @@ impl Cells {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (Hop, Counts)> + '_ {
-        self.0.iter().copied()
+        let cells = match self {
+            Self::None => &[],
+            Self::One(cell) => core::slice::from_ref(cell),
+            Self::More(cells) => cells.as_slice(),
+        };
+        cells.iter().copied()
     }
 }
 
@@ -255,15 +282,4 @@ fn scale(exact: bool, kept: usize, largest: Option<u64>) -> f64 {
         }
         _ => 1.0,
     }
-}
-
-/// The same on every machine, so that ledgers merge: FNV-1a, then mixed (the finaliser of SplitMix64), for FNV's high
-/// bits alone are not uniform. Whoever chooses names can choose their hashes; what that buys is a place in the sample.
-pub(super) fn hash(bytes: &[u8]) -> u64 {
-    let mut hash = bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3));
-    hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    hash ^ (hash >> 31)
 }

@@ -17,6 +17,12 @@ pub enum Error {
     /// It is not clear whose Received fields are to be believed.
     #[error("{0}; name your border server")]
     Border(String),
+    /// The rows cannot be written.
+    #[error("the rows cannot be written: {0}")]
+    Rows(std::io::Error),
+    /// The cells cannot be written.
+    #[error("the cells cannot be written: {0}")]
+    Cells(std::io::Error),
 }
 
 impl Error {

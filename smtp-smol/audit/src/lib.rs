@@ -27,13 +27,17 @@ mod read;
 mod show;
 mod source;
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use smtp_proto::tls::{Ledger, Require, Scope};
+use smtp_proto::tls::{Bounds, Require, Scope};
 
+use count::account::Account;
+use count::cells::{Head, Table, domains};
 use count::desk::Desk;
+pub use count::rows::Rows;
+use count::seal::Seal;
 pub use error::Error;
 pub use marks::{UnwantedIf, end_to_end};
 pub use progress::Progress;
@@ -59,12 +63,19 @@ pub struct Options {
     pub unwanted_if: Vec<UnwantedIf>,
     /// Hops from and to this machine and private networks count as well.
     pub internal: bool,
+    /// Every sender is kept, and no figure comes from a sample.
+    pub exact: bool,
+    /// Of this host: the sources in a report are said to be its.
+    pub node: Option<String>,
+    /// With what hosts in cells are hashed; all cells that are to be added up need the same, or all none.
+    pub key: Option<Vec<u8>>,
 }
 
 /// Reads sources, then answers.
 #[derive(Debug)]
 pub struct Audit {
     kind: Option<Kind>,
+    node: Option<String>,
     now: Timestamp,
     logs: log::Logs,
     exchange: exchange::Exchange,
@@ -82,17 +93,39 @@ impl Audit {
     #[must_use]
     pub fn new(options: &Options) -> Self {
         let recipients = matches!(options.scope, Scope::Recipients(_));
+        let bounds = if options.exact { Bounds::exact() } else { Bounds::default() };
+        let mut desk = Desk::new(options.scope.clone(), bounds, options.since, options.internal);
+        if options.exact {
+            desk.keep_all_retries();
+        }
+        desk.seal = options.key.as_deref().map(Seal::new);
         Self {
             kind: options.kind,
+            node: options.node.clone(),
             now: Timestamp::now(),
             logs: log::Logs::new(recipients),
             exchange: exchange::Exchange::default(),
             stored: stored::Reader::new(&options.by, &options.unwanted_if),
-            desk: Desk::new(Ledger::new(options.scope.clone()), options.since, options.internal),
+            desk,
             sources: Vec::new(),
             quiet: Vec::new(),
             files: 0,
         }
+    }
+
+    /// Hands on each transaction as a row, before attempts at one message are made one.
+    pub fn rows(&mut self, rows: Rows) {
+        self.desk.rows = Some(rows);
+    }
+
+    /// Writes what is counted as cells, which another audit adds up: an ordinary table in JSON lines. The name is of
+    /// this file, and no other has it.
+    pub fn cells(&mut self, to: impl Write + 'static, name: &str) {
+        let (senders, recipients) = domains(self.desk.ledger.scope());
+        let key = self.desk.seal.as_ref().map(|seal| seal.text("key", 0));
+        let head = Head { id: name.into(), senders, recipients, key };
+        self.desk.elsewhere.files.insert(name.into());
+        self.desk.cells = Some(Table::new(Box::new(to), head));
     }
 
     /// Looks at files and folders, then reads them: rotated logs in the order in which they were written, all else as
@@ -111,7 +144,17 @@ impl Audit {
         sources.sort_by_key(|source| (source.kind, source.first));
         let folders = sources.iter().any(|source| source.kind == Kind::Maildir);
         progress.begin((!folders).then(|| sources.iter().map(|source| source.size).sum()));
-        for source in &sources {
+        let (ledgers, others): (Vec<_>, Vec<_>) =
+            sources.iter().cloned().partition(|source| source.kind == Kind::Ledger);
+        let mut opened = 0;
+        read::ledger::read_all(&ledgers, &mut self.desk, |source, desk| {
+            opened += 1;
+            progress.source(&source.path);
+            let blocks = input::open(&source.path, progress);
+            blocks.map_err(|error| desk.broken.add(&source.path, 0, &error.to_string())).ok().map(Lines::new)
+        });
+        self.files += opened;
+        for source in &others {
             progress.source(&source.path);
             if source.kind == Kind::Maildir {
                 self.files += stored::maildir::read(&source.path, &mut self.stored, &mut self.desk, progress)?;
@@ -168,7 +211,20 @@ impl Audit {
                 "name a Maildir, or the files themselves",
             ));
         }
-        Ok(Report::new(&self.desk, &self.sources, require, self.now))
+        for source in self.sources.iter().filter(|source| source.kind != Kind::Cells) {
+            let path = source.path.display();
+            let path = self.node.as_ref().map_or_else(|| path.to_string(), |node| format!("{node}:{path}"));
+            self.desk.elsewhere.sources.insert((source.kind.as_str().into(), path));
+        }
+        let account = Account::of(&self.desk);
+        if let Some(mut rows) = self.desk.rows.take() {
+            rows.finish().map_err(Error::Rows)?;
+        }
+        if let Some(mut cells) = self.desk.cells.take() {
+            let account = serde_json::to_value(&account).map_err(|error| Error::Cells(error.into()))?;
+            cells.finish(account).map_err(Error::Cells)?;
+        }
+        Ok(Report::new(&self.desk.ledger, &account, require, self.now))
     }
 
     fn blocks(&mut self, mut blocks: Blocks<'_>, source: &Source) -> Result<(), Error> {
@@ -181,7 +237,8 @@ impl Audit {
             Kind::Exchange => self.exchange.read(&mut Lines::new(blocks), source, desk),
             Kind::Tlsrpt => read::tlsrpt::read(&mut blocks, &source.path, desk),
             Kind::Message => stored::message::read(&mut blocks, source, &mut self.stored, desk)?,
-            Kind::Ledger => read::ledger::read(&mut Lines::new(blocks), source, desk),
+            Kind::Ledger => read::ledger::read(Lines::new(blocks), source, desk),
+            Kind::Cells => read::cells::read(&mut Lines::new(blocks), source, desk)?,
             Kind::Mbox => stored::mbox::read(&mut blocks, &source.path, &mut self.stored, desk)?,
             Kind::Maildir => {}
         }

@@ -26,11 +26,13 @@ pub enum Kind {
     Tlsrpt,
     /// A ledger of `serve --ledger`.
     Ledger,
+    /// What other audits have counted: cells of `audit --cells`.
+    Cells,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Postfix,
         Self::Exim,
         Self::Sendmail,
@@ -41,6 +43,7 @@ impl Kind {
         Self::Message,
         Self::Tlsrpt,
         Self::Ledger,
+        Self::Cells,
     ];
 
     /// As an option calls it: one word in lower case.
@@ -57,6 +60,7 @@ impl Kind {
             Self::Message => "message",
             Self::Tlsrpt => "tlsrpt",
             Self::Ledger => "ledger",
+            Self::Cells => "cells",
         }
     }
 
@@ -74,6 +78,7 @@ impl Kind {
             Self::Message => "message",
             Self::Tlsrpt => "TLS report",
             Self::Ledger => "ledger",
+            Self::Cells => "cells",
         }
     }
 

@@ -1,13 +1,14 @@
 //! `smtp-smol audit`: from logs, mailboxes and ledgers that are there already, what requiring STARTTLS would cost.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::{Timestamp, civil, tz::Offset};
-use smtp_audit::{Audit, Error, Kind, Progress, Style, UnwantedIf};
+use smtp_audit::{Audit, Error, Kind, Progress, Rows, Style, UnwantedIf};
 use smtp_proto::tls::{Require, Scope};
 
 use crate::failure::Failure;
@@ -24,6 +25,10 @@ Examples:
       From what `smtp-smol serve --ledger` wrote; asked about TLS 1.3; for programs
   smtp-smol audit ~/Maildir/.TLSRPT
       From reports about TLS: what MTA-STS in mode enforce would have cost
+  smtp-smol audit ledger.jsonl --cells mx1.cells.jsonl
+      Sum it up on each host of a fleet; then `smtp-smol audit *.cells.jsonl` tells of all
+  smtp-smol audit ledger.jsonl --rows rows.parquet --key fleet.key
+      A row a transaction for DuckDB, ClickHouse, Spark and the like; docs/fleet has the SQL
   journalctl -u 'postfix*' -o short-iso | smtp-smol audit -
       From the journal";
 
@@ -78,6 +83,28 @@ pub(crate) struct Options {
     /// Print JSON; docs/question.md explains it
     #[arg(long)]
     json: bool,
+
+    /// Write a row a transaction to this file as well, for SQL: JSON lines, or Parquet if its name ends in .parquet;
+    /// docs/fleet/README.md explains them
+    #[arg(long, value_name = "FILE")]
+    rows: Option<PathBuf>,
+
+    /// Write what is counted to this file as well, as cells in JSON lines, which another audit reads and adds up
+    #[arg(long, value_name = "FILE")]
+    cells: Option<PathBuf>,
+
+    /// Name of the host that the sources are of, for rows, cells and reports on several hosts
+    #[arg(long, value_name = "NAME", value_parser = crate::node::name)]
+    node: Option<String>,
+
+    /// A file with a secret of 16 octets or more, with which rows and cells hash what must not be read in them; the same
+    /// on each host of a fleet [default: for rows a random one, which no other run has; for hosts in cells none]
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+
+    /// Keep every sender and every retry, whatever memory that takes: no figure comes from a sample
+    #[arg(long)]
+    exact: bool,
 }
 
 /// Reads everything, then answers.
@@ -89,6 +116,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     } else {
         Scope::All
     };
+    let key = options.key.as_deref().map(secret).transpose()?;
     let mut audit = Audit::new(&smtp_audit::Options {
         kind: options.kind,
         by: options.by.clone(),
@@ -96,7 +124,18 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         scope,
         unwanted_if: options.unwanted_if.clone(),
         internal: options.internal,
+        exact: options.exact,
+        node: options.node.clone(),
+        key: key.clone(),
     });
+    if let Some(file) = &options.rows {
+        audit.rows(rows(file, key)?);
+    }
+    if let Some(file) = &options.cells {
+        let node = crate::node::of(options.node.as_deref());
+        let name = format!("{node}-{:x}-{:x}", Timestamp::now().as_microsecond(), std::process::id());
+        audit.cells(created("--cells", file)?, &name);
+    }
     let progress = Bar(ProgressBar::hidden());
     let input = Path::new("-");
     let files: Vec<&PathBuf> = options.sources.iter().filter(|path| *path != input).collect();
@@ -122,11 +161,48 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     }
 }
 
+fn rows(file: &Path, key: Option<Vec<u8>>) -> Result<Rows, Failure> {
+    let key = match key {
+        Some(key) => key,
+        None => {
+            let mut key = vec![0; 32];
+            File::open("/dev/urandom")
+                .and_then(|mut random| random.read_exact(&mut key))
+                .map_err(|error| Failure::running(format!("there are no random numbers: {error}")))?;
+            key
+        }
+    };
+    let to = created("--rows", file)?;
+    if file.extension().is_some_and(|ending| ending == "parquet") {
+        let failed = |error| Failure::option("--rows", file.display(), error, "name a file that can be written");
+        Rows::parquet(to, &key).map_err(failed)
+    } else {
+        Ok(Rows::json(to, &key))
+    }
+}
+
+fn created(option: &str, file: &Path) -> Result<File, Failure> {
+    File::create(file)
+        .map_err(|error| Failure::option(option, file.display(), error, "name a file that can be written"))
+}
+
+/// A secret, without the line end behind it.
+fn secret(file: &Path) -> Result<Vec<u8>, Failure> {
+    let wrong = |wrong: &dyn std::fmt::Display, mend: &str| Failure::option("--key", file.display(), wrong, mend);
+    let mut secret = std::fs::read(file).map_err(|error| wrong(&error, "name a file that can be read"))?;
+    secret.truncate(secret.trim_ascii_end().len());
+    if secret.len() < 16 {
+        return Err(wrong(&"is too short", "put 16 octets or more into it, such as `openssl rand -hex 32` prints"));
+    }
+    Ok(secret)
+}
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
             Error::Source { source_name, wrong, mend } => Self::option("SOURCE", source_name, wrong, &mend),
             Error::Border(why) => Self::usage(format!("--by: {why}; name your border server with --by")),
+            Error::Rows(_) | Error::Cells(_) => Self::running(error.to_string()),
             other => Self::usage(other.to_string()),
         }
     }

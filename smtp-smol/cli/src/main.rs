@@ -35,7 +35,7 @@ enum Command {
     Send(Box<send::Options>),
     CheckConfig(serve::CheckConfig),
     User(serve::users::Options),
-    Audit(audit::Options),
+    Audit(Box<audit::Options>),
     Man(manual::Man),
     Completions(manual::Completions),
     /// Is a part of smtp-mio

@@ -1,10 +1,19 @@
 //! Where every reader hands in what it read: one place that decides what counts, and keeps account of what does not.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::ops::AddAssign;
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+use smtp_proto::tls::{Bounds, Cell, Direction, End, EndToEnd, Hop, Ledger, Record, Retries, Scope, Wanted};
+
+use super::arrivals::{Arrival, Arrivals};
+use super::cells::{Head, Table};
+use super::rows::Rows;
+use super::seal::Seal;
 use super::sessions::Reports;
-use smtp_proto::tls::{Direction, End, EndToEnd, Hop, Ledger, Record, Retries, Wanted};
+use crate::ledger::Entry;
 
 /// A message on its hop, as a reader has seen it. Names are as they were written; the desk makes them comparable.
 #[derive(Clone, Copy, Debug)]
@@ -110,7 +119,8 @@ impl Untold {
 }
 
 /// What was read and not counted, by reason.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Aside {
     /// Messages before `--since`.
     pub(crate) early: u64,
@@ -128,11 +138,32 @@ pub(crate) struct Aside {
     pub(crate) dateless: u64,
 }
 
-/// What could not be read: how much, and where it began.
-#[derive(Clone, Debug, Default)]
+impl AddAssign for Aside {
+    fn add_assign(&mut self, other: Self) {
+        self.early += other.early;
+        self.submissions += other.submissions;
+        self.internal += other.internal;
+        self.copies += other.copies;
+        self.deferred += other.deferred;
+        self.foreign += other.foreign;
+        self.dateless += other.dateless;
+    }
+}
+
+/// What could not be read: how much, and the first places by file and line, whatever the order in which they are found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Broken {
     pub(crate) count: u64,
-    pub(crate) first: Vec<String>,
+    first: Vec<Place>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Place {
+    file: String,
+    /// 0 where it is about the file.
+    line: u64,
+    what: String,
 }
 
 impl Broken {
@@ -146,15 +177,34 @@ impl Broken {
 
     pub(crate) fn add(&mut self, file: &Path, line: u64, what: &str) {
         self.count += 1;
-        if self.first.len() < Self::NAMED {
-            let file = file.display();
-            self.first.push(if line == 0 { format!("{file}: {what}") } else { format!("{file}:{line}: {what}") });
+        self.name(Place { file: file.display().to_string(), line, what: what.into() });
+    }
+
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.count += other.count;
+        other.first.into_iter().for_each(|place| self.name(place));
+    }
+
+    /// The places that are named.
+    pub(crate) fn places(&self) -> impl Iterator<Item = String> + '_ {
+        self.first.iter().map(|Place { file, line, what }| match line {
+            0 => format!("{file}: {what}"),
+            line => format!("{file}:{line}: {what}"),
+        })
+    }
+
+    fn name(&mut self, place: Place) {
+        let at = self.first.partition_point(|other| *other < place);
+        if at < Self::NAMED {
+            self.first.insert(at, place);
+            self.first.truncate(Self::NAMED);
         }
     }
 }
 
 /// Lines of logs, by what they are. Their sum is the number of lines that were read.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Lines {
     /// Of mail servers.
     pub(crate) mail: u64,
@@ -168,6 +218,17 @@ pub(crate) struct Lines {
     pub(crate) first_unread: Option<String>,
 }
 
+impl AddAssign for Lines {
+    fn add_assign(&mut self, other: Self) {
+        self.mail += other.mail;
+        self.other += other.other;
+        self.broken += other.broken;
+        self.unread += other.unread;
+        // Whatever the order.
+        self.first_unread = self.first_unread.take().into_iter().chain(other.first_unread).min();
+    }
+}
+
 impl Lines {
     /// A line in no form that is read.
     pub(crate) fn unread(&mut self, file: &Path, number: u64, line: &[u8]) {
@@ -179,11 +240,58 @@ impl Lines {
     }
 }
 
+/// Lines of ledgers that are good, but not as they were written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct LedgerLines {
+    /// Not counted: they came twice.
+    pub(crate) doubled: u64,
+    /// Not counted: of a later version of the format.
+    pub(crate) other_version: u64,
+    /// Counted, though they came behind a later one.
+    pub(crate) late: u64,
+    /// Never seen, though the lines before and behind them were.
+    pub(crate) missing: u64,
+}
+
+impl AddAssign for LedgerLines {
+    fn add_assign(&mut self, other: Self) {
+        self.doubled += other.doubled;
+        self.other_version += other.other_version;
+        self.late += other.late;
+        self.missing += other.missing;
+    }
+}
+
+/// What files of cells tell beside the counts.
+#[derive(Debug, Default)]
+pub(crate) struct Elsewhere {
+    /// Of the first file.
+    head: Option<Head>,
+    pub(crate) untold: BTreeMap<String, u64>,
+    pub(crate) ledger_lines: LedgerLines,
+    pub(crate) outside: u64,
+    /// Kind and path.
+    pub(crate) sources: BTreeSet<(String, String)>,
+    /// Ids of files of cells.
+    pub(crate) files: BTreeSet<String>,
+}
+
 /// Counts what is to be counted.
 #[derive(Debug)]
 pub(crate) struct Desk {
     pub(crate) ledger: Ledger,
+    bounds: Bounds,
     retries: Retries,
+    /// Where each record goes as a row, before retries are folded.
+    pub(crate) rows: Option<Rows>,
+    /// Where what is counted is summed as well.
+    pub(crate) cells: Option<Table>,
+    /// Of hosts in cells.
+    pub(crate) seal: Option<Seal>,
+    arrivals: Arrivals,
+    ledger_lines: LedgerLines,
+    pub(crate) elsewhere: Elsewhere,
     since: Option<i64>,
     /// Hops within count as well.
     internal: bool,
@@ -205,10 +313,17 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
-    pub(crate) fn new(ledger: Ledger, since: Option<i64>, internal: bool) -> Self {
+    pub(crate) fn new(scope: Scope, bounds: Bounds, since: Option<i64>, internal: bool) -> Self {
         Self {
-            ledger,
+            ledger: Ledger::with_bounds(scope, bounds),
+            bounds,
             retries: Retries::default(),
+            rows: None,
+            cells: None,
+            seal: None,
+            arrivals: Arrivals::default(),
+            ledger_lines: LedgerLines::default(),
+            elsewhere: Elsewhere::default(),
             since,
             internal,
             aside: Aside::default(),
@@ -256,20 +371,114 @@ impl Desk {
         self.count(seen, false);
     }
 
-    /// Takes a record from a ledger file, with its names as they are.
-    pub(crate) fn take_record(&mut self, record: &Record<'_>) {
-        self.messages += 1;
-        if self.since.is_some_and(|since| record.time < since) {
-            self.aside.early += 1;
-        } else {
-            self.note(record.hop, Untold::Line);
-            self.retries.add(record, |record| self.ledger.add(record));
+    /// Whether a line of a ledger is the first of its number: else it came twice, and does not count.
+    pub(crate) fn arrived(&mut self, entry: &Entry<'_>) -> bool {
+        match entry.stamp.as_ref().map(|stamp| self.arrivals.add(stamp)) {
+            Some(Arrival::Again) => {
+                self.ledger_lines.doubled += 1;
+                return false;
+            }
+            Some(Arrival::Late) => self.ledger_lines.late += 1,
+            Some(Arrival::InOrder) | None => {}
         }
+        true
+    }
+
+    /// Takes an entry of a ledger file, with its names as they are.
+    pub(crate) fn take_entry(&mut self, entry: &Entry<'_>) {
+        self.messages += 1;
+        if self.since.is_some_and(|since| entry.time.as_second() < since) {
+            self.aside.early += 1;
+            return;
+        }
+        self.note(entry.tls.hop, Untold::Line);
+        entry.with(|record| self.sinks().take(record, Some(entry), true));
+    }
+
+    /// A line of a ledger that a later program wrote.
+    pub(crate) fn other_version(&mut self) {
+        self.ledger_lines.other_version += 1;
+    }
+
+    /// Cells follow, of which this holds.
+    ///
+    /// # Errors
+    /// What is wrong with adding them up, and the mend.
+    pub(crate) fn cells_begin(&mut self, head: &Head) -> Result<(), (String, &'static str)> {
+        let scope = head.scope();
+        if self.messages == 0 && self.elsewhere.head.is_none() && *self.ledger.scope() == Scope::All {
+            self.ledger = Ledger::with_bounds(scope, self.bounds);
+        } else if self.elsewhere.head.is_none() && *self.ledger.scope() != Scope::All {
+            let mend = "ask about them when the cells are made";
+            return Err(("holds sums, of which senders and recipients cannot be asked any more".into(), mend));
+        } else if *self.ledger.scope() != scope {
+            return Err(("counts the mail of other senders or recipients".into(), "ask for the same in all cells"));
+        } else if (self.messages > 0 || self.elsewhere.head.is_some())
+            && self.elsewhere.head.as_ref().and_then(|first| first.key.as_ref()) != head.key.as_ref()
+        {
+            return Err(("tells hosts by another key".into(), "make all cells with the same --key, or with none"));
+        }
+        if self.elsewhere.files.contains(&head.id) {
+            let mend = "name each file of cells once, and no sum beside its parts";
+            return Err((format!("holds cells that were counted already ({})", head.id), mend));
+        }
+        self.elsewhere.files.insert(head.id.clone());
+        if self.elsewhere.head.is_none() {
+            self.elsewhere.head = Some(head.clone());
+            if let Some(table) = &mut self.cells {
+                table.adopt(head);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a cell, unless all of its day lies before what is asked about.
+    pub(crate) fn take_cell(&mut self, cell: &Cell<'_>) {
+        if self.since.is_some_and(|since| (i64::from(cell.day) + 1) * 86_400 <= since) {
+            self.aside.early += cell.counts.messages;
+            return;
+        }
+        self.ledger.add_cell(cell);
+        if let Some(table) = &mut self.cells {
+            table.add_cell(cell);
+        }
+    }
+
+    /// Takes a host from a file of cells.
+    pub(crate) fn take_host(&mut self, direction: Direction, wanted: Wanted, host: u64, lost: u8) {
+        self.ledger.add_host(direction, wanted, host, lost);
+        if let Some(table) = &mut self.cells {
+            table.add_host(direction, wanted, host, lost);
+        }
+    }
+
+    /// Lines of ledgers, here and in the cells that were read.
+    pub(crate) fn ledger_lines(&self) -> LedgerLines {
+        let mut lines = self.ledger_lines;
+        lines.missing = self.arrivals.missing();
+        lines += self.elsewhere.ledger_lines;
+        lines
+    }
+
+    /// Messages outside of the scope, here and in the cells that were read.
+    pub(crate) fn outside(&self) -> u64 {
+        self.ledger.outside() + self.elsewhere.outside
+    }
+
+    /// Attempts at one message are made one however many wait, as whoever counts with SQL does.
+    pub(crate) fn keep_all_retries(&mut self) {
+        self.retries = Retries::new(Retries::WINDOW, usize::MAX);
     }
 
     /// Nothing more comes from this log: what waits for a further attempt is counted as it is.
     pub(crate) fn finish(&mut self) {
-        self.retries.finish(|record| self.ledger.add(record));
+        let Sinks { retries, ledger, cells, seal, .. } = self.sinks();
+        let mut counts = Counted { ledger, cells, seal };
+        retries.finish(|record| counts.add(record));
+        if self.arrivals.full {
+            self.notes
+                .push("more lines of ledgers are missing than can be remembered: some may be counted twice".into());
+        }
         if let Some((first, last)) = self.years.take() {
             let years = if first == last { format!("{first}") } else { format!("{first} to {last}") };
             self.notes.push(format!("times in the log have no year: {years}, by when the file was last written"));
@@ -320,10 +529,24 @@ impl Desk {
         record.wanted = seen.wanted;
         record.hop = seen.hop;
         record.end_to_end = seen.end_to_end;
-        if retries {
-            self.retries.add(&record, |record| self.ledger.add(record));
-        } else {
-            self.ledger.add(&record);
+        Sinks {
+            rows: self.rows.as_mut(),
+            retries: &mut self.retries,
+            ledger: &mut self.ledger,
+            cells: self.cells.as_mut(),
+            seal: self.seal.as_ref(),
+        }
+        .take(&record, None, retries);
+    }
+
+    /// Where records go.
+    const fn sinks(&mut self) -> Sinks<'_> {
+        Sinks {
+            rows: self.rows.as_mut(),
+            retries: &mut self.retries,
+            ledger: &mut self.ledger,
+            cells: self.cells.as_mut(),
+            seal: self.seal.as_ref(),
         }
     }
 
@@ -333,6 +556,48 @@ impl Desk {
         {
             self.untold[at] += 1;
         }
+    }
+}
+
+/// Where a record goes: a row first, and once its retries are folded the counts.
+struct Sinks<'a> {
+    rows: Option<&'a mut Rows>,
+    retries: &'a mut Retries,
+    ledger: &'a mut Ledger,
+    cells: Option<&'a mut Table>,
+    seal: Option<&'a Seal>,
+}
+
+impl Sinks<'_> {
+    /// Attempts at one message are folded, unless each record is a message of its own.
+    fn take(self, record: &Record<'_>, entry: Option<&Entry<'_>>, folds: bool) {
+        let Self { rows, retries, ledger, cells, seal } = self;
+        if let Some(rows) = rows.filter(|_| ledger.scope().holds(record)) {
+            rows.add(record, entry, folds);
+        }
+        let mut counts = Counted { ledger, cells, seal };
+        if folds {
+            retries.add(record, |record| counts.add(record));
+        } else {
+            counts.add(record);
+        }
+    }
+}
+
+/// Where a record is counted.
+struct Counted<'a> {
+    ledger: &'a mut Ledger,
+    cells: Option<&'a mut Table>,
+    seal: Option<&'a Seal>,
+}
+
+impl Counted<'_> {
+    fn add(&mut self, record: &Record<'_>) {
+        if let Some(table) = self.cells.as_mut().filter(|_| self.ledger.scope().holds(record)) {
+            let host = record.host_key().map(|host| self.seal.map_or(host, |seal| seal.number("host", host)));
+            table.add(record, host);
+        }
+        self.ledger.add(record);
     }
 }
 

@@ -1,4 +1,10 @@
-//! Counting: what every reader hands in becomes records of the core's ledger, and what does not count is noted.
+//! What was read is counted here, and handed on: as rows, as cells.
 
+pub(crate) mod account;
+pub(crate) mod arrivals;
+pub(crate) mod cells;
+pub(crate) mod day;
 pub(crate) mod desk;
+pub(crate) mod rows;
+pub(crate) mod seal;
 pub(crate) mod sessions;

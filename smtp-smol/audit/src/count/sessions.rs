@@ -2,9 +2,12 @@
 //! of it, so that everything is bounded.
 
 use std::collections::BTreeMap;
+use std::ops::AddAssign;
+
+use serde::{Deserialize, Serialize};
 
 /// A policy of the domain that a report is about, as the reporter saw it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) enum Policy {
     /// MTA-STS (RFC 8461), in mode `testing`.
     StsTesting,
@@ -38,7 +41,7 @@ impl Policy {
 }
 
 /// Sessions that succeeded and that failed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Sessions {
     pub(crate) succeeded: u64,
     pub(crate) failed: u64,
@@ -65,7 +68,8 @@ pub(crate) struct Told {
 }
 
 /// All reports together.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Reports {
     /// Reports that count.
     pub(crate) reports: u64,
@@ -76,10 +80,16 @@ pub(crate) struct Reports {
     pub(crate) unsigned: u64,
     /// First and last second.
     pub(crate) period: Option<(i64, i64)>,
+    #[serde(with = "pairs")]
     pub(crate) policies: BTreeMap<Policy, Sessions>,
+    #[serde(with = "pairs")]
     pub(crate) results: BTreeMap<(Policy, String), u64>,
+    #[serde(with = "pairs")]
     pub(crate) organisations: BTreeMap<(String, Policy), Sessions>,
+    #[serde(with = "pairs")]
     pub(crate) days: BTreeMap<(i64, Policy), Sessions>,
+    /// Copies are known again within one audit alone.
+    #[serde(skip)]
     seen: rustc_hash::FxHashSet<u64>,
 }
 
@@ -116,6 +126,57 @@ impl Reports {
                 self.days.entry((day, policy)).or_default().add(sessions);
             }
         }
+    }
+}
+
+impl AddAssign for Reports {
+    fn add_assign(&mut self, other: Self) {
+        self.reports += other.reports;
+        self.copies += other.copies;
+        self.signed += other.signed;
+        self.unsigned += other.unsigned;
+        self.period = match (self.period, other.period) {
+            (Some((first, last)), Some((begin, end))) => Some((first.min(begin), last.max(end))),
+            (one, none) => one.or(none),
+        };
+        for (policy, sessions) in other.policies {
+            self.policies.entry(policy).or_default().add(sessions);
+        }
+        for ((policy, result), count) in other.results {
+            add(&mut self.results, (policy, result), (policy, String::new()), |sum: &mut u64| {
+                *sum = sum.saturating_add(count);
+            });
+        }
+        for ((organisation, policy), sessions) in other.organisations {
+            add(&mut self.organisations, (organisation, policy), (String::new(), policy), |sum: &mut Sessions| {
+                sum.add(sessions);
+            });
+        }
+        for (day, sessions) in other.days {
+            if self.days.len() < Self::TOLD_APART || self.days.contains_key(&day) {
+                self.days.entry(day).or_default().add(sessions);
+            }
+        }
+    }
+}
+
+/// Maps as lists of pairs, for their keys are no text.
+mod pairs {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<K: Serialize, V: Serialize, S: Serializer>(
+        map: &BTreeMap<K, V>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(map)
+    }
+
+    pub(super) fn deserialize<'d, K: Deserialize<'d> + Ord, V: Deserialize<'d>, D: Deserializer<'d>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<K, V>, D::Error> {
+        Ok(Vec::<(K, V)>::deserialize(deserializer)?.into_iter().collect())
     }
 }
 

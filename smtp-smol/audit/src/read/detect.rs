@@ -9,7 +9,7 @@ use super::blocks::{Blocks, Line, Lines};
 use super::journal::export;
 use super::log::{self, What};
 use super::syslog::{Calendar, FORMS};
-use super::{exchange, input, ledger, stored, tlsrpt};
+use super::{cells, exchange, input, ledger, stored, tlsrpt};
 use crate::error::Error;
 use crate::source::{Kind, Source};
 
@@ -60,7 +60,14 @@ pub(crate) fn look(path: &Path, kind: Option<Kind>, now: i64) -> Result<Look, Er
         };
     }
     source.kind = match kind.or_else(|| by_start(start)) {
+        Some(Kind::Ledger) => {
+            source.first = start.split(|octet| *octet == b'\n').take(500).find_map(ledger::time_of);
+            Kind::Ledger
+        }
         Some(kind) if !kind.is_log() => kind,
+        None if start.starts_with(b"{\"rows\":") => {
+            return Err(wrong(&"holds rows, which are for other programs", "name what they were made of"));
+        }
         named => {
             let mut found = Found::default();
             // The start alone says that there are octets of no text.
@@ -129,6 +136,8 @@ const MEND: &str = "say what it is with --as, or leave it out. Known are logs of
 fn by_start(start: &[u8]) -> Option<Kind> {
     if stored::mbox::is(start) {
         Some(Kind::Mbox)
+    } else if cells::is(start) {
+        Some(Kind::Cells)
     } else if ledger::is(start) {
         Some(Kind::Ledger)
     } else if exchange::is(start) {

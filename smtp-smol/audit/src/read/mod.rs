@@ -3,6 +3,7 @@
 //! right one, [`detect`] says.
 
 pub(crate) mod blocks;
+pub(crate) mod cells;
 pub(crate) mod detect;
 pub(crate) mod exchange;
 pub(crate) mod exim;

@@ -13,15 +13,15 @@ mod words;
 use jiff::Timestamp;
 use smtp_proto::tls::{Ledger, Require};
 
-use crate::count::desk::Desk;
+use crate::count::account::Account;
 pub use report::Report;
 pub use words::Style;
 
 impl Report {
     /// Of what was counted already, such as by a running server.
     #[must_use]
-    pub fn of(ledger: Ledger, require: Require) -> Self {
-        Self::new(&Desk::new(ledger, None, true), &[], require, Timestamp::now())
+    pub fn of(ledger: &Ledger, require: Require) -> Self {
+        Self::new(ledger, &Account::default(), require, Timestamp::now())
     }
 
     /// For a terminal, 80 columns wide.

@@ -2,15 +2,15 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
-use smtp_proto::tls::{
-    ClientCertificate, Counts, Direction, Hop, Ledger, Require, Scope, Share, Tally, TlsVersion, Wanted,
-};
+use smtp_proto::tls::{ClientCertificate, Counts, Direction, Hop, Ledger, Require, Share, Tally, TlsVersion, Wanted};
 
 use super::sessions::TlsReports;
 use super::values::{Period, Point, clean, day, period};
-use crate::count::desk::{self as count, Aside, Desk, Untold};
+use crate::count::account::Account;
+use crate::count::cells::domains;
+use crate::count::desk::{self as count, Aside, Untold};
 use crate::read::syslog::FORMS;
-use crate::source::Source;
+use crate::source::Kind;
 
 /// Senders that are listed in JSON, and drawn.
 const HEAVIEST: usize = 1000;
@@ -166,7 +166,7 @@ pub(crate) struct Rehearsal {
 /// Messages of which it cannot be told, and why.
 #[derive(Debug, Serialize)]
 pub(crate) struct NotTold {
-    pub(crate) why: &'static str,
+    pub(crate) why: String,
     pub(crate) messages: u64,
 }
 
@@ -181,6 +181,10 @@ pub(crate) struct NotCounted {
     pub(crate) foreign: u64,
     pub(crate) dateless: u64,
     pub(crate) outside_of_scope: u64,
+    /// Lines of ledgers that came twice.
+    pub(crate) doubled: u64,
+    /// Lines of ledgers that a later program wrote.
+    pub(crate) other_version: u64,
     pub(crate) broken: u64,
     pub(crate) first_broken: Vec<String>,
 }
@@ -195,24 +199,18 @@ pub(crate) struct Lines {
 }
 
 impl Report {
-    pub(crate) fn new(desk: &Desk, sources: &[Source], require: Require, now: Timestamp) -> Self {
-        let ledger = &desk.ledger;
-        let (senders, recipients) = match ledger.scope() {
-            Scope::Senders(domains) => (domains.clone(), Vec::new()),
-            Scope::Recipients(domains) => (Vec::new(), domains.clone()),
-            _ => (Vec::new(), Vec::new()),
-        };
+    /// Of what was counted, and of what was not.
+    pub(crate) fn new(ledger: &Ledger, account: &Account, require: Require, now: Timestamp) -> Self {
+        let (senders, recipients) = domains(ledger.scope());
         let period = ledger.period().map(period);
-        let Aside { early, submissions, internal, copies, deferred, foreign, dateless } = desk.aside;
+        let Aside { early, submissions, internal, copies, deferred, foreign, dateless } = account.aside;
         Self {
             version: env!("CARGO_PKG_VERSION"),
             made: now.round(jiff::Unit::Second).unwrap_or(now).to_string(),
-            sources: sources
+            sources: account
+                .sources
                 .iter()
-                .map(|source| SourceView {
-                    path: clean(&source.path.display().to_string(), 400),
-                    kind: source.kind.as_str(),
-                })
+                .map(|(kind, path)| SourceView { path: clean(path, 400), kind: kind_of(kind) })
                 .collect(),
             inbound: Side::new(ledger, Direction::Inbound, require, period.as_ref()),
             outbound: Side::new(ledger, Direction::Outbound, require, period.as_ref()),
@@ -220,14 +218,9 @@ impl Report {
             senders,
             recipients,
             policy: require.as_str(),
-            tls_reports: TlsReports::new(&desk.reports),
-            not_told: Untold::ALL
-                .into_iter()
-                .zip(desk.untold)
-                .filter(|(_, messages)| *messages > 0)
-                .map(|(untold, messages)| NotTold { why: untold.why(), messages })
-                .collect(),
-            read: desk.messages,
+            tls_reports: TlsReports::new(&account.tls_reports),
+            not_told: not_told(account),
+            read: account.read,
             not_counted: NotCounted {
                 early,
                 submissions,
@@ -236,15 +229,17 @@ impl Report {
                 deferred,
                 foreign,
                 dateless,
-                outside_of_scope: ledger.outside(),
-                broken: desk.broken.count,
-                first_broken: desk.broken.first.iter().map(|place| clean(place, 300)).collect(),
+                outside_of_scope: account.outside,
+                doubled: account.ledger_lines.doubled,
+                other_version: account.ledger_lines.other_version,
+                broken: account.broken.count,
+                first_broken: account.broken.places().map(|place| clean(&place, 300)).collect(),
             },
             lines: {
-                let count::Lines { mail, other, broken, unread, .. } = desk.lines;
+                let count::Lines { mail, other, broken, unread, .. } = account.lines;
                 Lines { mail, other, broken, unread }
             },
-            notes: unread(&desk.lines).iter().chain(&desk.notes).map(|note| clean(note, 600)).collect(),
+            notes: notes(ledger, account),
             require,
         }
     }
@@ -419,4 +414,43 @@ fn certificates(ledger: &Ledger, direction: Direction) -> Vec<Class> {
         })
         .filter(|class| class.messages > 0)
         .collect()
+}
+
+/// Of which messages it cannot be told, by reason in the order of reports.
+fn not_told(account: &Account) -> Vec<NotTold> {
+    let place = |why: &str| Untold::ALL.iter().position(|untold| untold.why() == why).unwrap_or(usize::MAX);
+    let mut all: Vec<_> =
+        account.untold.iter().map(|(why, messages)| NotTold { why: clean(why, 300), messages: *messages }).collect();
+    all.sort_by_key(|not_told| place(&not_told.why));
+    all
+}
+
+/// What the reader should know of how it came about.
+fn notes(ledger: &Ledger, account: &Account) -> Vec<String> {
+    let mut notes: Vec<String> =
+        unread(&account.lines).iter().chain(&account.notes).map(|note| clean(note, 600)).collect();
+    let lines = &account.ledger_lines;
+    if lines.late > 0 {
+        notes.push(format!("{} lines of ledgers came late, and are counted", lines.late));
+    }
+    if lines.missing > 0 {
+        notes.push(format!("{} lines of ledgers are missing between others", lines.missing));
+    }
+    let sampled = [Direction::Inbound, Direction::Outbound]
+        .into_iter()
+        .map(|direction| ledger.loss(direction, Require::Tls, 0).wanted)
+        .any(|share| !share.senders.exact || !share.hosts.exact);
+    if sampled {
+        notes.push(
+            "there are more senders than are kept: intervals, and counts of senders and hosts, are from a fair sample \
+             (--exact keeps all)"
+                .into(),
+        );
+    }
+    notes
+}
+
+/// What kind a source is, by its name in accounts.
+fn kind_of(name: &str) -> &'static str {
+    Kind::ALL.into_iter().map(Kind::as_str).find(|known| *known == name).unwrap_or("source")
 }

@@ -1,7 +1,8 @@
 //! Days, shares and names, fit to be shown.
 
-use jiff::ToSpan as _;
 use serde::Serialize;
+
+pub(crate) use crate::count::day::day;
 
 /// First and last day, and how many that is.
 #[derive(Debug, Serialize)]
@@ -23,12 +24,6 @@ pub(crate) struct Point {
 pub(crate) fn period((first, last): (i64, i64)) -> Period {
     let (first, last) = (first.div_euclid(86_400), last.div_euclid(86_400));
     Period { from: day(first), to: day(last), days: last.saturating_sub(first).saturating_add(1) }
-}
-
-/// `2026-11-24` of a day counted from 1970-01-01.
-pub(crate) fn day(days: i64) -> String {
-    let epoch = jiff::civil::date(1970, 1, 1);
-    i32::try_from(days).ok().and_then(|days| epoch.checked_add(days.days()).ok()).unwrap_or(epoch).to_string()
 }
 
 /// What others wrote, fit to be shown: no controls, nothing that turns the direction of writing, not too long.

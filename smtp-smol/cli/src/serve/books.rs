@@ -106,7 +106,7 @@ impl Books {
 
     /// The same as a whole report.
     pub(crate) fn live(&self, require: Require) -> Report {
-        Report::of(self.now(), require)
+        Report::of(&self.now(), require)
     }
 
     fn now(&self) -> Ledger {

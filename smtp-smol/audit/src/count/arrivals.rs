@@ -1,0 +1,111 @@
+//! Lines by their numbers: which came twice, which came late, and how many are missing.
+
+use std::collections::HashMap;
+
+use crate::ledger::Stamp;
+
+/// How a line came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// Behind those before it.
+    InOrder,
+    /// Behind one that was written after it.
+    Late,
+    /// A second time.
+    Again,
+}
+
+/// First and last numbers of what came without a hole, in order.
+type Ranges = Vec<(u64, u64)>;
+
+/// Which numbers of which runs were seen. Where lines come in order that is one range a run, whatever its length.
+#[derive(Debug, Default)]
+pub(crate) struct Arrivals {
+    /// By node and run.
+    runs: HashMap<Box<str>, HashMap<Box<str>, Ranges>>,
+    ranges: usize,
+    /// More than can be remembered: some that came again are taken for new.
+    pub(crate) full: bool,
+}
+
+impl Arrivals {
+    /// Ranges that are remembered, at 16 octets each: with more holes than that lines are not shipped but spilled.
+    const BOUND: usize = 1 << 20;
+
+    pub(crate) fn add(&mut self, stamp: &Stamp<'_>) -> Arrival {
+        let seq = stamp.seq;
+        if self.ranges >= Self::BOUND {
+            self.full = true;
+            return Arrival::InOrder;
+        }
+        if self.runs.get(&*stamp.node).is_none_or(|runs| !runs.contains_key(&*stamp.run)) {
+            self.runs.entry((*stamp.node).into()).or_default().insert((*stamp.run).into(), Vec::new());
+        }
+        let Some(ranges) = self.runs.get_mut(&*stamp.node).and_then(|runs| runs.get_mut(&*stamp.run)) else {
+            return Arrival::InOrder;
+        };
+        // The first range that ends at this number or later, or right before it.
+        let at = ranges.partition_point(|(_, last)| last.saturating_add(1) < seq);
+        let late = ranges.last().is_some_and(|(_, last)| seq < *last);
+        match ranges.get_mut(at) {
+            Some((first, last)) if (*first..=*last).contains(&seq) => return Arrival::Again,
+            Some((_, last)) if *last + 1 == seq => {
+                *last = seq;
+                // It may have closed the hole before the next.
+                if let Some((next, end)) = ranges.get(at + 1).copied()
+                    && next == seq + 1
+                {
+                    ranges[at].1 = end;
+                    ranges.remove(at + 1);
+                    self.ranges -= 1;
+                }
+            }
+            Some((first, _)) if seq + 1 == *first => *first = seq,
+            _ => {
+                ranges.insert(at, (seq, seq));
+                self.ranges += 1;
+            }
+        }
+        if late { Arrival::Late } else { Arrival::InOrder }
+    }
+
+    /// Lines that are missing between the first and the last of each run.
+    pub(crate) fn missing(&self) -> u64 {
+        let holes = |ranges: &Ranges| -> u64 {
+            ranges.windows(2).map(|pair| if let [(_, end), (next, _)] = pair { next - end - 1 } else { 0 }).sum()
+        };
+        self.runs.values().flat_map(HashMap::values).map(holes).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Arrival::{Again, InOrder, Late};
+    use super::*;
+
+    #[test]
+    fn each_number_counts_once() {
+        let mut arrivals = Arrivals::default();
+        let mut add = |run, seq| (arrivals.add(&Stamp::new("mx1", run, seq)), arrivals.missing(), arrivals.ranges);
+        for (seq, expected) in [
+            (3, (InOrder, 0, 1)),
+            (4, (InOrder, 0, 1)),
+            (4, (Again, 0, 1)),
+            (3, (Again, 0, 1)),
+            (2, (Late, 0, 1)),
+            (9, (InOrder, 4, 2)),
+            (7, (Late, 3, 3)),
+            (6, (Late, 2, 3)),
+            (7, (Again, 2, 3)),
+            (5, (Late, 1, 2)),
+            (8, (Late, 0, 1)),
+            (8, (Again, 0, 1)),
+            (10, (InOrder, 0, 1)),
+        ] {
+            assert_eq!(add("a", seq), expected, "{seq}");
+        }
+        assert_eq!(add("b", 3), (InOrder, 0, 2), "another run counts for itself");
+        assert_eq!(add("a", u64::MAX).0, InOrder);
+        assert_eq!(add("a", u64::MAX).0, Again);
+    }
+}
