@@ -253,7 +253,7 @@ impl fmt::Debug for Leniencies {
 pub struct LeniencyCounts([u64; Leniency::ALL.len()]);
 
 impl LeniencyCounts {
-    /// One use more.
+    /// Counts one more use of `leniency`. The count saturates.
     pub fn add(&mut self, leniency: Leniency) {
         if let Some(count) = self.0.get_mut(leniency as usize) {
             *count = count.saturating_add(1);
@@ -285,7 +285,7 @@ impl fmt::Display for LeniencyCounts {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{name:?} is no leniency{hint}; the names are {names}, and devices for a set of them", hint = Hint(*.nearest), names = Names)]
 pub struct UnknownLeniency {
-    /// What was given.
+    /// The name that was looked up, as it was given.
     pub name: alloc::string::String,
     /// The name that is most like it, if one is like it at all.
     pub nearest: Option<&'static str>,

@@ -11,15 +11,15 @@ use crate::tls::TlsInfo;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a letter of the word")]
 pub struct Protocol {
-    /// LHLO (RFC 2033).
+    /// Whether the client opened with LHLO, so that the session is LMTP (RFC 2033).
     pub lmtp: bool,
     /// EHLO rather than HELO.
     pub extended: bool,
     /// The transaction asked for SMTPUTF8 (RFC 6531).
     pub utf8: bool,
-    /// Inside TLS.
+    /// Whether the message came over TLS: the `S` of `ESMTPS` (RFC 3848).
     pub tls: bool,
-    /// After AUTH.
+    /// Whether the client had authenticated: the `A` of `ESMTPA` (RFC 3848).
     pub authenticated: bool,
 }
 
@@ -66,7 +66,7 @@ pub struct Received<'a> {
     pub hello: Option<&'a str>,
     /// Its address, if the connection has one.
     pub peer: Option<IpAddr>,
-    /// This server's name.
+    /// This server's name, for the `by` clause (RFC 5321 4.4).
     pub by: &'a str,
     /// How the message came.
     pub protocol: Protocol,

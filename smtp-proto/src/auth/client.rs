@@ -257,7 +257,7 @@ impl Exchange {
         Self { mechanism, state }
     }
 
-    /// By which mechanism.
+    /// The mechanism of this exchange.
     #[must_use]
     pub fn mechanism(&self) -> Mechanism {
         self.mechanism

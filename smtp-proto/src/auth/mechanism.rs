@@ -8,7 +8,7 @@ use core::fmt;
 pub enum Mechanism {
     /// `LOGIN`: PLAIN in two questions, for old clients.
     Login,
-    /// `PLAIN` (RFC 4616).
+    /// `PLAIN` (RFC 4616): name and password in one message. For use inside TLS alone.
     Plain,
     /// `XOAUTH2`: a bearer token.
     XOAuth2,
@@ -16,7 +16,7 @@ pub enum Mechanism {
     OAuthBearer,
     /// `EXTERNAL` (RFC 4422 appendix A).
     External,
-    /// `SCRAM-SHA-256` (RFC 7677).
+    /// `SCRAM-SHA-256` (RFC 7677): each side proves that it knows the password, which is not sent.
     ScramSha256,
     /// `SCRAM-SHA-256-PLUS` (RFC 7677), bound to the TLS channel by `tls-exporter` (RFC 9266).
     ScramSha256Plus,
@@ -34,7 +34,7 @@ impl Mechanism {
         Self::Login,
     ];
 
-    /// Its registered name.
+    /// The name of the mechanism as IANA has registered it, such as `SCRAM-SHA-256`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -78,7 +78,7 @@ impl fmt::Display for Mechanism {
 pub struct MechanismSet(u8);
 
 impl MechanismSet {
-    /// None.
+    /// The set without any mechanism.
     pub const EMPTY: Self = Self(0);
     /// All that a server can offer that knows its users' passwords or their SCRAM records.
     pub const PASSWORD: Self = Self::EMPTY

@@ -28,7 +28,7 @@ impl Secret {
         Self(octets)
     }
 
-    /// The octets.
+    /// The secret's octets, in the clear.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
         &self.0

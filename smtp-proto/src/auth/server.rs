@@ -23,7 +23,7 @@ pub struct Exchange {
     state: State,
 }
 
-/// What follows.
+/// What a server does next in an exchange.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "the client waits for it"]
 pub enum Turn {
@@ -48,7 +48,7 @@ pub enum Question {
         authzid: Option<String>,
         /// Who the client is.
         authcid: String,
-        /// The password.
+        /// The password that the client sent.
         password: Secret,
     },
     /// SCRAM: the record of this user. Answer with [`Answer::Scram`], also for a user that does not exist, or that may
@@ -87,20 +87,20 @@ pub enum Answer {
     Accept,
     /// Yes, and this is who it is.
     AcceptAs(String),
-    /// No.
+    /// The client is refused: wrong credentials, or it may not act as it asked to.
     Reject,
     /// It cannot be said now: 454 4.7.0.
     TemporaryFailure,
     /// To [`Question::Scram`]: the record of the user, or a decoy.
     Scram {
-        /// The record.
+        /// What is stored of the user's password, or a [`ScramRecord::decoy`].
         record: ScramRecord,
-        /// The server's, fresh.
+        /// The server's nonce: random, and never used before (RFC 5802 5.1).
         nonce: Nonce,
     },
 }
 
-/// Who has authenticated.
+/// Who the client has proved to be.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Identity {
@@ -192,7 +192,7 @@ impl Exchange {
         Self { mechanism, plus_offered, binding, state: State::New }
     }
 
-    /// By which mechanism.
+    /// The mechanism of this exchange.
     #[must_use]
     pub fn mechanism(&self) -> Mechanism {
         self.mechanism

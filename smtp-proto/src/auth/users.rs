@@ -62,7 +62,7 @@ impl Users {
         self.records.insert(self.key(name), record)
     }
 
-    /// Removes a user.
+    /// Removes a user, and returns its record; `None` if there is no such user.
     pub fn remove(&mut self, name: &str) -> Option<ScramRecord> {
         self.records.remove(&self.key(name))
     }

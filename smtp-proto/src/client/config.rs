@@ -31,7 +31,7 @@ pub struct Config {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Protocol {
-    /// SMTP (RFC 5321).
+    /// SMTP (RFC 5321): EHLO or HELO, and one reply to the text.
     #[default]
     Smtp,
     /// LMTP (RFC 2033): LHLO, and a reply for each recipient.
@@ -168,14 +168,14 @@ impl Config {
         self
     }
 
-    /// The timeouts.
+    /// How long sessions wait. The defaults are those of [`Timeouts`].
     #[must_use]
     pub const fn timeouts(mut self, timeouts: Timeouts) -> Self {
         self.timeouts = timeouts;
         self
     }
 
-    /// The limits.
+    /// Bounds on what the server may send. The defaults are those of [`Limits`].
     #[must_use]
     pub const fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
@@ -260,7 +260,7 @@ impl Config {
         self.timeouts.handshake
     }
 
-    /// This configuration, shared.
+    /// The configuration in an [`Arc`], as [`Session::new`](super::Session::new) takes it: many sessions can share one.
     #[must_use]
     pub fn shared(self) -> Arc<Self> {
         Arc::new(self)

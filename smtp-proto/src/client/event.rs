@@ -23,7 +23,7 @@ pub enum Event<'i> {
     /// The server broke a rule, and what it means is clear all the same: the session goes on. Such as a success whose code
     /// RFC 5321 does not list for the command (4.2).
     Tolerated(Fault),
-    /// The last event.
+    /// The session is over, for this reason. No event comes after this one.
     Closed(Reason),
 }
 
@@ -100,7 +100,7 @@ pub enum TextError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Fault {
-    /// Which rule.
+    /// Which rule was broken.
     pub kind: FaultKind,
     /// How many octets the server had sent, in this channel, before the reply at fault.
     pub offset: u64,
@@ -123,9 +123,9 @@ pub enum FaultKind {
     /// it would open a door: STARTTLS, AUTH and XCLIENT want the exact code.
     #[error("reply code {code} to {to}")]
     Unexpected {
-        /// The command.
+        /// The command that the reply is to.
         to: Awaited,
-        /// The code.
+        /// The code of the reply.
         code: u16,
     },
     /// Success of a command whose predecessors were refused.
@@ -161,7 +161,7 @@ pub enum Reason {
     /// There was no connection at all.
     #[error("{0}")]
     NotConnected(NoConnection),
-    /// QUIT.
+    /// The client said QUIT (RFC 5321 4.1.1.10).
     #[error("the session ended by QUIT")]
     Quit,
     /// The connection ended early. A reply that was cut is none.
@@ -185,7 +185,7 @@ pub enum Reason {
     /// TLS is up, and the server's certificate does not verify, as it must.
     #[error("the server's certificate does not prove its name, as it must")]
     TlsNotVerified,
-    /// The handshake failed.
+    /// The TLS handshake did not complete, for this reason.
     #[error("the TLS handshake failed: {0}")]
     TlsFailed(TlsFailure),
     /// There is no mechanism to authenticate with.
@@ -200,13 +200,13 @@ pub enum Reason {
     /// The text had a flaw that was found after its beginning had been sent.
     #[error("the text has {0}")]
     Text(TextFlaw),
-    /// [`Session::abandon`](super::Session::abandon).
+    /// The driver called [`Session::abandon`](super::Session::abandon).
     #[error("the session was abandoned from here")]
     Abandoned,
     /// In LMTP a chunk was refused when BDAT LAST had gone out behind it: how many replies come is not known.
     #[error("the server refused a chunk: how many answers to the text come is not known")]
     Uncounted,
-    /// A fault.
+    /// A rule was broken, by the server or by the application: see [`FaultKind`].
     #[error("{whose}: {0}", whose = .0.whose())]
     Fault(FaultKind),
 }
@@ -215,7 +215,7 @@ pub enum Reason {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NoConnection {
-    /// Nobody listens there.
+    /// Nobody listens at that address and port: the connection was refused.
     #[error("cannot connect: connection refused")]
     Refused,
     /// No answer in time.

@@ -382,7 +382,7 @@ impl Session {
         &self.offers
     }
 
-    /// The configuration.
+    /// The configuration that the session was made with.
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.config

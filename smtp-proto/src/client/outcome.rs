@@ -15,7 +15,7 @@ pub enum Outcome<'t> {
     Accepted(ReplyLines<'t>),
     /// Not now: worth another try.
     Later(Because<'t>),
-    /// Not at all.
+    /// Refused for good: the same message is not to be tried again.
     Never(Because<'t>),
     /// The whole text was sent, and no reply came: the server has the message, or has not. To be tried again, at the
     /// risk of sending it twice (RFC 5321 4.5.4.1, RFC 1047).
@@ -46,7 +46,7 @@ pub enum Because<'t> {
     NotSent(NotNow),
     /// The text must not be sent.
     Text(TextFlaw),
-    /// The session ended.
+    /// The session ended before the recipient was accepted, for this reason.
     Session(&'t Reason),
 }
 

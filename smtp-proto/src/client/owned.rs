@@ -39,7 +39,7 @@ impl Recipient {
         Ok(Self { address: address.to_string(), params: ParamsBuilder::rcpt() })
     }
 
-    /// The address.
+    /// The address as it was given: a mailbox, or `Postmaster`.
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
@@ -78,13 +78,13 @@ impl fmt::Display for Recipient {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OwnedOutcome {
-    /// As [`Outcome::Accepted`].
+    /// The server has taken over the responsibility: [`Outcome::Accepted`].
     Accepted(OwnedReply),
-    /// As [`Outcome::Later`].
+    /// Not now, but another try is worth it: [`Outcome::Later`].
     Later(OwnedBecause),
-    /// As [`Outcome::Never`].
+    /// Refused for good: [`Outcome::Never`].
     Never(OwnedBecause),
-    /// As [`Outcome::Unknown`].
+    /// The text was sent, and no reply came: [`Outcome::Unknown`].
     Unknown(OwnedBecause),
 }
 
@@ -92,13 +92,13 @@ pub enum OwnedOutcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OwnedBecause {
-    /// As [`Because::Reply`].
+    /// The server said so, in this reply: [`Because::Reply`].
     Reply(OwnedReply),
-    /// As [`Because::NotSent`].
+    /// It was not sent, for this reason: [`Because::NotSent`].
     NotSent(NotNow),
-    /// As [`Because::Text`].
+    /// The text must not be sent, for this flaw: [`Because::Text`].
     Text(TextFlaw),
-    /// As [`Because::Session`].
+    /// The session ended, for this reason: [`Because::Session`].
     Session(Reason),
 }
 

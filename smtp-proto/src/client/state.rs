@@ -38,35 +38,35 @@ pub enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Move {
-    /// 220.
+    /// The server greeted with 220.
     Greeting,
     /// EHLO, LHLO or HELO.
     Hello,
-    /// STARTTLS.
+    /// STARTTLS was accepted: the handshake follows (RFC 3207 4).
     StartTls,
     /// The handshake is done.
     TlsEstablished,
-    /// AUTH.
+    /// AUTH succeeded: 235 (RFC 4954 4).
     Auth,
-    /// MAIL.
+    /// MAIL was accepted: the transaction has begun.
     Mail,
-    /// RCPT.
+    /// RCPT was accepted: the transaction has a recipient.
     Rcpt,
-    /// DATA.
+    /// DATA was answered 354: the text follows.
     Data,
     /// 354, although no recipient was accepted: answered by an empty text (RFC 2920 3.1).
     DataForNobody,
-    /// BDAT without LAST.
+    /// A BDAT chunk that is not the last was answered, or one was refused (RFC 3030 2).
     Chunk,
     /// CRLF . CRLF, or BDAT LAST, has been put out.
     TextEnd,
     /// Every reply to the text has come, whatever it says.
     Delivered,
-    /// RSET.
+    /// RSET was accepted: the transaction is over.
     Rset,
     /// XCLIENT: the session begins anew, for another client.
     Xclient,
-    /// XFORWARD.
+    /// XFORWARD was accepted: the log of the server names the original client.
     Xforward,
     /// NOOP and others that change nothing.
     Noop,
@@ -184,17 +184,17 @@ impl fmt::Display for State {
 pub enum Awaited {
     /// The connection itself: the greeting.
     Greeting,
-    /// EHLO or LHLO.
+    /// EHLO, or in LMTP LHLO: the reply lists the extensions.
     Ehlo,
-    /// HELO.
+    /// HELO, after a server refused EHLO (RFC 5321 3.2).
     Helo,
-    /// STARTTLS.
+    /// STARTTLS: 220 is asked for (RFC 3207 4).
     StartTls,
     /// AUTH, or a response within its exchange.
     Auth,
-    /// MAIL.
+    /// MAIL, which begins a transaction.
     Mail,
-    /// RCPT.
+    /// RCPT, for one recipient of the transaction.
     Rcpt,
     /// DATA: 354 is asked for.
     Data,
@@ -202,15 +202,15 @@ pub enum Awaited {
     Chunk,
     /// The whole text: CRLF . CRLF, or BDAT LAST. In LMTP one reply comes for each accepted recipient (RFC 2033 4.2).
     Text,
-    /// RSET.
+    /// RSET, which ends a transaction.
     Rset,
     /// XCLIENT: 220 is asked for, and EHLO follows.
     Xclient,
-    /// XFORWARD.
+    /// XFORWARD, which names the original client to the server's log.
     Xforward,
     /// A command that changes nothing here: NOOP, VRFY, EXPN, HELP and others.
     Other,
-    /// QUIT.
+    /// QUIT: 221 is asked for, and the connection ends.
     Quit,
     /// Nothing: 421 out of the blue (RFC 5321 3.8).
     Nothing,

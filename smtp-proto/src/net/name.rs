@@ -14,7 +14,7 @@ pub struct PeerName {
 }
 
 impl PeerName {
-    /// A configured name.
+    /// A name from configuration or another trusted source: a certificate for it proves who the server is.
     #[must_use]
     pub fn sure(name: &str) -> Self {
         Self { name: Some(name.into()), sure: true }

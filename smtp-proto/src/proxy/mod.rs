@@ -45,7 +45,7 @@ const FIXED: usize = 16;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Header<'i> {
-    /// 1 or 2.
+    /// The version of the header: 1 (a line of text) or 2 (binary).
     pub version: u8,
     /// Between whom the original connection is.
     pub addresses: Addresses<'i>,
@@ -63,18 +63,18 @@ pub enum Addresses<'i> {
     Unknown,
     /// Internet addresses, both of one family.
     Ip {
-        /// TCP, or UDP.
+        /// Whether the connection is TCP or UDP.
         transport: Transport,
-        /// The client.
+        /// The client's address and port.
         source: SocketAddr,
         /// Where the client connected to.
         destination: SocketAddr,
     },
     /// Unix sockets: paths, filled up with NUL.
     Unix {
-        /// Stream or datagram.
+        /// Whether the socket is for a stream or for datagrams.
         transport: Transport,
-        /// The client.
+        /// The path of the client's socket.
         source: &'i [u8; 108],
         /// Where the client connected to.
         destination: &'i [u8; 108],
@@ -94,7 +94,7 @@ pub enum Transport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProxyError {
-    /// Neither signature.
+    /// The bytes begin with the signature of neither version.
     #[error("no PROXY header")]
     Missing,
     /// Over [`MAX_V1`] or [`MAX_V2`].

@@ -8,7 +8,7 @@ use super::ProxyError;
 const CRC32C: u8 = 0x03;
 const SSL: u8 = 0x20;
 
-/// One TLV.
+/// One piece of further information in a version 2 header: type, length and value (section 2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Tlv<'i> {
@@ -18,7 +18,7 @@ pub enum Tlv<'i> {
     Authority(&'i str),
     /// The checksum of the header; it has been verified.
     Crc32c(u32),
-    /// Padding.
+    /// Padding, which means nothing (`PP2_TYPE_NOOP`).
     Noop(&'i [u8]),
     /// What identifies the connection across balancers; 128 octets at most.
     UniqueId(&'i [u8]),
@@ -28,9 +28,9 @@ pub enum Tlv<'i> {
     NetNs(&'i str),
     /// Any other, of which some are for applications to agree upon (0xE0 to 0xEF).
     Other {
-        /// The type.
+        /// The type, as the octet on the wire.
         kind: u8,
-        /// The value.
+        /// The value, as octets; its meaning is not known here.
         value: &'i [u8],
     },
 }
@@ -42,7 +42,7 @@ pub struct Ssl<'i> {
     pub client: u8,
     /// 0 if the client's certificate was verified.
     pub verify: u32,
-    /// The details.
+    /// Further details: version, cipher suite, certificate.
     pub tlvs: SslTlvs<'i>,
 }
 
@@ -64,21 +64,21 @@ impl Ssl<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SslTlv<'i> {
-    /// Such as `TLSv1.3`.
+    /// The version of TLS, as the balancer names it: such as `TLSv1.3`.
     Version(&'i str),
     /// The Common Name of the client's certificate.
     CommonName(&'i str),
-    /// The cipher suite.
+    /// The cipher suite, by the name that the balancer has for it.
     Cipher(&'i str),
     /// By which algorithm the balancer's certificate was signed.
     SignatureAlgorithm(&'i str),
     /// The algorithm of its key.
     KeyAlgorithm(&'i str),
-    /// Any other.
+    /// A detail of a type that is not known here.
     Other {
-        /// The type.
+        /// The type, as the octet on the wire.
         kind: u8,
-        /// The value.
+        /// The value, as octets; its meaning is not known here.
         value: &'i [u8],
     },
 }
@@ -123,7 +123,7 @@ impl<'i> Iterator for Tlvs<'i> {
 }
 
 impl<'i> SslTlvs<'i> {
-    /// None.
+    /// The details of a balancer that tells none.
     #[must_use]
     pub const fn empty() -> Self {
         Self(&[])

@@ -138,7 +138,7 @@ pub enum ConfigError {
     LimitTooLow {
         /// The field of [`Limits`].
         name: &'static str,
-        /// What was given.
+        /// The value that was given for it.
         value: u64,
         /// The least that is allowed.
         least: u64,
@@ -200,7 +200,7 @@ impl Config {
         self
     }
 
-    /// The service extensions.
+    /// The service extensions to announce in the reply to EHLO. The defaults are those of [`Extensions`].
     #[must_use]
     pub fn extensions(mut self, extensions: Extensions) -> Self {
         self.extensions = extensions;
@@ -274,7 +274,7 @@ impl Config {
         self
     }
 
-    /// The timeouts.
+    /// How long sessions wait. The defaults are those of [`Timeouts`].
     #[must_use]
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
         self.timeouts = timeouts;
@@ -330,7 +330,8 @@ impl Config {
         self.timeouts.handshake
     }
 
-    /// This configuration, shared.
+    /// The configuration in an [`Arc`], as [`Session::new`](super::Session::new) takes it: all sessions of a listener
+    /// share one.
     #[must_use]
     pub fn shared(self) -> Arc<Self> {
         Arc::new(self)

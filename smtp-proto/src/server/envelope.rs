@@ -121,7 +121,7 @@ pub struct Gather {
 }
 
 impl Gather {
-    /// Nothing yet.
+    /// Begins with no transaction. The text of its messages takes its memory from `room`.
     #[must_use]
     pub fn new(room: Arc<Room>) -> Self {
         Self { room, envelope: Envelope::default(), taken: 0, refused: None }

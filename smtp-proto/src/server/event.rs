@@ -115,7 +115,7 @@ pub enum Verdict<'r> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Fault {
-    /// Which rule.
+    /// Which rule was broken.
     pub kind: FaultKind,
     /// How many octets the peer had sent, in this channel (plaintext, or TLS), before the one at fault.
     pub offset: u64,
@@ -191,15 +191,15 @@ pub enum FaultKind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reason {
-    /// QUIT.
+    /// The client said QUIT (RFC 5321 4.1.1.10).
     Quit,
     /// The connection ended without QUIT.
     Eof,
     /// Nothing came in time: 421 4.4.2.
     TimedOut,
-    /// The handshake failed.
+    /// The TLS handshake did not complete, for this reason.
     TlsFailed(crate::tls::TlsFailure),
-    /// [`Session::shut_down`](super::Session::shut_down): 421 4.3.2.
+    /// The driver called [`Session::shut_down`](super::Session::shut_down); the client is told 421 4.3.2.
     ShutDown,
     /// The application refused with 421, or refused the connection.
     Refused,

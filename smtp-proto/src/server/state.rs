@@ -42,7 +42,7 @@ pub enum Move {
     Greet,
     /// EHLO, HELO or LHLO.
     Hello,
-    /// STARTTLS.
+    /// STARTTLS was accepted: 220 goes out, and the handshake follows (RFC 3207 4).
     StartTls,
     /// The handshake is done.
     TlsEstablished,
@@ -54,13 +54,13 @@ pub enum Move {
     Xclient,
     /// XFORWARD, of a peer that is trusted.
     Xforward,
-    /// MAIL.
+    /// MAIL was accepted: a transaction begins (RFC 5321 4.1.1.2).
     Mail,
-    /// RCPT.
+    /// RCPT was accepted: the transaction has one recipient more (RFC 5321 4.1.1.3).
     Rcpt,
-    /// DATA.
+    /// DATA was accepted: 354 goes out, and the text follows (RFC 5321 4.1.1.4).
     Data,
-    /// BDAT.
+    /// BDAT came where it may stand: the octets of its chunk follow (RFC 3030 2).
     Bdat,
     /// The end of a chunk that is not the last.
     ChunkEnd,
@@ -70,7 +70,7 @@ pub enum Move {
     Delivered,
     /// CRLF . CRLF, or the end of a chunk, of a text that broke them; or a chunk was refused.
     TextRefused,
-    /// RSET.
+    /// RSET was accepted: the transaction, if there is one, is over (RFC 5321 4.1.1.5).
     Rset,
     /// NOOP, VRFY, EXPN, HELP.
     Noop,

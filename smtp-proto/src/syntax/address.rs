@@ -29,9 +29,9 @@ pub struct Host<'a>(&'a str);
 pub enum HostKind<'a> {
     /// A domain name, no dot at its end; U-labels as they are.
     Domain(&'a str),
-    /// `[192.0.2.1]`
+    /// An IPv4 address literal, such as `[192.0.2.1]` (RFC 5321 4.1.3).
     Ipv4(Ipv4Addr),
-    /// `[IPv6:2001:db8::1]`
+    /// An IPv6 address literal, such as `[IPv6:2001:db8::1]` (RFC 5321 4.1.3).
     Ipv6(Ipv6Addr),
     /// `[tag:content]`, for families to come (RFC 5321 4.1.3).
     General(&'a str, &'a str),
@@ -66,7 +66,7 @@ impl<'a> Host<'a> {
         self.0
     }
 
-    /// What it is.
+    /// Whether this is a domain name or an address literal, and its value.
     #[must_use]
     pub fn kind(&self) -> HostKind<'a> {
         let Some(literal) = self.0.strip_prefix('[').and_then(|text| text.strip_suffix(']')) else {
@@ -167,7 +167,7 @@ impl<'a> Mailbox<'a> {
         self.text.get(self.at + 1..).unwrap_or_default()
     }
 
-    /// Behind the `@`.
+    /// The part behind the `@`, as a host: a domain name or an address literal.
     #[must_use]
     pub fn host(&self) -> Host<'a> {
         Host(self.domain())
@@ -179,7 +179,7 @@ impl<'a> Mailbox<'a> {
 pub enum ReversePath<'a> {
     /// `<>`: a notification; nobody is told of its failure (RFC 5321 4.5.5).
     Null,
-    /// A mailbox.
+    /// A mailbox, such as `a@example.org`.
     Mailbox(Mailbox<'a>),
 }
 
@@ -234,7 +234,7 @@ impl<'a> TryFrom<&'a str> for ForwardPath<'a> {
 pub enum ForwardPath<'a> {
     /// `<Postmaster>` without a domain (RFC 5321 4.5.1), as it was written.
     Postmaster(&'a str),
-    /// A mailbox.
+    /// A mailbox, such as `a@example.org`.
     Mailbox(Mailbox<'a>),
 }
 
@@ -251,7 +251,7 @@ impl<'a> ForwardPath<'a> {
         }
     }
 
-    /// Without the brackets.
+    /// The path as text, without the angle brackets around it.
     #[must_use]
     pub const fn as_str(&self) -> &'a str {
         match self {

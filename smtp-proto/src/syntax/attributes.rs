@@ -26,7 +26,7 @@ pub enum AttributeValue<'a> {
     Unavailable,
     /// `[TEMPUNAVAIL]`: not known for now.
     TemporarilyUnavailable,
-    /// A value.
+    /// The value itself, encoded as xtext (RFC 3461 4).
     Text(Xtext<'a>),
 }
 

@@ -28,7 +28,7 @@ use super::{SyntaxError, SyntaxErrorKind};
 pub struct Base64<'a>(&'a str);
 
 impl<'a> Base64<'a> {
-    /// No octets.
+    /// Base64 of no octets: the empty text.
     pub const EMPTY: Base64<'static> = Base64("");
 
     /// Checks the whole text.

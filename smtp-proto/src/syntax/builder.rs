@@ -30,13 +30,13 @@ pub struct ParamsBuilder {
 }
 
 impl ParamsBuilder {
-    /// For MAIL.
+    /// An empty list of parameters for MAIL.
     #[must_use]
     pub const fn mail() -> Self {
         Self { verb: Verb::Mail, text: String::new(), known: KeywordSet::EMPTY, unknown: 0 }
     }
 
-    /// For RCPT.
+    /// An empty list of parameters for RCPT.
     #[must_use]
     pub const fn rcpt() -> Self {
         Self { verb: Verb::Rcpt, text: String::new(), known: KeywordSet::EMPTY, unknown: 0 }

@@ -8,55 +8,55 @@ use core::fmt;
 #[non_exhaustive]
 #[repr(u8)]
 pub enum Extension {
-    /// PIPELINING, RFC 2920.
+    /// PIPELINING (RFC 2920): commands may be sent before the replies to earlier ones have come.
     Pipelining,
-    /// SIZE, RFC 1870.
+    /// SIZE (RFC 1870): MAIL may declare the size of the message, and the server names its limit.
     Size,
-    /// 8BITMIME, RFC 6152.
+    /// 8BITMIME (RFC 6152): text may have octets over 127.
     EightBitMime,
-    /// SMTPUTF8, RFC 6531.
+    /// SMTPUTF8 (RFC 6531): addresses and header fields may be UTF-8.
     SmtpUtf8,
-    /// STARTTLS, RFC 3207.
+    /// STARTTLS (RFC 3207): the connection can change to TLS.
     StartTls,
-    /// AUTH, RFC 4954.
+    /// AUTH (RFC 4954): clients can authenticate, by the SASL mechanisms that are listed.
     Auth,
-    /// ENHANCEDSTATUSCODES, RFC 2034.
+    /// ENHANCEDSTATUSCODES (RFC 2034): replies carry codes of the form 2.1.5.
     EnhancedStatusCodes,
-    /// DSN, RFC 3461.
+    /// DSN (RFC 3461): the client can ask for delivery status notifications.
     Dsn,
-    /// CHUNKING, RFC 3030.
+    /// CHUNKING (RFC 3030): text can be sent by BDAT, in counted chunks.
     Chunking,
-    /// BINARYMIME, RFC 3030.
+    /// BINARYMIME (RFC 3030): text sent by BDAT need not be lines.
     BinaryMime,
-    /// DELIVERBY, RFC 2852.
+    /// DELIVERBY (RFC 2852): the client can say by when a message must be delivered.
     DeliverBy,
-    /// FUTURERELEASE, RFC 4865.
+    /// FUTURERELEASE (RFC 4865): the client can ask that a message be held for a time.
     FutureRelease,
-    /// MT-PRIORITY, RFC 6710.
+    /// MT-PRIORITY (RFC 6710): messages can have priorities.
     MtPriority,
-    /// RRVS, RFC 7293.
+    /// RRVS (RFC 7293): deliver only if the mailbox has not changed its owner since a given time.
     Rrvs,
-    /// REQUIRETLS, RFC 8689.
+    /// REQUIRETLS (RFC 8689): the client can demand TLS on all further hops.
     RequireTls,
-    /// LIMITS, RFC 9422.
+    /// LIMITS (RFC 9422): the server announces limits on transactions and recipients.
     Limits,
-    /// ETRN, RFC 1985.
+    /// ETRN (RFC 1985): the client can ask for the queue of a host to be started.
     Etrn,
-    /// ATRN, RFC 2645.
+    /// ATRN (RFC 2645): the client can fetch its mail over the same connection.
     Atrn,
-    /// BURL, RFC 4468.
+    /// BURL (RFC 4468): the server can fetch text from a URL.
     Burl,
-    /// NO-SOLICITING, RFC 3865.
+    /// NO-SOLICITING (RFC 3865): the server names the classes of solicitation that it does not want.
     NoSoliciting,
-    /// MTRK, RFC 3885.
+    /// MTRK (RFC 3885): messages can be tracked.
     Mtrk,
-    /// CHECKPOINT, RFC 1845.
+    /// CHECKPOINT (RFC 1845): an interrupted transaction can be taken up again.
     Checkpoint,
-    /// CONPERM, RFC 4141.
+    /// CONPERM (RFC 4141): the client can permit the content to be converted.
     ConPerm,
-    /// CONNEG, RFC 4141.
+    /// CONNEG (RFC 4141): the server can tell what a recipient's device can show.
     ConNeg,
-    /// SUBMITTER, RFC 4405.
+    /// SUBMITTER (RFC 4405, experimental): MAIL can name who is responsible for the message.
     Submitter,
     /// VRFY, RFC 5321 3.5.
     Vrfy,
@@ -133,15 +133,15 @@ impl Extension {
 pub struct ExtensionSet(u32);
 
 impl ExtensionSet {
-    /// None.
+    /// The set without any extension.
     pub const EMPTY: Self = Self(0);
 
-    /// Adds one.
+    /// Adds `extension`; nothing changes if it is in the set already.
     pub const fn insert(&mut self, extension: Extension) {
         self.0 |= 1 << extension as u32;
     }
 
-    /// Takes one out.
+    /// Takes `extension` out; nothing changes if it is not in the set.
     pub const fn remove(&mut self, extension: Extension) {
         self.0 &= !(1 << extension as u32);
     }
@@ -333,7 +333,7 @@ impl<'a> Words<'a> {
         Self(words)
     }
 
-    /// Each of them.
+    /// Each word in turn, from the left; empty ones are left out.
     pub fn iter(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         self.0.split(' ').filter(|word| !word.is_empty())
     }

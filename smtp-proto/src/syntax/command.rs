@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{Leniencies, Leniency};
 
-/// How to parse.
+/// What the parser of commands accepts beyond the strict ASCII grammar. The default is nothing.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Options {
@@ -21,7 +21,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// Strict, ASCII.
+    /// The strict grammar in ASCII: no leniencies, no SMTPUTF8.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -45,7 +45,7 @@ impl Options {
 /// A command, and what had to be let pass for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parsed<'a> {
-    /// The command.
+    /// The command that the line holds.
     pub command: Command<'a>,
     /// The leniencies that were used.
     pub used: Leniencies,
@@ -57,13 +57,13 @@ pub struct Parsed<'a> {
 pub enum Command<'a> {
     /// EHLO (RFC 5321 4.1.1.1).
     Ehlo(Host<'a>),
-    /// HELO.
+    /// HELO and the client's name (RFC 5321 4.1.1.1).
     Helo(Host<'a>),
     /// LHLO (RFC 2033 4.1).
     Lhlo(Host<'a>),
-    /// MAIL.
+    /// MAIL with its reverse-path and parameters (RFC 5321 4.1.1.2).
     Mail(Mail<'a>),
-    /// RCPT.
+    /// RCPT with its forward-path and parameters (RFC 5321 4.1.1.3).
     Rcpt(Rcpt<'a>),
     /// DATA (RFC 5321 4.1.1.4).
     Data,
@@ -95,20 +95,20 @@ pub enum Command<'a> {
         /// The initial response; that of no octets goes on the wire as `=`.
         initial: Option<Base64<'a>>,
     },
-    /// ETRN (RFC 1985).
+    /// ETRN: asks the server to send the mail that it holds for a host (RFC 1985).
     Etrn(Etrn<'a>),
-    /// ATRN (RFC 2645).
+    /// ATRN: asks the server to send mail over this connection, with the roles exchanged (RFC 2645).
     Atrn(Atrn<'a>),
-    /// BURL (RFC 4468).
+    /// BURL: the next part of the text is to be fetched from this URL (RFC 4468).
     Burl {
         /// An absolute URI: its scheme and octets are checked, the rest is its scheme's.
         url: &'a str,
         /// Whether it is the last part.
         last: bool,
     },
-    /// XCLIENT.
+    /// XCLIENT: attributes of the client that a trusted proxy speaks for.
     Xclient(Attributes<'a>),
-    /// XFORWARD.
+    /// XFORWARD: attributes of the original client, for the log alone.
     Xforward(Attributes<'a>),
     /// A command of RFC 821 that RFC 5321 appendix F gave up: SEND, SOML, SAML, TURN. Its argument is not kept.
     Historic(Verb),
@@ -117,18 +117,18 @@ pub enum Command<'a> {
 /// MAIL (RFC 5321 4.1.1.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mail<'a> {
-    /// The reverse-path.
+    /// The reverse-path: where failures are reported to.
     pub path: ReversePath<'a>,
-    /// Its parameters.
+    /// The parameters behind the path (RFC 5321 4.1.1.11); [`Params::NONE`] if there are none.
     pub params: Params<'a>,
 }
 
 /// RCPT (RFC 5321 4.1.1.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rcpt<'a> {
-    /// The forward-path.
+    /// The forward-path: where the message is to go.
     pub path: ForwardPath<'a>,
-    /// Its parameters.
+    /// The parameters behind the path (RFC 5321 4.1.1.11); [`Params::NONE`] if there are none.
     pub params: Params<'a>,
 }
 
@@ -159,7 +159,7 @@ impl<'a> Atrn<'a> {
         if atrn.domains().all(domain) { Ok(atrn) } else { Err(SyntaxError::new(Kind::BadArgument, 0)) }
     }
 
-    /// The domains.
+    /// The domains asked for, in the order of the command; none if it named none.
     pub fn domains(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         let text = self.0;
         text.split(',').filter(move |_| !text.is_empty())
@@ -171,7 +171,7 @@ impl<'a> Atrn<'a> {
 }
 
 impl<'a> Command<'a> {
-    /// Its verb.
+    /// The verb of this command.
     #[must_use]
     pub const fn verb(&self) -> Verb {
         match self {

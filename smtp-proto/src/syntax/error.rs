@@ -14,9 +14,9 @@ pub enum SyntaxErrorKind {
     BareCr,
     /// LF inside the line.
     BareLf,
-    /// NUL.
+    /// The octet NUL (0) in the line.
     Nul,
-    /// Another control.
+    /// A control character other than CR, LF and NUL.
     Control,
     /// Octets over 127 where none may be, or that are not UTF-8 (RFC 3629).
     EightBit,
@@ -28,7 +28,7 @@ pub enum SyntaxErrorKind {
     BadArgument,
     /// Not base64 (RFC 4648 4), or not in its one canonical form (3.5).
     BadBase64,
-    /// Not a path.
+    /// The argument is no path: neither a mailbox in angle brackets nor `<>` or `<Postmaster>` where they may be.
     BadAddress,
     /// A part of a path over its limit (RFC 5321 4.5.3.1.1 to 4.5.3.1.3).
     AddressTooLong,
@@ -67,7 +67,7 @@ impl SyntaxError {
         Self { kind: self.kind, offset: self.offset + by, verb: Some(verb) }
     }
 
-    /// What is wrong.
+    /// What is wrong with the line or the text.
     #[must_use]
     pub const fn kind(&self) -> SyntaxErrorKind {
         self.kind

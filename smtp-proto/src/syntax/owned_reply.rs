@@ -30,7 +30,7 @@ pub struct OwnedReply {
 const TEXT: usize = 512 - 4 - 10 - 2;
 
 impl OwnedReply {
-    /// The reply code.
+    /// The reply code: three digits, 200 to 599 (RFC 5321 4.2).
     #[must_use]
     pub fn code(&self) -> u16 {
         self.lines().code()

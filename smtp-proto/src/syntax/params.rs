@@ -24,7 +24,7 @@ pub struct Params<'a> {
     unknown: u8,
 }
 
-/// One parameter.
+/// One parameter of MAIL or RCPT: a keyword, perhaps with a value (RFC 5321 4.1.1.11).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Param<'a> {
@@ -37,7 +37,7 @@ pub struct Param<'a> {
 }
 
 impl<'a> Params<'a> {
-    /// None.
+    /// An empty list: the command has no parameters.
     pub const NONE: Params<'static> = Params { raw: "", known: KeywordSet::EMPTY, unknown: 0 };
 
     /// Parses what stands behind the path of `verb`, without the space between; empty is none. With `utf8`, values may

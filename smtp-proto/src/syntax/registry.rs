@@ -6,7 +6,7 @@ use super::Verb;
 use super::class::{LDH, is, same};
 use super::values::{self, Fit};
 
-/// A known parameter.
+/// A parameter of MAIL or RCPT that the registry knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "each is its own name; the registry says more")]
@@ -37,7 +37,7 @@ pub enum Keyword {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Entry {
-    /// Which parameter.
+    /// The parameter that this row describes.
     pub keyword: Keyword,
     /// As it is written: in capitals.
     pub name: &'static str,
@@ -146,10 +146,10 @@ impl Entry {
 pub struct KeywordSet(u32);
 
 impl KeywordSet {
-    /// None.
+    /// The set without any keyword.
     pub const EMPTY: Self = Self(0);
 
-    /// And this one.
+    /// This set and `keyword`.
     #[must_use]
     pub const fn with(self, keyword: Keyword) -> Self {
         Self(self.0 | 1 << keyword as u32)

@@ -12,7 +12,7 @@ pub struct Enhanced {
 }
 
 impl Enhanced {
-    /// `class.subject.detail`.
+    /// The code `class.subject.detail`. It is not checked here; [`Reply::new`] does that.
     #[must_use]
     pub const fn new(class: u8, subject: u16, detail: u16) -> Self {
         Self { class, subject, detail }
@@ -30,7 +30,7 @@ impl Enhanced {
         self.subject
     }
 
-    /// More precisely.
+    /// The detail: what happened, within the subject (RFC 3463 3).
     #[must_use]
     pub const fn detail(self) -> u16 {
         self.detail
@@ -101,7 +101,7 @@ pub enum InvalidReply {
     TooLong,
 }
 
-/// A reply.
+/// A reply of one line: a code, perhaps an enhanced code, and text (RFC 5321 4.2, RFC 2034).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reply<'a> {
     code: u16,
@@ -153,19 +153,19 @@ impl<'a> Reply<'a> {
         Self { code, enhanced, text }
     }
 
-    /// The reply code.
+    /// The reply code, such as 250 (RFC 5321 4.2).
     #[must_use]
     pub const fn code(&self) -> u16 {
         self.code
     }
 
-    /// The enhanced code.
+    /// The enhanced status code, if the reply has one (RFC 2034).
     #[must_use]
     pub const fn enhanced(&self) -> Option<Enhanced> {
         self.enhanced
     }
 
-    /// The text.
+    /// The text behind the codes, without CRLF.
     #[must_use]
     pub const fn text(&self) -> &'a str {
         self.text

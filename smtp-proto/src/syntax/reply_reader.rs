@@ -10,7 +10,7 @@ use super::{Capability, Enhanced};
 pub struct ReplyLimits {
     /// Octets of a line, CRLF included. RFC 5321 4.5.3.1.5 allows 512; 2,048, as some servers do not keep to it.
     pub line: usize,
-    /// Lines: 128.
+    /// How many lines a reply may have. The default is 128.
     pub lines: usize,
     /// Octets in all, which the caller must be able to hold: 16 KiB.
     pub total: usize,
@@ -41,7 +41,7 @@ pub enum ReplyFault {
     /// LF without CR (RFC 5321 2.3.8).
     #[error("bare LF in a reply")]
     BareLf,
-    /// NUL.
+    /// The octet NUL (0) in a reply.
     #[error("NUL in a reply")]
     Nul,
     /// A line over [`ReplyLimits::line`].
@@ -271,13 +271,13 @@ impl<'i> ReplyLines<'i> {
         self.first().enhanced()
     }
 
-    /// Each line.
+    /// The lines of the reply in order, each with its text without the code.
     #[must_use]
     pub fn lines(&self) -> Lines<'i> {
         Lines { rest: self.raw, class: u8::try_from(self.code / 100).unwrap_or(0), left: self.lines }
     }
 
-    /// The first line.
+    /// The first line of the reply. A reply has at least one.
     #[must_use]
     pub fn first(&self) -> ReplyLine<'i> {
         self.lines().next().unwrap_or(ReplyLine { text: &[], class: 0 })

@@ -22,7 +22,7 @@ pub enum Body {
     /// `7BIT`, and when nothing was said.
     #[default]
     SevenBit,
-    /// `8BITMIME`
+    /// `8BITMIME`: MIME with octets over 127, in lines (RFC 6152).
     EightBitMime,
     /// `BINARYMIME`: only by BDAT.
     BinaryMime,
@@ -49,9 +49,9 @@ impl Body {
 /// RET: how much of the message a notification of failure returns (RFC 3461 4.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ret {
-    /// All of it.
+    /// `FULL`: the whole message.
     Full,
-    /// Its header.
+    /// `HDRS`: the header alone.
     Headers,
 }
 
@@ -73,16 +73,16 @@ impl Ret {
 /// NOTIFY: what the sender wants to be told (RFC 3461 4.1). All false is `NEVER`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Notify {
-    /// Of delivery.
+    /// `SUCCESS`: when the message has been delivered.
     pub success: bool,
-    /// Of failure.
+    /// `FAILURE`: when the message could not be delivered.
     pub failure: bool,
-    /// Of delay.
+    /// `DELAY`: when delivery takes unusually long.
     pub delay: bool,
 }
 
 impl Notify {
-    /// Nothing.
+    /// `NEVER`: no notification, not even of failure.
     pub const NEVER: Self = Self { success: false, failure: false, delay: false };
 
     pub(super) fn parse(value: &str) -> Option<Self> {
@@ -106,7 +106,7 @@ impl Notify {
 /// ORCPT: the recipient as the sender wrote it (RFC 3461 4.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Orcpt<'a> {
-    /// `rfc822`, `utf-8`, …
+    /// The kind of address, such as `rfc822` or `utf-8` (RFC 6533).
     pub addr_type: &'a str,
     /// The address, encoded: xtext, or for `utf-8` the encodings of RFC 6533 3.
     pub encoded: &'a str,
@@ -207,12 +207,12 @@ pub struct Rrvs<'a> {
 /// What a relay does when the next one does not know RRVS (RFC 7293).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum RrvsAction {
-    /// Nothing was said.
+    /// The value of RRVS named no action.
     #[default]
     Unsaid,
-    /// `C`: continue.
+    /// `C`: relay the message all the same.
     Continue,
-    /// `R`: reject.
+    /// `R`: refuse the message.
     Reject,
 }
 

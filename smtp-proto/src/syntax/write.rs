@@ -9,7 +9,7 @@ use super::{Command, Etrn, ForwardPath, Mail, Options, Rcpt, ReversePath};
 #[non_exhaustive]
 #[error("this {verb} would not be read as it is meant: an argument does not fit its grammar")]
 pub struct InvalidCommand {
-    /// Its verb.
+    /// The verb of the command that was refused.
     pub verb: super::Verb,
 }
 

@@ -21,11 +21,11 @@ pub use writer::{Newlines, Writer};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TextLeniency {
-    /// CR without LF.
+    /// CR that no LF follows.
     pub bare_cr: bool,
-    /// LF without CR.
+    /// LF that no CR precedes.
     pub bare_lf: bool,
-    /// NUL.
+    /// The octet NUL (0), which no text may contain without BINARYMIME.
     pub nul: bool,
 }
 

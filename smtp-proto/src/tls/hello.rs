@@ -60,7 +60,7 @@ pub enum HelloError {
     /// A ClientHello that contradicts itself.
     #[error("sent a broken ClientHello")]
     Malformed,
-    /// More than [`MOST_HELLO_OCTETS`](super::MOST_HELLO_OCTETS).
+    /// A ClientHello of more than [`MOST_HELLO_OCTETS`](super::MOST_HELLO_OCTETS) octets.
     #[error("sent an endless ClientHello")]
     TooLong,
 }
@@ -185,7 +185,7 @@ pub struct ClientHello<'i> {
 }
 
 impl ClientHello<'_> {
-    /// In short.
+    /// What policies need to know of it: the highest version, and whether post-quantum key exchange is offered.
     #[must_use]
     pub fn offered(&self) -> Offered {
         Offered::new(self.highest(), self.groups.into_iter().any(is_post_quantum))

@@ -59,7 +59,7 @@ pub(super) struct Book {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Scope {
-    /// All.
+    /// All mail, whatever its sender and recipients.
     #[default]
     All,
     /// That from these domains, in lower case, and those below them.
@@ -130,13 +130,13 @@ pub struct RehearsalCounts {
 }
 
 impl Ledger {
-    /// An empty one.
+    /// A ledger without records that counts the mail in `scope`, within the default [`Bounds`].
     #[must_use]
     pub fn new(scope: Scope) -> Self {
         Self::with_bounds(scope, Bounds::default())
     }
 
-    /// An empty one with other bounds than the usual.
+    /// A ledger without records that counts the mail in `scope`, within `bounds`.
     #[must_use]
     pub fn with_bounds(scope: Scope, bounds: Bounds) -> Self {
         let book = || Book {
@@ -151,7 +151,7 @@ impl Ledger {
         Self { scope, bounds, books: [books(), books()], outside: 0, period: None }
     }
 
-    /// Counts one transaction.
+    /// Counts one transaction; outside of the scope, it adds to [`outside`](Self::outside) alone.
     pub fn add(&mut self, record: &Record<'_>) {
         if !self.scope.holds(record) {
             self.outside += 1;
@@ -185,7 +185,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// What is counted.
+    /// Which mail this ledger counts.
     #[must_use]
     pub const fn scope(&self) -> &Scope {
         &self.scope

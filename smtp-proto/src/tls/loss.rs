@@ -16,7 +16,7 @@ use super::senders::{Cells, Counts};
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Loss {
-    /// Which mail.
+    /// Whether this is about inbound or outbound mail.
     pub direction: Direction,
     /// What would have been required.
     pub require: Require,
@@ -29,7 +29,7 @@ pub struct Loss {
 }
 
 impl Loss {
-    /// By verdict.
+    /// The share for mail with this verdict: one of the three fields.
     #[must_use]
     pub const fn of(&self, wanted: Wanted) -> &Share {
         match wanted {
@@ -80,9 +80,9 @@ impl Share {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Tally {
-    /// Those concerned.
+    /// How many of them would lose at least one message.
     pub lost: u64,
-    /// All.
+    /// How many there are in all.
     pub total: u64,
     /// Counted; otherwise estimated from a sample (see [`Bounds`](super::Bounds)).
     pub exact: bool,
@@ -94,9 +94,9 @@ pub struct Tally {
 pub struct Heavy {
     /// Its domain; empty where nothing is known of it.
     pub sender: String,
-    /// Messages lost.
+    /// How many messages would be lost.
     pub lost: u64,
-    /// Of so many.
+    /// How many messages there were, lost or not, of those whose outcome can be told.
     pub total: u64,
     /// By how much `lost` and `total` may each be too low; 0 where they are exact.
     pub error: u64,
@@ -108,9 +108,9 @@ pub struct Heavy {
 pub struct Point {
     /// Its first day, counted from 1970-01-01.
     pub day: i32,
-    /// Messages lost.
+    /// How many messages would be lost.
     pub lost: u64,
-    /// Of so many.
+    /// How many messages there were, lost or not, of those whose outcome can be told.
     pub total: u64,
 }
 

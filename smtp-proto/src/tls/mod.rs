@@ -163,7 +163,7 @@ impl TlsInfo {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Offered {
-    /// The highest version.
+    /// The highest version of TLS that the client offers.
     pub version: TlsVersion,
     /// Whether a group with post-quantum key exchange is among the groups.
     pub post_quantum: bool,

@@ -38,7 +38,7 @@ pub struct Record<'a> {
     pub recipients: u32,
     /// A hash of sender and recipients, by which a retry is known again; 0 where not known.
     pub envelope: u64,
-    /// Octets of text.
+    /// The size of the text, in octets.
     pub bytes: u64,
     /// How the transaction ended.
     pub end: End,
@@ -159,7 +159,7 @@ pub enum Wanted {
     Yes,
     /// Spam, or refused where nothing better is known.
     No,
-    /// Nobody can tell.
+    /// Whether it was wanted is not known.
     #[default]
     Unknown,
 }
@@ -185,7 +185,7 @@ impl Wanted {
 pub enum Hop {
     /// Encrypted. `None` and [`ClientCertificate::Unknown`] where a log does not tell.
     Used {
-        /// The version.
+        /// The version of TLS, if it is known.
         version: Option<TlsVersion>,
         /// What the client showed.
         certificate: ClientCertificate,
@@ -198,7 +198,7 @@ pub enum Hop {
     FailedThenPlaintext,
     /// STARTTLS was not offered.
     NotOffered,
-    /// Cannot be told.
+    /// What became of TLS is not known.
     #[default]
     Unknown,
 }
@@ -243,7 +243,7 @@ impl From<&Outcome> for Hop {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum EndToEnd {
-    /// None is seen.
+    /// The message was looked at, and shows no protection.
     None,
     /// PGP/MIME: `multipart/encrypted` (RFC 3156 section 4).
     PgpMime,
@@ -251,7 +251,7 @@ pub enum EndToEnd {
     Smime,
     /// A PGP message as text (RFC 9580 section 6.2).
     PgpInline,
-    /// Nobody looked.
+    /// The message was not looked at.
     #[default]
     Unknown,
 }

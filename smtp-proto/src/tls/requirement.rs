@@ -21,7 +21,7 @@ pub struct Requirement {
 }
 
 impl Requirement {
-    /// For no domain.
+    /// A requirement that covers no domain yet; [`sender`](Self::sender) and [`recipient`](Self::recipient) add some.
     #[must_use]
     pub const fn new() -> Self {
         Self { senders: Vec::new(), recipients: Vec::new() }

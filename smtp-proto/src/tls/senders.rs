@@ -18,11 +18,11 @@ use super::record::Hop;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
-    /// Messages.
+    /// How many messages were counted.
     pub messages: u64,
-    /// Recipients.
+    /// How many recipients these messages had, added up.
     pub recipients: u64,
-    /// Octets of text.
+    /// The size of the texts of these messages, in octets, added up.
     pub bytes: u64,
 }
 
