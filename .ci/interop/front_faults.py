@@ -147,8 +147,8 @@ def a_dead_next_hop_holds_few_connections_and_nobody_up():
             lane.join(PATIENCE)
         assert len(replies) == 200 and {code for code, _ in replies} == {451}, replies
         assert max(times) < 10, max(times)
-        # Those that were allowed, and the one that asks whether it is back.
-        assert hop.most <= 7, hop.most
+        # Those that were allowed, the one that asks whether it is back, and some of which the hop had not yet seen the end.
+        assert hop.most <= 15, hop.most
         began = time.monotonic()
         with client(server.port) as smtp:
             assert smtp.mail(FROM)[0] == 451
