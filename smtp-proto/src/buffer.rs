@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 ///   |  used    |  filled()         |  space()        |
 /// ```
 ///
-/// An idle session needs none: [`Buffer::release`] gives the memory back when nothing is left in it.
+/// An idle session needs no buffer: [`Buffer::release`] frees its memory when nothing is left in it.
 #[derive(Debug, Default)]
 pub struct Buffer {
     bytes: Vec<u8>,

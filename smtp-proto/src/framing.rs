@@ -10,7 +10,7 @@ const SKIP_LIMIT: u64 = 64 << 10;
 pub(crate) enum Framed<'i> {
     /// A line, without its CRLF; taken off the input.
     Line(&'i [u8]),
-    /// The same of a line that ended in LF alone, which is let pass.
+    /// The same for a line that ended in LF alone, where a leniency allows that.
     LfLine(&'i [u8]),
     /// A line up to a bare LF in it, and with it: to be refused at once. The rest, up to its CRLF, is skipped.
     BareLf(&'i [u8]),

@@ -1,7 +1,7 @@
-//! Departures from the standards that a server can be told to let pass, each with one name that configuration, logs and
-//! ledgers share.
+//! Departures from the standards that a server can be told to tolerate. Each has one name, the same in configuration, logs
+//! and ledgers.
 //!
-//! None of them makes another end of text, and none lets a reply get out of step with its command.
+//! No leniency changes where a text ends, and none lets replies get out of step with commands.
 
 use core::fmt;
 use core::str::FromStr;
@@ -10,7 +10,7 @@ use crate::text::TextLeniency;
 
 macro_rules! leniencies {
     ($($variant:ident = $name:literal, devices: $devices:literal, $words:literal, $($doc:literal)+;)*) => {
-        /// One departure that can be let pass.
+        /// One departure from the standards that a server can be told to tolerate.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         pub enum Leniency {
@@ -111,11 +111,11 @@ impl FromStr for Leniency {
 pub struct Leniencies(u32);
 
 impl Leniencies {
-    /// Nothing is let pass, not even what RFC 5321 4.1.1 says should be.
+    /// No departure is tolerated, not even the one that RFC 5321 4.1.1 says should be.
     pub const STRICT: Self = Self(0);
     /// What RFC 5321 itself asks a server to tolerate: [`Leniency::TrailingSpace`]. What a server has by default.
     pub const STANDARD: Self = Self::STRICT.with(Leniency::TrailingSpace);
-    /// Everything is let pass.
+    /// Every departure that has a name is tolerated.
     pub const ALL: Self = Self::of(false);
     /// What printers, scanners, cameras and other devices need, on a listener that only they can reach.
     pub const DEVICES: Self = Self::of(true);
@@ -159,31 +159,31 @@ impl Leniencies {
         Ok(set.union(standard))
     }
 
-    /// The same with one more.
+    /// This set and `leniency`.
     #[must_use]
     pub const fn with(self, leniency: Leniency) -> Self {
         Self(self.0 | 1 << leniency as u32)
     }
 
-    /// What is in either.
+    /// The leniencies that are in either set.
     #[must_use]
     pub const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// What is in this one and not in the other.
+    /// The leniencies that are in this set and not in `other`.
     #[must_use]
     pub const fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
 
-    /// Whether this one is let pass.
+    /// Whether `leniency` is in the set.
     #[must_use]
     pub const fn contains(self, leniency: Leniency) -> bool {
         self.0 & 1 << leniency as u32 != 0
     }
 
-    /// Whether nothing is let pass.
+    /// Whether the set is empty: no departure is tolerated.
     #[must_use]
     pub const fn is_strict(self) -> bool {
         self.0 == 0

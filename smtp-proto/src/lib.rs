@@ -1,7 +1,7 @@
 //! SMTP as a Sans-IO state machine: bytes in; commands, events and replies out.
 //!
-//! The core does no I/O and knows no clock: `#![no_std]`, no sockets, no threads, no TLS library. A *driver* owns
-//! those (see `smtp-smol` and `smtp-mio`), and is this loop:
+//! The core does no I/O and knows no clock: `#![no_std]`, no sockets, no threads, no TLS library. All that belongs to a
+//! *driver*, the code around a session. `smtp-smol` and `smtp-mio` are drivers. You can write your own; it is this loop:
 //!
 //! ```
 //! # extern crate std;
@@ -25,7 +25,7 @@
 //!     };
 //!     let left = input.len();
 //!     buffer.keep_last(left);
-//!     // Flush before acting on a Want: write out `session.output()`, then say so.
+//!     // Before acting on a Want, write out `session.output()`, and say how much was written.
 //! #   wire.extend_from_slice(session.output());
 //!     let n = session.output().len();
 //!     session.sent(n);
@@ -45,10 +45,15 @@
 //! # Ok::<(), smtp_proto::server::ConfigError>(())
 //! ```
 //!
-//! Two rules for a driver: **flush before acting on a [`Want`]; read only on [`Want::Input`]**. Reply batching
-//! (RFC 2920), back-pressure and safety at STARTTLS follow from them.
+//! A driver keeps two rules: **write out before acting on a [`Want`]; read only on [`Want::Input`]**. Then replies to
+//! pipelined commands leave together (RFC 2920), a peer that does not read has to wait, and bytes behind STARTTLS do no
+//! harm.
 //!
-//! The feature `std`, off by itself, reads message text with AVX2 where the processor has it, which only std can tell.
+//! An event that asks for a decision carries a *ticket*, which is answered once, at once or later. The other words of our
+//! own are in `docs/glossary.md`.
+//!
+//! The feature `std` is off by default. With it, message text is read with AVX2 on processors that have it; without std
+//! there is no way to ask the processor.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -81,28 +86,29 @@ pub use buffer::Buffer;
 pub use leniency::{Leniencies, Leniency, LeniencyCounts, UnknownLeniency};
 pub use tls::{Channel, TlsInfo};
 
-/// What a session has for its driver: something that happened, or something it needs.
+/// What [`server::Session::step`] and [`client::Session::step`] return: something that happened, or something that the
+/// session needs.
 #[derive(Debug)]
 #[must_use = "an event unseen is mail unseen; a want unseen is a session that stands still"]
 pub enum Step<E> {
     /// Something happened; call `step` again after handling it.
     Event(E),
-    /// Nothing more happens until the driver has done this. First write out `output()`.
+    /// The session cannot go on until the driver has done this. First write out `output()`.
     Want(Want),
 }
 
-/// What a session needs before it can go on. Whatever it is, the driver first writes out `output()`.
+/// What a session needs before it can go on. In every case the driver first writes out `output()`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Want {
-    /// Read more bytes from the peer, or report `eof()`. The only moment at which a driver reads.
+    /// Read more bytes from the peer, or report `eof()`. A driver reads at no other moment.
     Input,
-    /// Only write out `output()`, then call `step` again: enough replies wait, no further command is taken before.
+    /// Write out `output()`, then call `step` again. So many replies are waiting that no further command is taken before.
     Output,
-    /// Answer the ticket that is out.
+    /// Answer the ticket of the last event that carried one.
     Decision,
-    /// Do the TLS handshake, then call `tls_established` or `tls_failed`. Plaintext read already, but not yet taken
-    /// by `step`, must be given to `step` (which ends the session), never to the TLS library.
+    /// Do the TLS handshake, then call `tls_established` or `tls_failed`. Bytes that were read before the handshake and
+    /// that `step` has not taken are plaintext: give them to `step`, which ends the session, and never to the TLS library.
     Tls,
-    /// Close the connection: shut down writing, drain briefly, close.
+    /// Close the connection: shut down writing, read and drop what still comes for a moment, close.
     Close,
 }

@@ -13,7 +13,7 @@ use crate::tls::TlsInfo;
 pub struct Protocol {
     /// Whether the client opened with LHLO, so that the session is LMTP (RFC 2033).
     pub lmtp: bool,
-    /// EHLO rather than HELO.
+    /// Whether the client opened with EHLO or LHLO rather than HELO.
     pub extended: bool,
     /// The transaction asked for SMTPUTF8 (RFC 6531).
     pub utf8: bool,
@@ -70,7 +70,7 @@ pub struct Received<'a> {
     pub by: &'a str,
     /// How the message came.
     pub protocol: Protocol,
-    /// TLS on this hop.
+    /// What is known of TLS on this hop; `None` if the message came in plaintext.
     pub tls: Option<&'a TlsInfo>,
     /// This server's name for the message.
     pub id: &'a str,

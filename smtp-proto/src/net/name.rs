@@ -20,7 +20,7 @@ impl PeerName {
         Self { name: Some(name.into()), sure: true }
     }
 
-    /// A name that was merely learnt.
+    /// A name that came from the server or from plain DNS: a certificate for it proves nothing.
     #[must_use]
     pub fn learnt(name: &str) -> Self {
         Self { name: Some(name.into()), sure: false }

@@ -41,19 +41,19 @@ const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 /// Signature, version and command, family and transport, length.
 const FIXED: usize = 16;
 
-/// What was said about a connection.
+/// What the header says about the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Header<'i> {
     /// The version of the header: 1 (a line of text) or 2 (binary).
     pub version: u8,
-    /// Between whom the original connection is.
+    /// The two ends of the original connection, the one between the client and the proxy.
     pub addresses: Addresses<'i>,
-    /// What else was said; empty in version 1.
+    /// Further information; always empty in version 1.
     pub tlvs: Tlvs<'i>,
 }
 
-/// Between whom the original connection is.
+/// The two ends of the original connection, the one between the client and the proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Addresses<'i> {
@@ -90,14 +90,14 @@ pub enum Transport {
     Datagram,
 }
 
-/// Why the bytes are no header; the connection must be closed, without a word.
+/// Why the bytes are not a valid header. The connection must be closed without a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProxyError {
     /// The bytes begin with the signature of neither version.
     #[error("no PROXY header")]
     Missing,
-    /// Over [`MAX_V1`] or [`MAX_V2`].
+    /// The header is longer than [`MAX_V1`] or [`MAX_V2`] octets.
     #[error("the PROXY header is too long")]
     TooLong,
     /// Version 1: the line does not end in CRLF, or has a CR or LF within.
@@ -106,7 +106,7 @@ pub enum ProxyError {
     /// Version 1: not `TCP4`, `TCP6` or `UNKNOWN`.
     #[error("an unknown protocol in the PROXY line")]
     Protocol,
-    /// Version 1: an address that is none, or of the other family.
+    /// Version 1: an address that is not valid, or of the other family.
     #[error("a bad address in the PROXY line")]
     Address,
     /// Version 1: a port that is no plain number up to 65535.

@@ -12,13 +12,13 @@ pub struct Network {
     bits: u8,
 }
 
-/// The words are no network.
+/// The text is not a network such as `192.0.2.0/24`, nor an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a network: an address, or an address, a slash and a number of bits beyond which the address is all zeros")]
 pub struct NotANetwork;
 
 impl Network {
-    /// Whether an address is in it.
+    /// Whether `address` belongs to this network.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         let (size, own) = number(self.address);

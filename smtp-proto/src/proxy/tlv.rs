@@ -26,7 +26,7 @@ pub enum Tlv<'i> {
     Ssl(Ssl<'i>),
     /// The name of the namespace.
     NetNs(&'i str),
-    /// Any other, of which some are for applications to agree upon (0xE0 to 0xEF).
+    /// A type that is not known here. Types 0xE0 to 0xEF are free for applications.
     Other {
         /// The type, as the octet on the wire.
         kind: u8,
@@ -72,7 +72,7 @@ pub enum SslTlv<'i> {
     Cipher(&'i str),
     /// By which algorithm the balancer's certificate was signed.
     SignatureAlgorithm(&'i str),
-    /// The algorithm of its key.
+    /// The algorithm of the key in the balancer's certificate.
     KeyAlgorithm(&'i str),
     /// A detail of a type that is not known here.
     Other {

@@ -1,4 +1,4 @@
-//! What a server session is told beforehand.
+//! The configuration of server sessions: role, limits, timeouts, TLS.
 
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
@@ -12,7 +12,7 @@ use crate::tls::{Policy, Requirement};
 
 use super::Extensions;
 
-/// What a server session is told beforehand; shared by all sessions of a listener. Strict by default.
+/// The configuration of a server, shared by all sessions of a listener. Strict by default.
 #[derive(Debug)]
 pub struct Config {
     pub(super) hostname: String,
@@ -71,7 +71,7 @@ pub struct Limits {
     pub transactions: u32,
     /// Octets of refused text and chunks that are read and thrown away, before 421: 1 GiB.
     pub discard: u64,
-    /// Faults before 421: 20.
+    /// How many faults of the peer are answered before the session ends with 421: 20.
     pub faults: u32,
     /// Commands in a row that begin or further no transaction, before 421: 100.
     pub idle_commands: u32,
@@ -100,9 +100,9 @@ impl Default for Limits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timeouts {
-    /// Before the greeting, to find out who does not wait for it (RFC 5321 4.3.1); such a client never gets it, unless
-    /// [early talkers are let pass](crate::Leniency::EarlyTalkers). None: 0. Without a pause, what happens to have come
-    /// before the greeting is reported, and served.
+    /// How long the greeting is held back, to find clients that do not wait for it (RFC 5321 4.3.1). Such a client is
+    /// answered 554 instead, unless [`Leniency::EarlyTalkers`](crate::Leniency::EarlyTalkers) is on. The default is 0, no
+    /// pause: octets that came before the greeting are then reported and served.
     pub greet_pause: Duration,
     /// For the next command: 5 minutes.
     pub command: Duration,
@@ -126,7 +126,7 @@ impl Default for Timeouts {
     }
 }
 
-/// A setting that cannot be.
+/// A setting that is not possible.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
@@ -306,13 +306,13 @@ impl Config {
         &self.hostname
     }
 
-    /// What the server is for.
+    /// Whether the role is [`Role::Lmtp`], so that the session speaks LMTP.
     #[must_use]
     pub fn is_lmtp(&self) -> bool {
         self.role == Role::Lmtp
     }
 
-    /// The mechanisms of AUTH.
+    /// The mechanisms of AUTH that are switched on.
     #[must_use]
     pub fn mechanisms(&self) -> MechanismSet {
         self.auth

@@ -189,7 +189,7 @@ impl Gather {
         }
     }
 
-    /// The transaction is gone: forgets it.
+    /// Forgets the transaction, after [`Event::Reset`](super::Event::Reset), and frees its room.
     pub fn clear(&mut self) {
         self.envelope = Envelope::default();
         self.refused = None;

@@ -1,4 +1,4 @@
-//! What a server session tells its driver, and what it is told.
+//! What a server session reports, and how it is answered: events, tickets, verdicts, faults.
 
 use crate::auth::server::{Failure, Question};
 use crate::syntax::{Attributes, Host, Mail, Rcpt, Reply, Verb};
@@ -9,7 +9,7 @@ use crate::syntax::{Attributes, Host, Mail, Rcpt, Reply, Verb};
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'i> {
-    /// The peer has connected; a refusal is sent instead of the greeting (RFC 5321 3.1: 554, or 421).
+    /// The peer has connected. Accept to greet it; a refusal is sent instead of the greeting (RFC 5321 3.1: 554, or 421).
     Connect(Ticket),
     /// EHLO, HELO (or LHLO): the name the client goes by.
     Hello(Host<'i>, Ticket),
@@ -29,14 +29,14 @@ pub enum Event<'i> {
     /// The text is complete. Accepting it takes over the responsibility for the message (RFC 5321 6.1): 250 is
     /// written after the answer, so answer when the message is safe. In LMTP it comes once for each recipient.
     Message(MessageEnd, Ticket),
-    /// XCLIENT, of a peer that [is trusted](super::Session::trust): who its client is. When accepted the session begins anew,
-    /// with the greeting; the rights that the peer had are gone, and
+    /// XCLIENT, from a peer that [is trusted](super::Session::trust): the attributes of the client that it speaks for. When
+    /// accepted, the session begins anew with the greeting, the rights that the peer had are gone, and
     /// [`Session::client_address`](super::Session::client_address) tells the client's address.
     Xclient(Attributes<'i>, Ticket),
-    /// XFORWARD, likewise: who its client is, for the log alone.
+    /// XFORWARD, from a peer that is trusted: the attributes of the original client, for the log alone.
     Xforward(Attributes<'i>, Ticket),
-    /// RSET, NOOP, VRFY, HELP or QUIT, where the application [is asked](super::Config::ask_about_all) about them. Accepted
-    /// it is carried out; refused it changes nothing.
+    /// RSET, NOOP, VRFY, HELP or QUIT, where the application [is asked](super::Config::ask_about_all) about them. If
+    /// accepted, the command is carried out; if refused, it changes nothing.
     Command(Verb, Ticket),
     /// The transaction is over: forget its sender, its recipients and its text. It comes once for each transaction that
     /// was begun: after the answer to [`Event::Message`] (in LMTP to the last one), and after RSET, EHLO, a refused chunk
@@ -44,7 +44,7 @@ pub enum Event<'i> {
     Reset,
     /// The peer broke a rule; it has been answered already.
     Fault(Fault),
-    /// The last event. Text without a [`Event::Message`] was not received.
+    /// The session is over, for this reason; no event follows. Text for which no [`Event::Message`] came was not received.
     Closed(Reason),
 }
 
@@ -100,12 +100,12 @@ pub struct AuthTicket(pub(super) Ticket);
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Verdict<'r> {
-    /// Yes, in the words of the protocol.
+    /// Yes, with the usual reply to this command.
     Accept,
-    /// Yes, in these words: one line of printable ASCII. Anything else in it is replaced by `?`.
+    /// Yes, with the usual code and this text: one line of printable ASCII. Any other octet in it is replaced by `?`.
     AcceptWith(&'r str),
-    /// Yes, with this reply of another server's, as a relay hands it on to MAIL, RCPT and the text: its code, such as 251,
-    /// and its words. A reply that is not 2yz, and one to another command, lends its words alone.
+    /// Yes, with the reply of another server, as a relay passes it on for MAIL, RCPT and the text: its code, such as 251,
+    /// and its text. If the code is not 2yz, or the command is another, only the text is used.
     AcceptAs(Reply<'r>),
     /// No. A reply that is not 4yz or 5yz is replaced by 451 4.3.0; 421 also ends the session (RFC 5321 3.8).
     Refuse(Reply<'r>),
@@ -127,7 +127,7 @@ pub struct Fault {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FaultKind {
-    /// The line is no command (RFC 5321 4.1), by this error.
+    /// The line is not a valid command (RFC 5321 4.1), for this reason.
     Syntax(crate::syntax::SyntaxErrorKind),
     /// A command line over the limit (RFC 5321 4.5.3.1.4); skipped to its CRLF.
     LineTooLong,
@@ -145,11 +145,11 @@ pub enum FaultKind {
     AuthMalformed,
     /// The client cancelled an AUTH exchange (RFC 4954 4).
     AuthCancelled,
-    /// An AUTH exchange that came to nothing.
+    /// An AUTH exchange that failed: wrong credentials, or a message that the mechanism does not have.
     AuthFailed(Failure),
     /// A parameter whose extension was not announced (RFC 5321 4.1.1.11).
     ParameterNotOffered,
-    /// A parameter that asks for more than was announced: a hold (RFC 4865) or a haste (RFC 2852).
+    /// A parameter beyond what was announced: a longer hold (RFC 4865), or an earlier deadline (RFC 2852).
     ParameterBeyondLimit,
     /// An address in UTF-8 in a transaction that did not ask for SMTPUTF8 (RFC 6531 3.5).
     Utf8NotAskedFor,
@@ -159,7 +159,7 @@ pub enum FaultKind {
     TooManyRecipients,
     /// More transactions on one connection than the limit (RFC 9422 3.1); the session ends.
     TooManyTransactions,
-    /// More refused text and chunks than are read and thrown away; the session ends.
+    /// More refused text and chunks than [`Limits::discard`](super::Limits::discard) allows; the session ends.
     TooMuchDiscarded,
     /// A line of text over the limit (RFC 5321 4.5.3.1.6).
     TextLineTooLong,
@@ -179,9 +179,9 @@ pub enum FaultKind {
     Pipelining,
     /// An HTTP request, a TLS ClientHello or a header line instead of a command: the session ends.
     CrossProtocol,
-    /// More faults than the limit: 421.
+    /// More faults than the limit; the session ends with 421.
     TooManyFaults,
-    /// More commands without a transaction than the limit: 421.
+    /// More commands that further no transaction than the limit; the session ends with 421.
     TooManyCommands,
     /// A ticket of another session was given to `answer`: the application is at fault; the session ends.
     ForeignTicket,
@@ -195,7 +195,7 @@ pub enum Reason {
     Quit,
     /// The connection ended without QUIT.
     Eof,
-    /// Nothing came in time: 421 4.4.2.
+    /// The peer sent nothing in time; it was told 421 4.4.2.
     TimedOut,
     /// The TLS handshake did not complete, for this reason.
     TlsFailed(crate::tls::TlsFailure),

@@ -1,4 +1,4 @@
-//! What the octets of the peer mean, by state. `None` is: done, look again at what is due.
+//! What the octets of the peer mean, by state. `None` means: nothing to tell the driver yet, take the next step.
 
 use super::intake::Reader;
 use super::{End, Event, Fault, FaultKind, Limits, MessageEnd, Move, Pending, Role, Session, State, replies};
@@ -8,8 +8,8 @@ use crate::text::Scan;
 use crate::{Leniency, Step, Want};
 
 impl Session {
-    /// RFC 5321 3.1: the client waits for the greeting. RFC 5321 4.3.1: where it is held back to see that, a client that
-    /// does not wait gets none, unless that is let pass.
+    /// RFC 5321 3.1: the client waits for the greeting. RFC 5321 4.3.1: the greeting may be held back for a moment. A
+    /// client that sends before it is then refused, unless [`Leniency::EarlyTalkers`] is on.
     pub(super) fn step_connected<'i>(&mut self, input: &mut &'i [u8]) -> Option<Step<Event<'i>>> {
         if !self.flags.greeted && !input.is_empty() {
             self.flags.greeted = true;
@@ -29,7 +29,7 @@ impl Session {
         Some(Step::Event(Event::Connect(self.ticket(Pending::Connect))))
     }
 
-    /// Whether the greeting is held back, to see who does not wait for it.
+    /// Whether the greeting is held back, to find clients that do not wait for it.
     pub(super) fn in_greet_pause(&self) -> bool {
         let pause = self.config.timeouts.greet_pause;
         self.state == State::Connected && self.pending.is_none() && !self.flags.paused && !pause.is_zero()

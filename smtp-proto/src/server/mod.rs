@@ -187,8 +187,8 @@ impl Session {
     /// rest, appends to it what it reads next, and never reorders it. It must be able to hold as many octets as
     /// [`Limits::line`] and, where AUTH is offered, [`Limits::auth_line`].
     ///
-    /// A driver that looks at the socket once before the first step finds out those who do not wait for the greeting:
-    /// what is in `input` then, or comes while [`Timeouts::greet_pause`] lasts, is an early talker's.
+    /// To find clients that do not wait for the greeting, a driver may look at the socket once before the first step:
+    /// whatever is in `input` then, or comes during [`Timeouts::greet_pause`], came too early.
     pub fn step<'i>(&mut self, input: &mut &'i [u8]) -> Step<Event<'i>> {
         loop {
             if let Some(event) = self.due.next(self.rare.as_ref().and_then(|rare| rare.tls_failure.as_ref())) {
@@ -343,13 +343,13 @@ impl Session {
         self.flags.shutting_down = true;
     }
 
-    /// Where the session stands.
+    /// The state that the session is in, as in the transition table.
     #[must_use]
     pub fn state(&self) -> State {
         self.state
     }
 
-    /// Whether a transaction is open.
+    /// Whether a transaction is open: MAIL was accepted, and its text has not been answered.
     #[must_use]
     pub fn in_transaction(&self) -> bool {
         self.state.in_transaction()

@@ -34,7 +34,7 @@ pub enum State {
     Closed,
 }
 
-/// What moves a session.
+/// What moves a session from one state to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Move {

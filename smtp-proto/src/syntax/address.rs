@@ -55,12 +55,13 @@ impl<'a> Host<'a> {
         }
     }
 
-    /// A name that is let pass though it is none.
+    /// A text that a leniency accepts as a name although it is not one.
     pub(super) const fn let_pass(text: &'a str) -> Self {
         Self(text)
     }
 
-    /// As it was written. Empty for a client that gave no name, or an address without a domain, where that is let pass.
+    /// The name or literal as it was written. Empty where a leniency accepted a client without a name, or an address
+    /// without a domain.
     #[must_use]
     pub const fn as_str(&self) -> &'a str {
         self.0
@@ -117,7 +118,7 @@ impl<'a> Mailbox<'a> {
     /// [`UnderscoreInDomain`](crate::Leniency::UnderscoreInDomain), [`NoDomain`](crate::Leniency::NoDomain).
     ///
     /// # Errors
-    /// That of [`parse`](Self::parse), where what is let pass is not enough.
+    /// As [`parse`](Self::parse), where no leniency that is on helps.
     ///
     /// ```
     /// use smtp_proto::syntax::Mailbox;
@@ -148,20 +149,20 @@ impl<'a> Mailbox<'a> {
         Ok(Self { text, at })
     }
 
-    /// As it was written.
+    /// The mailbox as it was written.
     #[must_use]
     pub const fn as_str(&self) -> &'a str {
         self.text
     }
 
-    /// Before the `@`, quotes kept.
+    /// The part before the `@`, with its quotes if it has them.
     #[must_use]
     pub fn local_part(&self) -> &'a str {
         self.text.get(..self.at).unwrap_or_default()
     }
 
-    /// Behind the `@`; empty for an address without one, which is let pass by
-    /// [`Leniency::NoDomain`](crate::Leniency::NoDomain) alone.
+    /// The part behind the `@`. Empty for an address without a domain, which only
+    /// [`Leniency::NoDomain`](crate::Leniency::NoDomain) accepts.
     #[must_use]
     pub fn domain(&self) -> &'a str {
         self.text.get(self.at + 1..).unwrap_or_default()

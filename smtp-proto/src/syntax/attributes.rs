@@ -46,7 +46,7 @@ impl<'a> Attributes<'a> {
         Ok(Self(text))
     }
 
-    /// As they were written.
+    /// The attributes as they were written, with spaces between them.
     #[must_use]
     pub const fn as_str(&self) -> &'a str {
         self.0
@@ -115,7 +115,7 @@ impl Attributes<'_> {
 pub struct AttributesBuilder(String);
 
 impl AttributesBuilder {
-    /// Without any attribute yet.
+    /// Begins without any attribute.
     #[must_use]
     pub const fn new() -> Self {
         Self(String::new())

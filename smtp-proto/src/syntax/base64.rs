@@ -61,13 +61,13 @@ impl<'a> Base64<'a> {
         Ok(Self(text))
     }
 
-    /// As it was written.
+    /// The base64 text as it was written.
     #[must_use]
     pub const fn as_str(&self) -> &'a str {
         self.0
     }
 
-    /// Octets that it stands for.
+    /// How many octets the text stands for once it is decoded.
     #[must_use]
     pub fn decoded_len(&self) -> usize {
         // Checked by `parse`: a multiple of four, at most two paddings.

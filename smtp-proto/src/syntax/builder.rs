@@ -42,7 +42,7 @@ impl ParamsBuilder {
         Self { verb: Verb::Rcpt, text: String::new(), known: KeywordSet::EMPTY, unknown: 0 }
     }
 
-    /// What has been added.
+    /// The parameters that were added so far, in that order.
     #[must_use]
     pub fn params(&self) -> Params<'_> {
         Params::from_checked(&self.text, self.known, self.unknown)

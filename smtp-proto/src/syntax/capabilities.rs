@@ -146,13 +146,13 @@ impl ExtensionSet {
         self.0 &= !(1 << extension as u32);
     }
 
-    /// Whether it is in.
+    /// Whether `extension` is in the set.
     #[must_use]
     pub const fn contains(self, extension: Extension) -> bool {
         self.0 & 1 << extension as u32 != 0
     }
 
-    /// Those that are in.
+    /// The extensions that are in the set.
     pub fn iter(self) -> impl Iterator<Item = Extension> {
         KEYWORDS.iter().map(|(extension, _)| *extension).filter(move |extension| self.contains(*extension))
     }
@@ -187,7 +187,7 @@ pub enum Capability<'a> {
     DeliverBy(Option<u32>),
     /// FUTURERELEASE (RFC 4865 4).
     FutureRelease {
-        /// How many seconds ahead at most.
+        /// The longest time that a message is held, in seconds (RFC 4865 4).
         interval: u32,
         /// Until when at most, a date-time of RFC 3339.
         until: &'a str,
@@ -206,7 +206,7 @@ pub enum Capability<'a> {
     XForward(Words<'a>),
     /// Anything else: an unknown keyword, or a known one with parameters that it does not take.
     Other {
-        /// As it was written.
+        /// The keyword as the server wrote it.
         keyword: &'a str,
         /// What stands behind it, as it was written.
         params: Words<'a>,
@@ -353,7 +353,7 @@ impl<'a> Words<'a> {
             .map(|(_, v)| v)
     }
 
-    /// Whether there are none.
+    /// Whether there is no word.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -13,7 +13,7 @@ use crate::{Leniencies, Leniency};
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Options {
-    /// What is let pass.
+    /// Which departures from the grammar are tolerated.
     pub lenient: Leniencies,
     /// Whether UTF-8 may stand where RFC 6531 3.3 allows it: addresses, values of parameters, VRFY and EXPN. MAIL,
     /// VRFY and EXPN must still carry SMTPUTF8 themselves; for RCPT the transaction must have it, which the caller knows.
@@ -27,7 +27,7 @@ impl Options {
         Self::default()
     }
 
-    /// What is let pass.
+    /// Sets which departures from the grammar are tolerated.
     #[must_use]
     pub const fn lenient(mut self, lenient: Leniencies) -> Self {
         self.lenient = lenient;
@@ -42,7 +42,7 @@ impl Options {
     }
 }
 
-/// A command, and what had to be let pass for it.
+/// A command, and the leniencies without which it would have been refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parsed<'a> {
     /// The command that the line holds.

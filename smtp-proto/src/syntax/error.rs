@@ -6,9 +6,9 @@ use super::{Enhanced, Verb};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SyntaxErrorKind {
-    /// No verb known here.
+    /// The line does not begin with a verb that is known here.
     UnknownCommand,
-    /// Nothing in the line.
+    /// The line is empty.
     EmptyLine,
     /// CR inside the line.
     BareCr,
@@ -22,9 +22,9 @@ pub enum SyntaxErrorKind {
     EightBit,
     /// A space at the end of the line.
     TrailingSpace,
-    /// An argument where none may be.
+    /// A command that takes no argument has one.
     UnexpectedArgument,
-    /// No argument where one must be, or one of the wrong form.
+    /// The argument is missing, or does not have the form that the command needs.
     BadArgument,
     /// Not base64 (RFC 4648 4), or not in its one canonical form (3.5).
     BadBase64,

@@ -1,4 +1,4 @@
-//! What the strict grammar has refused, read once more with what is let pass. Each reader says which leniencies it took.
+//! Reads again what the strict grammar has refused, with the leniencies that are on. Each reader says which it used.
 
 use core::net::Ipv6Addr;
 

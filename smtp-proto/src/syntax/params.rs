@@ -131,7 +131,7 @@ impl<'a> Params<'a> {
         self.raw
     }
 
-    /// Whether there are none.
+    /// Whether the command has no parameters.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.raw.is_empty()

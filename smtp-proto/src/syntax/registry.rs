@@ -39,13 +39,13 @@ pub enum Keyword {
 pub struct Entry {
     /// The parameter that this row describes.
     pub keyword: Keyword,
-    /// As it is written: in capitals.
+    /// The keyword as it is written, in capitals.
     pub name: &'static str,
     /// The command that it belongs to: MAIL or RCPT.
     pub verb: Verb,
     /// The EHLO keyword that announces it (RFC 5321 4.1.1.1).
     pub announced_by: &'static str,
-    /// Where it is defined.
+    /// The RFC, or other document, that defines the parameter.
     pub rfc: &'static str,
     /// Its value: none, or what the grammar of the RFC calls it.
     pub value: &'static str,
@@ -113,19 +113,19 @@ impl Keyword {
         Entry::find(name).filter(|_| name.bytes().all(|octet| is(octet, LDH))).map(|entry| entry.keyword)
     }
 
-    /// Its row in the registry.
+    /// The row of the registry that describes this parameter.
     #[must_use]
     pub const fn entry(self) -> &'static Entry {
         &REGISTRY[self as usize]
     }
 
-    /// As it is written: in capitals.
+    /// The keyword as it is written, in capitals.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         self.entry().name
     }
 
-    /// All of the registry.
+    /// Every parameter that the registry knows.
     pub fn all() -> impl Iterator<Item = Self> {
         REGISTRY.iter().map(|entry| entry.keyword)
     }
@@ -155,19 +155,19 @@ impl KeywordSet {
         Self(self.0 | 1 << keyword as u32)
     }
 
-    /// Those of both sets.
+    /// The keywords that are in either set.
     #[must_use]
     pub const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// Whether there is none.
+    /// Whether the set has no keyword.
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// Whether it is in the set.
+    /// Whether `keyword` is in the set.
     #[must_use]
     pub const fn contains(self, keyword: Keyword) -> bool {
         self.0 & 1 << keyword as u32 != 0

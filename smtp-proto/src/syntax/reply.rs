@@ -83,7 +83,7 @@ fn part(text: &[u8]) -> Option<(u16, &[u8])> {
     Some((number.iter().fold(0, |sum, digit| sum * 10 + u16::from(digit - b'0')), rest))
 }
 
-/// A reply that cannot be written.
+/// Why a reply may not be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidReply {

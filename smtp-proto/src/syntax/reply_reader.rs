@@ -82,7 +82,7 @@ pub struct ReplyReader {
 }
 
 impl ReplyReader {
-    /// At the beginning of a reply.
+    /// A reader that expects the beginning of a reply.
     #[must_use]
     pub const fn new(limits: ReplyLimits) -> Self {
         Self { limits, bare_lf: false, line: 0, scanned: 0, code: 0, lines: 0 }
@@ -294,7 +294,7 @@ impl<'i> ReplyLines<'i> {
         memchr::memchr_iter(b'\n', self.raw).any(|at| at == 0 || self.raw.get(at - 1) != Some(&b'\r'))
     }
 
-    /// The octets as they came.
+    /// The octets of the reply as they came, CRLFs included.
     #[must_use]
     pub const fn raw(&self) -> &'i [u8] {
         self.raw

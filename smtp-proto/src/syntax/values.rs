@@ -19,7 +19,7 @@ const fn fit(fits: bool) -> Fit {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Body {
-    /// `7BIT`, and when nothing was said.
+    /// `7BIT`, which also holds for MAIL without BODY.
     #[default]
     SevenBit,
     /// `8BITMIME`: MIME with octets over 127, in lines (RFC 6152).
@@ -29,7 +29,7 @@ pub enum Body {
 }
 
 impl Body {
-    /// As it is written.
+    /// The value as it is written on the wire.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -56,7 +56,7 @@ pub enum Ret {
 }
 
 impl Ret {
-    /// As it is written.
+    /// The value as it is written on the wire.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -170,7 +170,7 @@ pub struct By {
     pub seconds: i32,
     /// Else return it (`R`); otherwise notify of the delay and go on trying (`N`).
     pub or_return: bool,
-    /// Tell of each relay too (`T`).
+    /// Whether each relay reports the message as well (`T`).
     pub trace: bool,
 }
 

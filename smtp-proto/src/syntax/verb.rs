@@ -34,7 +34,7 @@ pub enum Verb {
 }
 
 impl Verb {
-    /// As it is written: in capitals.
+    /// The verb as it is written, in capitals.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::{Command, Etrn, ForwardPath, Mail, Options, Rcpt, ReversePath};
 
-/// A command that is none: nothing was written.
+/// A command with an argument that its grammar does not allow. Nothing was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[error("this {verb} would not be read as it is meant: an argument does not fit its grammar")]

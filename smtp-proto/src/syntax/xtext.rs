@@ -28,7 +28,7 @@ impl<'a> Xtext<'a> {
         rest.is_empty().then_some(Self(text))
     }
 
-    /// As it was written.
+    /// The xtext as it was written, still encoded.
     #[must_use]
     pub const fn as_str(&self) -> &'a str {
         self.0
@@ -44,7 +44,7 @@ impl<'a> Xtext<'a> {
         })
     }
 
-    /// What it stands for.
+    /// The text that it stands for, decoded.
     #[must_use]
     pub fn decode(&self) -> String {
         self.chars().collect()

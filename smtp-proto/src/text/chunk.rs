@@ -60,7 +60,7 @@ pub struct Check {
 }
 
 impl Check {
-    /// At the start of the message.
+    /// A check that is at the start of a message.
     #[must_use]
     pub const fn new(lenient: TextLeniency) -> Self {
         Self { lenient, cr: false, octets: 0, refused: None, tolerated: TextLeniency::NONE }

@@ -3,7 +3,7 @@
 //! | on the wire | read by | written by |
 //! |---|---|---|
 //! | DATA: up to CRLF . CRLF, leading dots doubled | [`Scanner`] | [`Writer::new`] |
-//! | BDAT: so many octets | [`Counted`], with [`Check`] unless BINARYMIME | [`Writer::unstuffed`] unless BINARYMIME |
+//! | BDAT: a given number of octets | [`Counted`], with [`Check`] unless BINARYMIME | [`Writer::unstuffed`] unless BINARYMIME |
 
 mod chunk;
 mod find;
@@ -16,8 +16,8 @@ pub use local::LocalNewlines;
 pub use scanner::Scanner;
 pub use writer::{Newlines, Writer};
 
-/// Which departures from RFC 5321 2.3.8 are let pass, or were: as content, for none of them ever ends a line. Part of
-/// [`Leniencies`](crate::Leniencies).
+/// Which octets that RFC 5321 2.3.8 forbids in text are tolerated, or were found. They count as content and never end a
+/// line. Part of [`Leniencies`](crate::Leniencies).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TextLeniency {
@@ -79,7 +79,7 @@ pub enum TextFlaw {
     LongLine,
 }
 
-/// What the input begins with.
+/// What was found at the front of the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scan<'i> {
     /// Text, dots removed; taken off the input, never empty.

@@ -31,7 +31,7 @@ pub struct Scanner {
 }
 
 impl Scanner {
-    /// At the start of the text.
+    /// A scanner that is at the start of a text.
     #[must_use]
     pub const fn new(lenient: TextLeniency) -> Self {
         Self { lenient, line_start: true, octets: 0, refused: None, tolerated: TextLeniency::NONE, blind: false }

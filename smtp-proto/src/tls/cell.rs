@@ -27,21 +27,21 @@ use super::senders::Counts;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Cell<'a> {
-    /// Counted from 1970-01-01, UTC.
+    /// The day, in days since 1970-01-01, UTC.
     pub day: i32,
-    /// Who was the client.
+    /// Whether the mail came in or went out.
     pub direction: Direction,
-    /// The verdict.
+    /// Whether the mail was wanted.
     pub wanted: Wanted,
     /// Whose mail stands or falls together, as [`Record::party`] says; empty where that is not known.
     pub party: &'a str,
-    /// What became of TLS.
+    /// What became of TLS on the hop.
     pub hop: Hop,
     /// Protection of the message itself.
     pub end_to_end: EndToEnd,
     /// What a rehearsal did, or found out.
     pub rehearsed: Option<Rehearsed>,
-    /// The sums.
+    /// How many messages, recipients and octets these are.
     pub counts: Counts,
 }
 
@@ -61,7 +61,7 @@ impl<'a> Cell<'a> {
         }
     }
 
-    /// That of one record.
+    /// The cell that one record belongs to, with the counts of that record alone.
     #[must_use]
     pub fn of(record: &Record<'a>) -> Self {
         Self {

@@ -168,7 +168,8 @@ impl HelloReader {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClientHello<'i> {
-    /// The version, but for [`versions`](Self::versions).
+    /// The version field. TLS 1.3 has it for compatibility alone and lists its versions in
+    /// [`versions`](Self::versions).
     pub legacy_version: u16,
     /// Versions (`supported_versions`, RFC 8446 4.2.1). Empty where the client does not know that extension.
     pub versions: Numbers<'i>,

@@ -29,9 +29,9 @@ const STUDENT: f64 = 6.0;
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Interval {
-    /// From, 0 to 1.
+    /// The lower bound of the share, between 0 and 1.
     pub low: f64,
-    /// To, 0 to 1.
+    /// The upper bound of the share, between 0 and 1.
     pub high: f64,
 }
 

@@ -12,7 +12,7 @@ use super::record::{Direction, Wanted};
 use super::require::Require;
 use super::senders::{Cells, Counts};
 
-/// What requiring something would have cost: an upper bound in that nobody is taken to adapt.
+/// How much mail requiring TLS, or more than TLS, would have cost. An upper bound: it assumes that no sender would adapt.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Loss {
@@ -20,11 +20,11 @@ pub struct Loss {
     pub direction: Direction,
     /// What would have been required.
     pub require: Require,
-    /// Of the mail that was wanted.
+    /// The loss of wanted mail.
     pub wanted: Share,
-    /// Of the mail that was not.
+    /// The loss of unwanted mail.
     pub unwanted: Share,
-    /// Of the mail of which nobody can tell.
+    /// The loss of mail of which it is not known whether it was wanted.
     pub unknown: Share,
 }
 
@@ -40,13 +40,13 @@ impl Loss {
     }
 }
 
-/// A part that would be lost, of a whole.
+/// How much of some mail would be lost, in messages, senders and hosts.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Share {
-    /// What would be lost.
+    /// The mail that would be lost.
     pub lost: Counts,
-    /// Of which: all whose outcome can be told.
+    /// All mail of which it is known whether it would be lost.
     pub total: Counts,
     /// Mail of which it cannot be told whether it meets the policy. Not in `total`.
     pub untold: Counts,
@@ -63,7 +63,7 @@ pub struct Share {
     /// Messages in `total` from senders that were seen only once: about the chance that the next message comes from a
     /// sender never seen (Good, 1953), of which the sample knows nothing.
     pub seen_once: u64,
-    /// Who would lose most, the heaviest first.
+    /// The senders that would lose most messages, the heaviest first.
     pub heaviest: Vec<Heavy>,
 }
 
@@ -76,7 +76,7 @@ impl Share {
     }
 }
 
-/// How many distinct ones, of how many.
+/// A number of distinct senders or hosts, of all that there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Tally {
@@ -88,11 +88,11 @@ pub struct Tally {
     pub exact: bool,
 }
 
-/// A sender that weighs.
+/// A sender that would lose many messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Heavy {
-    /// Its domain; empty where nothing is known of it.
+    /// The sender's domain; empty where it is not known.
     pub sender: String,
     /// How many messages would be lost.
     pub lost: u64,
@@ -102,7 +102,7 @@ pub struct Heavy {
     pub error: u64,
 }
 
-/// A piece of a trend.
+/// One period of a trend, such as a day or a week.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Point {
@@ -115,7 +115,7 @@ pub struct Point {
 }
 
 impl Ledger {
-    /// What requiring this would have cost, with as many of the heaviest senders as wished.
+    /// How much mail requiring `require` would have cost, with the `heaviest` senders that would lose most.
     #[must_use]
     pub fn loss(&self, direction: Direction, require: Require, heaviest: usize) -> Loss {
         let share = |wanted| share(self.book(direction, wanted), direction, require, heaviest);
@@ -128,7 +128,7 @@ impl Ledger {
         }
     }
 
-    /// The same over time, in pieces of so many days (1: days, 7: weeks from Monday), without those that have nothing.
+    /// The same over time, in periods of `days` days (1: days, 7: weeks from Monday). Periods without mail are left out.
     #[must_use]
     pub fn trend(&self, direction: Direction, wanted: Wanted, require: Require, days: u16) -> Vec<Point> {
         let mut points: BTreeMap<i32, Sums> = BTreeMap::new();

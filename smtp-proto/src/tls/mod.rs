@@ -1,4 +1,5 @@
-//! What the core knows of TLS: the policy, what came of it, and what would have. No TLS library.
+//! What the core knows of TLS: the policy, what became of TLS on each hop, and what another policy would have cost. No TLS
+//! library.
 
 mod cell;
 mod hash;
@@ -32,7 +33,7 @@ pub use requirement::Requirement;
 pub use retries::Retries;
 pub use senders::Counts;
 
-/// What the session runs over when it begins.
+/// Whether a session begins in plaintext or inside TLS.
 #[derive(Clone, Debug)]
 pub enum Channel {
     /// Plaintext: STARTTLS may follow (RFC 3207).
@@ -71,7 +72,7 @@ impl TlsVersion {
     }
 }
 
-/// What the client showed of itself in the handshake.
+/// What kind of certificate the client showed in the handshake.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum ClientCertificate {
@@ -115,7 +116,7 @@ pub struct TlsInfo {
     pub group: Option<Cow<'static, str>>,
     /// The application protocol that was agreed on (ALPN, RFC 7301), if any.
     pub alpn: Option<Box<[u8]>>,
-    /// What the client showed.
+    /// The kind of certificate that the client showed.
     pub client_certificate: ClientCertificate,
     /// The name in the client's certificate (the Common Name of its subject), where a proxy tells it. Input from the peer
     /// unless the certificate is verified: never logged raw.
@@ -131,7 +132,7 @@ pub struct TlsInfo {
 }
 
 impl TlsInfo {
-    /// Version and cipher suite; the rest can be set afterwards.
+    /// A connection with this version and cipher suite; the other fields can be set afterwards.
     #[must_use]
     pub const fn new(version: TlsVersion, cipher: Cow<'static, str>) -> Self {
         Self {
@@ -148,7 +149,7 @@ impl TlsInfo {
         }
     }
 
-    /// TLS ended at a proxy before this server. The rest can be set afterwards, as far as the proxy tells.
+    /// A connection whose TLS ended at a proxy. The other fields can be set afterwards, as far as the proxy tells them.
     #[must_use]
     pub const fn by_proxy() -> Self {
         let mut info = Self::new(TlsVersion::Tls13, Cow::Borrowed(""));
@@ -170,7 +171,7 @@ pub struct Offered {
 }
 
 impl Offered {
-    /// This version at most.
+    /// An offer of `version` at most, with or without post-quantum key exchange.
     #[must_use]
     pub const fn new(version: TlsVersion, post_quantum: bool) -> Self {
         Self { version, post_quantum }
@@ -235,7 +236,7 @@ fn of_certificate(alert: &str) -> Option<&'static str> {
     }
 }
 
-/// What became of TLS on one hop: the fact that the ledger is made of.
+/// What became of TLS on one hop. Ledgers count these.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {

@@ -4,7 +4,7 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Policy {
-    /// STARTTLS is not announced, and refused.
+    /// STARTTLS is not announced, and is refused if a client sends it.
     Off,
     /// STARTTLS is announced and never required, as RFC 3207 section 4 demands of a public MX.
     #[default]

@@ -5,7 +5,7 @@ use core::net::IpAddr;
 use super::hash::hash;
 use super::{ClientCertificate, Outcome, TlsVersion};
 
-/// One transaction, or a session that came to none for the sake of TLS. Borrowed: nothing is kept of it but counts.
+/// One transaction, or a session that had none because of TLS. It borrows its names: a ledger keeps counts of it alone.
 ///
 /// ```
 /// use smtp_proto::tls::{ClientCertificate, Direction, Hop, Record, TlsVersion, Wanted};
@@ -23,7 +23,7 @@ use super::{ClientCertificate, Outcome, TlsVersion};
 pub struct Record<'a> {
     /// When it ended: seconds since 1970-01-01 00:00 UTC.
     pub time: i64,
-    /// Who was the client.
+    /// Whether the mail came in or went out.
     pub direction: Direction,
     /// The other side's address.
     pub peer: Option<IpAddr>,
@@ -97,13 +97,13 @@ impl<'a> Record<'a> {
     }
 }
 
-/// Who opened the connection.
+/// Whether mail comes in or goes out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Direction {
-    /// The other side did: mail comes in.
+    /// Mail comes in: the other side opened the connection.
     #[default]
     Inbound,
-    /// We did: mail goes out.
+    /// Mail goes out: this side opened the connection.
     Outbound,
 }
 
@@ -125,9 +125,9 @@ pub enum End {
     /// 2yz: the message has been taken over.
     #[default]
     Accepted,
-    /// 5yz: it never will be.
+    /// 5yz: the message was refused for good.
     Refused,
-    /// 4yz: it is expected again.
+    /// 4yz: the client was told to try again later.
     Deferred,
     /// Given up by the client, or cut off; it may come again.
     Abandoned,

@@ -1,4 +1,5 @@
-//! Asking senders for TLS once, to learn who would come with it: a rehearsal of `require` that refuses nobody.
+//! Asks senders of plaintext once to come again, to learn which would come with TLS: a rehearsal of `require` that loses no
+//! mail.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use core::net::IpAddr;
@@ -7,11 +8,11 @@ use super::hash::hash;
 use super::record::Rehearsed;
 use super::retries::network;
 
-/// Decides which mail is asked to come again, and knows it when it does.
+/// Decides which mail is asked to come again, and recognises it when it does.
 ///
 /// The first plaintext attempt of a (client network, sender, recipient) is to be answered 450, as in greylisting
 /// (RFC 6647). A retry with TLS shows that the sender would have adapted; one in plaintext is accepted once the delay
-/// is over. So nobody is refused for good who tries again as RFC 5321 4.5.4.1 says.
+/// is over. So no sender is refused for good that tries again as RFC 5321 4.5.4.1 says.
 ///
 /// Time is the caller's, in seconds since any fixed moment. Memory is bounded: when the table is full further mail is
 /// accepted unasked, and counted as [`unasked`](Self::unasked). [`entries`](Self::entries) and
@@ -40,13 +41,13 @@ pub struct Rehearsal {
     unasked: u64,
 }
 
-/// The answer to a recipient.
+/// How a server is to answer RCPT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Answer {
-    /// Accept. What a retry has shown is said once.
+    /// Accept the recipient. `Some` says what a retry has shown; it is told once for each.
     Accept(Option<Rehearsed>),
-    /// 450 4.7.0: come again.
+    /// Answer 450 4.7.0: the client is to come again.
     Again,
 }
 
@@ -54,7 +55,7 @@ pub enum Answer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Entry {
-    /// Which, as a hash.
+    /// A hash of client network, sender and recipient.
     pub key: u64,
     /// When it was asked; or, once it has come again, when it was last seen.
     pub time: i64,
@@ -63,7 +64,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// One that was remembered before.
+    /// An entry that was saved before, for [`Rehearsal::restore`].
     #[must_use]
     pub const fn new(key: u64, time: i64, returned: bool) -> Self {
         Self { key, time, returned }
@@ -71,9 +72,9 @@ impl Entry {
 }
 
 impl Rehearsal {
-    /// How long a sender is remembered: five days, for so long a sender should go on trying (RFC 5321 4.5.4.1).
+    /// How long a sender is remembered: five days, since a sender should go on trying for that long (RFC 5321 4.5.4.1).
     pub const WINDOW: i64 = 5 * 86_400;
-    /// For so long after it was asked a plaintext sender is asked again: five minutes.
+    /// A retry in plaintext that comes sooner than this after the first attempt is asked again. Five minutes, in seconds.
     pub const DELAY: i64 = 300;
     /// Senders that are remembered at once: 262,144, at some 80 octets each.
     pub const BOUND: usize = 1 << 18;

@@ -3,7 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-/// For which domains mail is refused in plaintext, under [`Policy::Offer`](super::Policy::Offer).
+/// The domains for which mail in plaintext is refused, under [`Policy::Offer`](super::Policy::Offer).
 ///
 /// A name means that domain; a name with a dot in front means every domain below it. Case does not matter.
 ///
@@ -27,27 +27,27 @@ impl Requirement {
         Self { senders: Vec::new(), recipients: Vec::new() }
     }
 
-    /// Also for mail from this domain.
+    /// Requires TLS for mail from this domain too.
     #[must_use]
     pub fn sender(mut self, domain: impl Into<String>) -> Self {
         self.senders.push(domain.into());
         self
     }
 
-    /// Also for mail to this domain.
+    /// Requires TLS for mail to this domain too.
     #[must_use]
     pub fn recipient(mut self, domain: impl Into<String>) -> Self {
         self.recipients.push(domain.into());
         self
     }
 
-    /// Whether mail from `domain` takes TLS.
+    /// Whether mail from `domain` requires TLS.
     #[must_use]
     pub fn of_sender(&self, domain: &str) -> bool {
         self.senders.iter().any(|rule| covers(rule, domain))
     }
 
-    /// Whether mail to `domain` takes TLS.
+    /// Whether mail to `domain` requires TLS.
     #[must_use]
     pub fn of_recipient(&self, domain: &str) -> bool {
         self.recipients.iter().any(|rule| covers(rule, domain))

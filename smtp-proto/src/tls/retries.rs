@@ -57,7 +57,7 @@ impl Retries {
     /// Attempts that may wait at once: 65,536, at some 500 octets each.
     pub const BOUND: usize = 1 << 16;
 
-    /// With a window in seconds, and so many attempts that may wait at once.
+    /// Waits `window` seconds for a retry, with at most `bound` attempts waiting at once.
     #[must_use]
     pub fn new(window: i64, bound: usize) -> Self {
         Self { window, bound: bound.max(1), waiting: BTreeMap::new(), order: BTreeSet::new() }

@@ -27,7 +27,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// So many of each.
+    /// Counts with these numbers of messages, recipients and octets.
     #[must_use]
     pub const fn new(messages: u64, recipients: u64, bytes: u64) -> Self {
         Self { messages, recipients, bytes }
