@@ -73,7 +73,7 @@ impl fmt::Display for Mechanism {
     }
 }
 
-/// Some of the mechanisms.
+/// A set of mechanisms.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct MechanismSet(u8);
 
@@ -109,7 +109,7 @@ impl MechanismSet {
         self.0 & 1 << mechanism as u8 != 0
     }
 
-    /// Whether there is none.
+    /// Whether the set has no mechanism.
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.0 == 0

@@ -47,7 +47,7 @@ pub struct ScramRecord {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidRecord {
-    /// The password cannot be one.
+    /// The password cannot be used, for this reason.
     #[error(transparent)]
     Password(#[from] InvalidCredentials),
     /// The salt is empty or longer than 1,024 octets.
@@ -56,7 +56,7 @@ pub enum InvalidRecord {
     /// RFC 7677 4 asks for 4,096 iterations or more; over 1,000,000 clients may give up.
     #[error("the iterations are not 4096 to 1000000")]
     Iterations,
-    /// Not the text form.
+    /// The text does not have the form of a record.
     #[error("not of the form SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey")]
     Form,
 }

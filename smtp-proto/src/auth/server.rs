@@ -37,7 +37,7 @@ pub enum Turn {
     Failure(Failure),
 }
 
-/// What the application is asked.
+/// What a mechanism asks the application.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Question {
@@ -46,7 +46,7 @@ pub enum Question {
     Password {
         /// As whom the client wants to act, if not as itself (RFC 4422 2): accept only if it may.
         authzid: Option<String>,
-        /// Who the client is.
+        /// The user whose credentials these are (the authentication identity, RFC 4422 2).
         authcid: String,
         /// The password that the client sent.
         password: Secret,
@@ -56,7 +56,7 @@ pub enum Question {
     Scram {
         /// As whom the client wants to act, if not as itself.
         authzid: Option<String>,
-        /// Who the client is.
+        /// The user whose credentials these are (the authentication identity, RFC 4422 2).
         authcid: String,
     },
     /// OAUTHBEARER, XOAUTH2: is this token good for `authzid`? When the client named nobody, answer with
@@ -79,7 +79,7 @@ pub enum Question {
     },
 }
 
-/// What the application says.
+/// The application's answer to a [`Question`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Answer {

@@ -67,13 +67,13 @@ impl Users {
         self.records.remove(&self.key(name))
     }
 
-    /// How many there are.
+    /// How many users there are.
     #[must_use]
     pub fn len(&self) -> usize {
         self.records.len()
     }
 
-    /// Whether there are none.
+    /// Whether there is no user.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()

@@ -43,7 +43,7 @@ pub enum Protocol {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Tls {
-    /// STARTTLS is not used.
+    /// STARTTLS is not used, even if the server offers it.
     Never,
     /// STARTTLS is used where it is offered, whatever the certificate (RFC 7435). When it is refused the session goes
     /// on in plaintext; when the handshake fails the session ends, and the caller decides.
@@ -117,7 +117,7 @@ impl Default for Limits {
     }
 }
 
-/// A setting that cannot be.
+/// A setting that is not possible.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
@@ -154,7 +154,7 @@ impl Config {
         })
     }
 
-    /// SMTP, the default, or LMTP.
+    /// Which protocol to speak. The default is [`Protocol::Smtp`].
     #[must_use]
     pub const fn protocol(mut self, protocol: Protocol) -> Self {
         self.protocol = protocol;
@@ -242,13 +242,13 @@ impl Config {
         self
     }
 
-    /// The name in EHLO.
+    /// The name that this client gives in EHLO, HELO or LHLO.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What is done about TLS.
+    /// What this client does about TLS.
     #[must_use]
     pub const fn tls_policy(&self) -> Tls {
         self.tls

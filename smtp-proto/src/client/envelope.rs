@@ -7,11 +7,11 @@ use crate::syntax::{Body, Params, Rcpt, ReversePath};
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Envelope<'e> {
-    /// Who is told of failures.
+    /// The reverse-path: the mailbox that is told of failures, or `<>`.
     pub from: ReversePath<'e>,
-    /// The recipients, with their parameters.
+    /// The recipients, each with its parameters of RCPT.
     pub to: &'e [Rcpt<'e>],
-    /// Further parameters of MAIL.
+    /// Parameters of MAIL other than SIZE, BODY and SMTPUTF8.
     pub params: Params<'e>,
     /// Octets of the text, if they are known beforehand.
     pub size: Option<u64>,
@@ -29,14 +29,14 @@ impl<'e> Envelope<'e> {
         Self { from, to, params: Params::default(), size: None, body: None, utf8: false }
     }
 
-    /// How many octets the text has.
+    /// Declares the size of the text, in octets (SIZE, RFC 1870).
     #[must_use]
     pub const fn size(mut self, octets: u64) -> Self {
         self.size = Some(octets);
         self
     }
 
-    /// What octets it holds.
+    /// Declares what octets the text holds (BODY, RFC 6152).
     #[must_use]
     pub const fn body(mut self, body: Body) -> Self {
         self.body = Some(body);

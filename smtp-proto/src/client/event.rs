@@ -16,7 +16,7 @@ pub enum Event<'i> {
     Reply(Awaited, ReplyLines<'i>),
     /// Greeting, EHLO, STARTTLS and AUTH are done, as far as they were asked for: commands may be given.
     Ready,
-    /// 354: write the text.
+    /// The server waits for the text: write it.
     Message(MessageTicket),
     /// The server broke a rule; the session ends.
     Fault(Fault),
@@ -158,7 +158,7 @@ impl FaultKind {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Reason {
-    /// There was no connection at all.
+    /// There was no connection to the server, for this reason.
     #[error("{0}")]
     NotConnected(NoConnection),
     /// The client said QUIT (RFC 5321 4.1.1.10).
@@ -167,7 +167,7 @@ pub enum Reason {
     /// The connection ended early. A reply that was cut is none.
     #[error("the server closed the connection")]
     Eof,
-    /// Nothing came in time.
+    /// The server sent nothing in time, or took nothing.
     #[error("the server said nothing in time")]
     TimedOut,
     /// 421 (RFC 5321 3.8).
@@ -194,7 +194,7 @@ pub enum Reason {
     /// The server refused to authenticate, in these words. What it refuses is told by the code (RFC 4954 4, 6).
     #[error("{what}: {0}", what = refused(.0.code()))]
     AuthRefused(OwnedReply),
-    /// The exchange was cancelled from here.
+    /// This client cancelled the AUTH exchange, for this reason.
     #[error("authentication was given up: {0}")]
     AuthCancelled(Cancel),
     /// The text had a flaw that was found after its beginning had been sent.
@@ -218,7 +218,7 @@ pub enum NoConnection {
     /// Nobody listens at that address and port: the connection was refused.
     #[error("cannot connect: connection refused")]
     Refused,
-    /// No answer in time.
+    /// The connection was not made in time.
     #[error("cannot connect: no answer in time")]
     TimedOut,
     /// There is no way to that host or network.

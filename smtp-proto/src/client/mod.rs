@@ -388,7 +388,7 @@ impl Session {
         &self.config
     }
 
-    /// Whether AUTH has succeeded.
+    /// Whether AUTH has succeeded in this session.
     #[must_use]
     pub const fn is_authenticated(&self) -> bool {
         self.authenticated

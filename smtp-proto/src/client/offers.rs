@@ -68,7 +68,7 @@ impl Offers {
         self.set.contains(extension)
     }
 
-    /// Those extensions that are known here.
+    /// The announced extensions that are known here.
     #[must_use]
     pub const fn extensions(&self) -> ExtensionSet {
         self.set

@@ -7,13 +7,13 @@ use super::event::{NotNow, Reason};
 use crate::syntax::ReplyLines;
 use crate::text::TextFlaw;
 
-/// What became of a recipient.
+/// What became of one recipient of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome<'t> {
     /// The server has taken over the responsibility (RFC 5321 4.2.5).
     Accepted(ReplyLines<'t>),
-    /// Not now: worth another try.
+    /// Not accepted now; the same message can be tried again later.
     Later(Because<'t>),
     /// Refused for good: the same message is not to be tried again.
     Never(Because<'t>),
@@ -23,13 +23,13 @@ pub enum Outcome<'t> {
 }
 
 impl Outcome<'_> {
-    /// Whether it should be tried again.
+    /// Whether the recipient should be tried again: [`Outcome::Later`] and [`Outcome::Unknown`].
     #[must_use]
     pub const fn is_temporary(&self) -> bool {
         matches!(self, Self::Later(_) | Self::Unknown(_))
     }
 
-    /// Whether the server has it.
+    /// Whether the server has taken over the message for this recipient.
     #[must_use]
     pub const fn is_accepted(&self) -> bool {
         matches!(self, Self::Accepted(_))
@@ -42,9 +42,9 @@ impl Outcome<'_> {
 pub enum Because<'t> {
     /// The server said so, to RCPT or to another command of the transaction.
     Reply(ReplyLines<'t>),
-    /// It was not sent, for this.
+    /// The command, or the text, was not sent, for this reason.
     NotSent(NotNow),
-    /// The text must not be sent.
+    /// The text has this flaw, and must not be sent.
     Text(TextFlaw),
     /// The session ended before the recipient was accepted, for this reason.
     Session(&'t Reason),

@@ -50,7 +50,7 @@ impl Recipient {
         &mut self.params
     }
 
-    /// As an [`Envelope`](super::Envelope) has it.
+    /// The recipient as an [`Envelope`](super::Envelope) takes it.
     #[must_use]
     pub fn rcpt(&self) -> Rcpt<'_> {
         let address = self.address.as_str();
@@ -74,7 +74,7 @@ impl fmt::Display for Recipient {
     }
 }
 
-/// An [`Outcome`] that is kept.
+/// An [`Outcome`] without a lifetime, to be kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OwnedOutcome {
@@ -88,7 +88,7 @@ pub enum OwnedOutcome {
     Unknown(OwnedBecause),
 }
 
-/// A [`Because`] that is kept.
+/// A [`Because`] without a lifetime, to be kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OwnedBecause {
@@ -103,7 +103,7 @@ pub enum OwnedBecause {
 }
 
 impl Outcome<'_> {
-    /// The same, to be kept.
+    /// The same outcome without a lifetime, to be kept.
     #[must_use]
     pub fn owned(&self) -> OwnedOutcome {
         match self {
@@ -116,7 +116,7 @@ impl Outcome<'_> {
 }
 
 impl Because<'_> {
-    /// The same, to be kept.
+    /// The same reason without a lifetime, to be kept.
     #[must_use]
     pub fn owned(&self) -> OwnedBecause {
         match self {
@@ -129,7 +129,7 @@ impl Because<'_> {
 }
 
 impl OwnedOutcome {
-    /// As the transaction told it.
+    /// The outcome, borrowed, as the transaction gave it.
     #[must_use]
     pub fn outcome(&self) -> Outcome<'_> {
         match self {
@@ -142,7 +142,7 @@ impl OwnedOutcome {
 }
 
 impl OwnedBecause {
-    /// As the transaction told it.
+    /// The reason, borrowed, as the transaction gave it.
     #[must_use]
     pub fn because(&self) -> Because<'_> {
         match self {

@@ -79,7 +79,7 @@ pub struct Transaction<'e> {
     left_out: KeywordSet,
 }
 
-/// What a transaction needs.
+/// What a transaction needs before it can go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a want unseen is a session that stands still"]
 pub enum Progress {

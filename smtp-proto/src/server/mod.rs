@@ -45,11 +45,11 @@ use crate::{Step, Want};
 /// **Driving it**: [`step`](Self::step) until it returns a [`Want`], write out [`output`](Self::output) and say
 /// [`sent`](Self::sent), then do what is wanted. See the [crate's front page](crate) for the whole loop.
 ///
-/// **Deciding**: events carry a [`Ticket`]; give each back by [`answer`](Self::answer), at once or later. One answer
-/// a command, in order; while a ticket is out nothing further is parsed.
+/// **Deciding**: events that need an answer carry a [`Ticket`]. Give it to [`answer`](Self::answer), at once or later. Until
+/// then nothing further is parsed, so that answers keep the order of the commands.
 ///
-/// **Time**: the driver keeps the clock. Whenever [`progress`](Self::progress) changes it starts a new period of
-/// [`timeout`](Self::timeout), and at its end it calls [`timed_out`](Self::timed_out).
+/// **Time**: the driver keeps the clock. Whenever [`progress`](Self::progress) changes, the driver starts a new period
+/// of [`timeout`](Self::timeout). When a period ends, it calls [`timed_out`](Self::timed_out).
 ///
 /// **Endings**: [`eof`](Self::eof), [`tls_failed`](Self::tls_failed), [`shut_down`](Self::shut_down). All lead to
 /// [`Event::Closed`] and [`Want::Close`] by way of `step`.
@@ -234,7 +234,7 @@ impl Session {
         }
     }
 
-    /// What is to be written to the peer.
+    /// The octets that the driver is to write to the peer now. Say how many went out by [`sent`](Self::sent).
     #[must_use]
     pub fn output(&self) -> &[u8] {
         self.output.get(self.written..self.output.len().min(self.visible)).unwrap_or_default()
@@ -267,8 +267,8 @@ impl Session {
         self.offered = Some(offered);
     }
 
-    /// The handshake is done: the session begins anew, inside TLS (RFC 3207 4.2). Only what restricts the peer stays.
-    /// Called at any other time it ends the session.
+    /// Says that the handshake is done: the session begins anew inside TLS (RFC 3207 4.2). Only counters that restrict the
+    /// peer are kept. A call at any other time ends the session.
     pub fn tls_established(&mut self, tls: TlsInfo) {
         if self.state != State::StartTls {
             self.misused();
@@ -282,7 +282,7 @@ impl Session {
         self.progress += 1;
     }
 
-    /// The handshake failed: the session is over, and nothing more is written (RFC 3207 4.1).
+    /// Says that the handshake failed: the session is over, and nothing more is written (RFC 3207 4.1).
     pub fn tls_failed(&mut self, failure: TlsFailure) {
         self.rare.get_or_insert_default().tls_failure = Some(failure);
         self.output.clear();
@@ -302,14 +302,15 @@ impl Session {
         }
     }
 
-    /// Changes when the peer got on: with each command, with each answer to one, with the greeting, and in text with
+    /// A number that changes when the peer makes progress: with each command, with each answer to one, with the greeting, and in text with
     /// every [`Timeouts::text_octets`] octets. [`timeout`](Self::timeout) never changes alone.
     #[must_use]
     pub fn progress(&self) -> u64 {
         self.progress
     }
 
-    /// Nothing came in [`timeout`](Self::timeout): the end, but for [`Timeouts::greet_pause`], when all is well.
+    /// Says that [`timeout`](Self::timeout) has passed without progress. That ends the session, except that after
+    /// [`Timeouts::greet_pause`] the greeting follows.
     pub fn timed_out(&mut self) {
         if self.state == State::StartTls {
             self.tls_failed(TlsFailure::TimedOut);
@@ -321,7 +322,7 @@ impl Session {
         }
     }
 
-    /// The peer's octets have ended. Text that has not come to its end is not a message.
+    /// Says that the peer has closed its side. A text that is not complete is then no message.
     pub fn eof(&mut self) {
         if self.state == State::StartTls {
             self.tls_failed(TlsFailure::Closed);
