@@ -19,7 +19,7 @@ impl Date {
     /// The last second of the year 9999: RFC 5322 3.3 allows more digits, but few programs read them.
     const LAST: u64 = 253_402_300_799;
 
-    /// The moment so many seconds after the beginning of 1970, in UTC. What is later than the year 9999 is its end.
+    /// The moment `seconds` after the beginning of 1970, in UTC. Later times than the year 9999 become its last second.
     #[must_use]
     pub const fn from_unix(seconds: u64) -> Self {
         Self(if seconds < Self::LAST { seconds } else { Self::LAST })

@@ -175,7 +175,7 @@ impl Config {
         self
     }
 
-    /// Bounds on what the server may send. The defaults are those of [`Limits`].
+    /// Bounds on what the server may send, and on pipelining. The defaults are those of [`Limits`].
     #[must_use]
     pub const fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;

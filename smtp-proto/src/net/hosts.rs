@@ -3,7 +3,7 @@
 use alloc::collections::BTreeMap;
 use core::net::{IpAddr, Ipv6Addr};
 
-/// Counts the connections of each host, so that none takes all the places there are.
+/// Counts the connections of each host, so that no host takes all that the server allows.
 ///
 /// ```
 /// use smtp_proto::net::Hosts;

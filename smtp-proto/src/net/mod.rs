@@ -1,5 +1,5 @@
-//! Decisions about addresses, as data: in which order to try them, by which name a server is known, and how many connections each host has. No I/O, no
-//! clock.
+//! Decisions about addresses, as data: in which order to try them, by which name a server is known, and how many
+//! connections each host has. No I/O, no clock.
 
 mod hosts;
 mod name;

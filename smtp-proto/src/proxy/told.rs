@@ -5,7 +5,7 @@ use crate::tls::{Channel, ClientCertificate, TlsInfo, TlsVersion};
 
 impl Header<'_> {
     /// What the session runs over, by what the balancer says of TLS between the client and itself (section 2.2.6). Its word
-    /// is taken: whom to believe is for the driver to know.
+    /// is taken: which proxies to believe is for the driver to decide.
     ///
     /// `before` says that TLS ends at the balancer even where it does not tell. What the balancer says for itself, as in a
     /// health check, is in plaintext.

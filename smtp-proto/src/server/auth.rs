@@ -38,7 +38,7 @@ impl Session {
         self.rare.as_ref()?.authentication.identity.as_ref()
     }
 
-    /// The mechanisms that the client may use now: none in plaintext, unless that is allowed, and none twice.
+    /// The mechanisms that the client may use now. Empty in plaintext, unless that is allowed, and after AUTH has succeeded.
     pub(super) fn mechanisms(&self) -> MechanismSet {
         match &self.tls {
             _ if self.identity().is_some() => MechanismSet::EMPTY,

@@ -1,4 +1,4 @@
-//! Which service extensions a server has; each is a setting of a session, none a feature of the build.
+//! Which service extensions a server has. Each is a setting, not a feature of the build.
 
 use alloc::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! What everything in a session is made of: tickets, moves, replies, faults, and the end.
+//! What the other files of a session share: tickets, the one place that assigns the state, replies, faults, the end.
 
 use alloc::sync::Arc;
 

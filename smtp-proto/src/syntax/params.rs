@@ -10,11 +10,11 @@ use super::registry::Entry;
 use super::values::{self, AuthParam, Body, By, Mtrk, Notify, Orcpt, Ret, Rrvs};
 use super::{Keyword, KeywordSet, SyntaxError, SyntaxErrorKind, Verb, Xtext};
 
-/// Most unknown parameters of a command: to tell that none stands there twice, each is compared with each.
+/// The most unknown parameters that a command may have. To find duplicates, each is compared with each other.
 const MAX_UNKNOWN: usize = 8;
 
-/// The parameters of a command, checked: each is well-formed, none stands there twice, those known have a value that
-/// fits and belong to the command. Unknown ones are kept as they are.
+/// The parameters of a command, checked. Each is well-formed and none occurs twice; those that are known belong to the
+/// command and have a valid value. Unknown ones are kept as they are.
 ///
 /// A client makes them with [`ParamsBuilder`](super::ParamsBuilder).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Writing commands: what can be written can be parsed.
+//! Writes commands. Whatever it writes, the parser reads back as the same command.
 
 use alloc::vec::Vec;
 

@@ -14,7 +14,7 @@ use core::ops::AddAssign;
 use super::hash::hash;
 use super::record::Hop;
 
-/// So many messages, with so many recipients, of so many octets.
+/// Numbers of messages, of their recipients, and of their octets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
