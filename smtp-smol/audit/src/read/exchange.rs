@@ -313,7 +313,7 @@ fn tracked(columns: &Columns, line: &[u8], desk: &mut Desk) -> Option<()> {
         Direction::Outbound => (get(b"server-ip"), get(b"server-hostname")),
         // A front end hands on whose client it was.
         _ if !get(b"original-client-ip").is_empty() => (get(b"original-client-ip"), &[][..]),
-        _ => (get(b"client-ip"), get(b"client-hostname")),
+        Direction::Inbound => (get(b"client-ip"), get(b"client-hostname")),
     };
     let to: Vec<&[u8]> = get(b"recipient-address").split(|octet| *octet == b';').take(64).collect();
     let count = |name: &[u8]| number(get(name)).map_or(0, |(count, _)| count);

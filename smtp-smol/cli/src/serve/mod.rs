@@ -53,6 +53,8 @@ use withheld::Withheld;
 pub(crate) use check::{CheckConfig, check_config};
 pub(crate) use options::Options;
 
+/// How long a host whose handshakes fail is not offered STARTTLS, unless it is said.
+const WITHHOLD: Duration = Duration::from_secs(2 * 60 * 60);
 /// After which a second Ctrl-C is meant as one.
 const IMPATIENCE: Duration = Duration::from_secs(1);
 /// For what is written at the end to be read.
@@ -108,7 +110,11 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     if let MailGoes::Through(hop) = &mail_goes {
         hop.meet();
     }
-    let withheld = options.withhold_starttls.0.map(|time| Arc::new(Withheld::new(time)));
+    let withheld = match options.withhold_starttls {
+        None => Some(Withheld::new(WITHHOLD).but_not_here()),
+        Some(withhold) => withhold.0.map(Withheld::new),
+    };
+    let withheld = withheld.map(Arc::new);
     let choice = |settings: usize| Choice::of(&mail_goes, &checked.listeners[settings], withheld.as_ref());
     let listening = listen::add(bound, &checked, &tls, choice, &mut server);
     let desk = |settings: usize| {

@@ -97,9 +97,9 @@ pub(crate) struct Options {
     pub(crate) state: Option<PathBuf>,
 
     /// Do not offer STARTTLS for so long to a host two of whose handshakes have failed, so that its mail comes in plaintext
-    /// rather than not at all; with --role mx. `off` offers it always
-    #[arg(long, value_name = "TIME", default_value = "2h", value_parser = withhold)]
-    pub(crate) withhold_starttls: Withhold,
+    /// rather than not at all; with --role mx. `off` offers it always [default: 2h, and always to this machine itself]
+    #[arg(long, value_name = "TIME", value_parser = withhold)]
+    pub(crate) withhold_starttls: Option<Withhold>,
 
     /// Senders that a rehearsal does not ask: a sender's domain, or a client's network; may be given several times
     #[arg(long, value_name = "DOMAIN|NET")]

@@ -20,6 +20,8 @@ pub(crate) const REASON: &str = "not offered again: earlier handshakes failed";
 #[derive(Debug)]
 pub(crate) struct Withheld {
     time: Duration,
+    /// This machine itself is remembered too.
+    here: bool,
     hosts: Mutex<HashMap<IpAddr, Failed>>,
 }
 
@@ -32,11 +34,19 @@ struct Failed {
 impl Withheld {
     /// Each failure is remembered for this time.
     pub(crate) fn new(time: Duration) -> Self {
-        Self { time, hosts: Mutex::default() }
+        Self { time, here: true, hosts: Mutex::default() }
+    }
+
+    /// This machine itself is offered STARTTLS whatever fails: who tries the server out from here wants to see it.
+    pub(crate) fn but_not_here(self) -> Self {
+        Self { here: false, ..self }
     }
 
     /// A handshake with this host has failed.
     pub(crate) fn failed(&self, host: IpAddr, now: Instant) {
+        if !self.here && host.to_canonical().is_loopback() {
+            return;
+        }
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         let host = network(host);
         if hosts.len() >= MOST && !hosts.contains_key(&host) {
@@ -111,6 +121,21 @@ mod tests {
         withheld.failed(b, at(301));
         withheld.forget();
         assert!(!withheld.is_from(b, at(302)));
+    }
+
+    #[test]
+    fn this_machine_may_be_left_out() {
+        let now = Instant::now();
+        for (withheld, is) in [
+            (Withheld::new(Duration::from_secs(100)), true),
+            (Withheld::new(Duration::from_secs(100)).but_not_here(), false),
+        ] {
+            for here in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
+                withheld.failed(host(here), now);
+                withheld.failed(host(here), now);
+                assert_eq!(withheld.is_from(host(here), now), is, "{here}");
+            }
+        }
     }
 
     #[test]
