@@ -145,21 +145,25 @@ def blast_over_starttls_against_sink():
     with sink() as (address, told):
         fresh = blast(address, "--tls", "starttls", "--per-connection", "2")
         resumed = blast(address, "--tls", "starttls", "--per-connection", "1", "--resume")
-    # A few connections more than messages ask for may be made towards the end; each has its one handshake.
-    for report, least in ((fresh, MESSAGES // 2), (resumed, MESSAGES)):
-        made = sum(report["handshakes"].values())
-        assert made == report["connections"] and least <= made <= least + 10, report
+    # A few connections more than messages ask for may be made towards the end. Each has its one handshake, unless the last
+    # message was accepted before it.
+    made = [sum(report["handshakes"].values()) for report in (fresh, resumed)]
+    for report, handshakes, least in ((fresh, made[0], MESSAGES // 2), (resumed, made[1], MESSAGES)):
+        assert least <= handshakes <= report["connections"] <= least + 10, report
     assert fresh["handshakes"]["resumed"] == 0 and resumed["handshakes"]["resumed"] > 0, (fresh, resumed)
     both = fresh["connections"] + resumed["connections"]
-    assert (told[0]["messages"], told[0]["handshakes"], told[0]["handshakes_failed"]) == (2 * MESSAGES, both, 0), told
+    assert told[0]["messages"] == 2 * MESSAGES, told
+    # One that is dropped at the end the client may call done, and the server not.
+    done, dropped = told[0]["handshakes"], told[0]["handshakes_failed"]
+    assert sum(made) <= done + dropped <= both and done >= MESSAGES + MESSAGES // 2, (told, made, both)
 
 
 @test
 def blast_over_starttls_against_smtp_smol():
     with Server() as server:
         report = blast(server.address, "--tls", "starttls", "--to", "b@mx.example.net", "--per-connection", "50")
-        assert report["handshakes"] == {"full": report["connections"], "resumed": 0}, report
-        assert MESSAGES // 50 <= report["connections"] <= MESSAGES // 50 + 10, report
+        made = report["handshakes"]
+        assert MESSAGES // 50 <= made["full"] <= report["connections"] <= MESSAGES // 50 + 10 and not made["resumed"], report
         mails = server.mails(MESSAGES)
         assert all(mail.protocol == "ESMTPS" for mail in mails)
 
