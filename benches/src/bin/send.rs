@@ -282,7 +282,7 @@ fn over_smol(server: SocketAddr, text: &[u8], messages: usize) -> io::Result<()>
     let (from, to) = addresses();
     let envelope = Envelope::new(from, &to).size(text.len() as u64);
     smol::block_on(async {
-        let mut connection = client.connect(&Target::addresses(vec![server])).await?;
+        let mut connection = client.connect(&Target::addresses(vec![server])).await.map_err(std::io::Error::other)?;
         for _ in 0..messages {
             accepted(&connection.send(envelope, &mut &*text).await?)?;
         }
