@@ -55,7 +55,11 @@ fn real(name: &str) -> Vec<u8> {
 fn a_failed_handshake_is_told_in_the_words_of_a_policy() {
     let made = generate_simple_self_signed(["mx.example.net".to_owned()]).expect("a certificate");
     let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()).into();
-    let tls = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key);
+    let tls = ServerConfig::builder_with_provider(std::sync::Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key);
     let config = Config::new("mx.example.net").expect("a name").shared();
     let mut server = Server::new(config).tls(Arc::new(tls.expect("TLS")));
     let address = server.listen("127.0.0.1:0".parse().expect("an address")).expect("bound");
@@ -86,7 +90,11 @@ fn a_failed_handshake_is_told_in_the_words_of_a_policy() {
 
     // A client that does not trust the server says so.
     let roots = RootCertStore::empty();
-    let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let config = ClientConfig::builder_with_provider(std::sync::Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
     let name = ServerName::try_from("mx.example.net").expect("a name");
     let mut client = ClientConnection::new(Arc::new(config), name).expect("TLS");
     let mut socket = after_starttls(address);

@@ -40,7 +40,11 @@ fn start(limits: Limits) -> Running {
     let made = rcgen::generate_simple_self_signed(["mx.example.net".to_owned()]).expect("a certificate");
     let certificate = made.cert.der().clone();
     let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
-    let tls = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate.clone()], key);
+    let tls = ServerConfig::builder_with_provider(std::sync::Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.clone()], key);
     let config = Config::new("mx.example.net").expect("a name").tls(Policy::Off).shared();
     let mut server = Server::new(config).limits(limits).tls(Arc::new(tls.expect("a key")));
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -235,7 +239,13 @@ fn tls_may_follow_the_header() {
     let [_, _, _, proxy] = server.addresses;
     let mut roots = RootCertStore::empty();
     roots.add(server.certificate.clone()).expect("a certificate");
-    let config = Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth());
+    let config = Arc::new(
+        ClientConfig::builder_with_provider(std::sync::Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth(),
+    );
     let mut socket = connect(proxy);
     socket.write_all(&from("192.0.2.7")).expect("written");
     let name = ServerName::try_from("mx.example.net").expect("a name");
@@ -274,7 +284,11 @@ impl Handler for Told {
 fn tls_that_ended_at_the_balancer_counts() {
     let made = rcgen::generate_simple_self_signed(["mx.example.net".to_owned()]).expect("a certificate");
     let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
-    let tls = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key);
+    let tls = ServerConfig::builder_with_provider(std::sync::Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key);
     let config = Config::new("mx.example.net").expect("a name").tls(Policy::Require).shared();
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let here = ["127.0.0.0/8".parse().expect("a network")];

@@ -184,7 +184,11 @@ fn a_connection_may_end_in_the_middle_of_a_handshake_message() {
 fn tickets_in_fragments(socket: &mut TcpStream) {
     let made = rcgen::generate_simple_self_signed(vec!["mx.example.net".to_owned()]).expect("a certificate");
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
-    let tls = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key);
+    let tls = ServerConfig::builder_with_provider(std::sync::Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key);
     let mut tls = tls.expect("a pair");
     tls.max_fragment_size = Some(32);
     let mut tls = rustls::ServerConnection::new(Arc::new(tls)).expect("a server");

@@ -75,8 +75,12 @@ impl Running {
         let mut roots = RootCertStore::empty();
         roots.add(certificate.clone()).expect("a root");
         let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
-        let tls =
-            ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate], key).expect("a pair");
+        let tls = ServerConfig::builder_with_provider(std::sync::Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)
+            .expect("a pair");
         let config = server::Config::new("mx.example.net").expect("a name").tls(policy).auth(MechanismSet::PASSWORD);
         let mut server = Server::with_threads(config.shared(), 1).tls(Arc::new(tls));
         let any = "127.0.0.1:0".parse().expect("an address");

@@ -104,7 +104,9 @@ impl Running {
     pub(crate) fn of(config: Config, limits: Limits) -> Self {
         let made = rcgen::generate_simple_self_signed(vec!["mx.example.net".into()]).expect("a certificate");
         let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
-        let tls = ServerConfig::builder()
+        let tls = ServerConfig::builder_with_provider(std::sync::Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions")
             .with_no_client_auth()
             .with_single_cert(vec![made.cert.der().clone()], key.into())
             .expect("a configuration");
@@ -143,7 +145,10 @@ impl Running {
     }
 
     pub(crate) fn tls_config(&self, versions: &[&'static SupportedProtocolVersion]) -> Arc<ClientConfig> {
-        let builder = ClientConfig::builder_with_protocol_versions(versions);
+        let builder =
+            ClientConfig::builder_with_provider(std::sync::Arc::new(rustls::crypto::ring::default_provider()))
+                .with_protocol_versions(versions)
+                .expect("versions");
         Arc::new(builder.with_root_certificates(self.roots.clone()).with_no_client_auth())
     }
 
