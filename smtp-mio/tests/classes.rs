@@ -41,7 +41,7 @@ fn a_handler_is_told_the_class_of_a_clients_certificate() {
     let mut authorities = RootCertStore::empty();
     authorities.add(trusted.cert.der().clone()).expect("a root");
     let certificates = Arc::new(ClientCertificates::new(authorities));
-    let tls = ServerConfig::builder_with_provider(std::sync::Arc::new(rustls::crypto::ring::default_provider()))
+    let tls = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("versions")
         .with_client_cert_verifier(certificates.clone())
@@ -57,7 +57,7 @@ fn a_handler_is_told_the_class_of_a_clients_certificate() {
     let mut roots = RootCertStore::empty();
     roots.add(server_own.cert.der().clone()).expect("a root");
     let builder = || {
-        ClientConfig::builder_with_provider(std::sync::Arc::new(rustls::crypto::ring::default_provider()))
+        ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
             .expect("versions")
             .with_root_certificates(roots.clone())

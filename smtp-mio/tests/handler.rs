@@ -94,11 +94,10 @@ fn converse(config: Config, trusted: &str, words: &str) -> (String, Vec<String>)
 fn certificate() -> Option<Arc<rustls::ServerConfig>> {
     let made = rcgen::generate_simple_self_signed(vec!["mx.example.net".into()]).ok()?;
     let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
-    let builder =
-        rustls::ServerConfig::builder_with_provider(std::sync::Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("versions")
-            .with_no_client_auth();
+    let builder = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth();
     builder.with_single_cert(vec![made.cert.der().clone()], key.into()).ok().map(Arc::new)
 }
 

@@ -55,7 +55,7 @@ fn real(name: &str) -> Vec<u8> {
 fn a_failed_handshake_is_told_in_the_words_of_a_policy() {
     let made = generate_simple_self_signed(["mx.example.net".to_owned()]).expect("a certificate");
     let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()).into();
-    let tls = ServerConfig::builder_with_provider(std::sync::Arc::new(rustls::crypto::ring::default_provider()))
+    let tls = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("versions")
         .with_no_client_auth()
@@ -90,7 +90,7 @@ fn a_failed_handshake_is_told_in_the_words_of_a_policy() {
 
     // A client that does not trust the server says so.
     let roots = RootCertStore::empty();
-    let config = ClientConfig::builder_with_provider(std::sync::Arc::new(rustls::crypto::ring::default_provider()))
+    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("versions")
         .with_root_certificates(roots)

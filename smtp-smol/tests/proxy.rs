@@ -40,7 +40,7 @@ fn start(limits: Limits) -> Running {
     let made = rcgen::generate_simple_self_signed(["mx.example.net".to_owned()]).expect("a certificate");
     let certificate = made.cert.der().clone();
     let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
-    let tls = ServerConfig::builder_with_provider(std::sync::Arc::new(rustls::crypto::ring::default_provider()))
+    let tls = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("versions")
         .with_no_client_auth()
@@ -240,7 +240,7 @@ fn tls_may_follow_the_header() {
     let mut roots = RootCertStore::empty();
     roots.add(server.certificate.clone()).expect("a certificate");
     let config = Arc::new(
-        ClientConfig::builder_with_provider(std::sync::Arc::new(rustls::crypto::ring::default_provider()))
+        ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
             .expect("versions")
             .with_root_certificates(roots)
@@ -284,7 +284,7 @@ impl Handler for Told {
 fn tls_that_ended_at_the_balancer_counts() {
     let made = rcgen::generate_simple_self_signed(["mx.example.net".to_owned()]).expect("a certificate");
     let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
-    let tls = ServerConfig::builder_with_provider(std::sync::Arc::new(rustls::crypto::ring::default_provider()))
+    let tls = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("versions")
         .with_no_client_auth()

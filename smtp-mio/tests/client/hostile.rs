@@ -184,7 +184,7 @@ fn a_connection_may_end_in_the_middle_of_a_handshake_message() {
 fn tickets_in_fragments(socket: &mut TcpStream) {
     let made = rcgen::generate_simple_self_signed(vec!["mx.example.net".to_owned()]).expect("a certificate");
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
-    let tls = ServerConfig::builder_with_provider(std::sync::Arc::new(rustls::crypto::ring::default_provider()))
+    let tls = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("versions")
         .with_no_client_auth()

@@ -75,7 +75,7 @@ impl Running {
         let mut roots = RootCertStore::empty();
         roots.add(certificate.clone()).expect("a root");
         let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
-        let tls = ServerConfig::builder_with_provider(std::sync::Arc::new(rustls::crypto::ring::default_provider()))
+        let tls = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
             .expect("versions")
             .with_no_client_auth()

@@ -104,7 +104,7 @@ impl Running {
     pub(crate) fn of(config: Config, limits: Limits) -> Self {
         let made = rcgen::generate_simple_self_signed(vec!["mx.example.net".into()]).expect("a certificate");
         let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
-        let tls = ServerConfig::builder_with_provider(std::sync::Arc::new(rustls::crypto::ring::default_provider()))
+        let tls = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
             .expect("versions")
             .with_no_client_auth()
@@ -145,10 +145,9 @@ impl Running {
     }
 
     pub(crate) fn tls_config(&self, versions: &[&'static SupportedProtocolVersion]) -> Arc<ClientConfig> {
-        let builder =
-            ClientConfig::builder_with_provider(std::sync::Arc::new(rustls::crypto::ring::default_provider()))
-                .with_protocol_versions(versions)
-                .expect("versions");
+        let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_protocol_versions(versions)
+            .expect("versions");
         Arc::new(builder.with_root_certificates(self.roots.clone()).with_no_client_auth())
     }
 
