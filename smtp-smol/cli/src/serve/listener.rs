@@ -27,7 +27,7 @@ pub(crate) struct ListenerOptions {
 
     /// Listen here; may be given several times: ADDRESS:PORT, where port 0 means any free one, unix:PATH, or
     /// systemd:NAME for the sockets of that FileDescriptorName which systemd passes. 0.0.0.0 is every address of IPv4, and
-    /// [::] every one of IPv6 [default: 127.0.0.1:2525, unless --implicit-tls or --proxy]
+    /// `[::]` every one of IPv6 [default: 127.0.0.1:2525, unless --implicit-tls or --proxy]
     #[arg(long, value_name = "ADDRESS", value_parser = place)]
     pub(crate) listen: Vec<Place>,
 
