@@ -100,7 +100,11 @@ fn a_handshake_that_does_not_come_to_its_end_is_given_up() {
 #[test]
 fn thousands_that_come_and_go_leave_nothing_behind() {
     let running = Running::start_with(Policy::Offer, Limits::default());
-    for round in 0..2000 {
+    for round in 0..2000u64 {
+        // A thousand may be open from one address, and a busy machine may see ends late: only half of that wait for it.
+        while round % 500 == 0 && (running.handle.stats().connections < round || running.handle.stats().open > 0) {
+            std::thread::yield_now();
+        }
         let address = if round % 2 == 0 { running.address } else { running.tls_address };
         let mut socket = TcpStream::connect(address).expect("connected");
         if round % 3 == 0 {
