@@ -112,6 +112,9 @@ pub struct Peer<'s> {
     /// The peer's address; behind a load balancer, the one that the PROXY header gives; behind an accepted XCLIENT, the
     /// client's, which is 0.0.0.0:0 where the peer does not know it. A Unix socket has none.
     pub address: Option<SocketAddr>,
+    /// What the peer said last, as it came: of a fault, the line. For logs, which must escape it, and may find secrets in
+    /// it.
+    pub said: &'s [u8],
     /// The session: name, TLS, protocol type.
     pub session: &'s Session,
     pub(crate) question: Question,

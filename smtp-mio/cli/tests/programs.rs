@@ -303,6 +303,38 @@ fn what_is_let_pass_is_counted() {
     assert_eq!(sink.stop()["let_pass"], expected);
 }
 
+/// What is refused is told with its mend, once each time.
+#[test]
+fn what_mends_a_refusal_is_told() {
+    let mut child = Command::new(PROGRAM)
+        .args(["sink", "--listen", "127.0.0.1:0", "--tls", "off", "--max-size", "65536"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("started");
+    let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines().map(|line| line.expect("text"));
+    let address = lines.next().expect("a line").split(' ').nth(2).expect("an address").to_owned();
+    let large = "x: y\r\n".repeat(20_000);
+    for (text, mend) in [
+        ("a: b\n\r\n.\r\n", "curl: --crlf), or give --lenient bare-lf-text"),
+        ("a: b\rc\r\n.\r\n", "--lenient bare-cr-text"),
+        ("a: \0\r\n.\r\n", "--lenient nul-text"),
+        (&format!("{large}.\r\n"), "--max-size allows larger messages"),
+        ("", "--lenient underscore-in-domain"),
+    ] {
+        let mut client = TcpStream::connect(&address).expect("connected");
+        let rcpt = if text.is_empty() { "RCPT TO:<b@d_e.example>\r\n" } else { "RCPT TO:<b@d.example>\r\nDATA\r\n" };
+        let words = format!("EHLO c.example\r\nMAIL FROM:<a@c.example>\r\n{rcpt}{text}QUIT\r\n");
+        client.write_all(words.as_bytes()).expect("written");
+        let mut said = String::new();
+        client.read_to_string(&mut said).expect("the end");
+        let told = lines.next().expect("a line");
+        assert!(told.contains("refused: ") && told.contains(mend), "{told} without {mend}; {said}");
+    }
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+}
+
 #[test]
 fn what_cannot_begin_is_told_in_a_line() {
     for (arguments, word) in [

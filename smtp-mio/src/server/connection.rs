@@ -323,15 +323,20 @@ impl<H: Handler> Connection<H> {
         if text || self.link.is_tls() { all } else { all.min(filled + COMMANDS) }
     }
 
-    fn step(&mut self, input: &mut &[u8], office: &Office) -> Want {
+    fn step<'i>(&mut self, input: &mut &'i [u8], office: &Office) -> Want {
+        let mut said: &'i [u8] = &[];
         loop {
+            let before: &'i [u8] = input;
             let event = match self.session.step(input) {
                 Step::Want(want) => return want,
                 Step::Event(event) => event,
             };
+            let taken = before.get(..before.len() - input.len()).unwrap_or_default();
+            said = if taken.is_empty() { said } else { taken };
             self.question.serial += 1;
             let peer = Peer {
                 address: self.session.client_address().or(self.address),
+                said,
                 session: &self.session,
                 question: self.question,
                 mailroom: &office.mailroom,

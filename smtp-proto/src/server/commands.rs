@@ -1,5 +1,7 @@
 //! What each command does before the application is asked.
 
+use core::net::SocketAddr;
+
 use super::replies::{self, Fixed};
 use super::{End, Event, FaultKind, Move, Pending, Role, Session, State};
 use crate::syntax::{
@@ -105,7 +107,10 @@ impl Session {
                 self.auth(mechanism, initial, start)
             }
             Command::Xclient(client) => self.xclient(client, start),
-            Command::Xforward(client) => Some(Step::Event(Event::Xforward(client, self.ticket(Pending::Xforward)))),
+            Command::Xforward(client) => {
+                self.claimed(&client, start)?;
+                Some(Step::Event(Event::Xforward(client, self.ticket(Pending::Xforward))))
+            }
             command if self.config.ask_about_all => {
                 let verb = command.verb();
                 Some(Step::Event(Event::Command(verb, self.ticket(Pending::Command(verb)))))
@@ -208,12 +213,19 @@ impl Session {
     }
 
     fn xclient<'i>(&mut self, client: Attributes<'i>, start: u64) -> Option<Step<Event<'i>>> {
-        let Ok(claimed) = client.address() else {
-            self.fault(FaultKind::Syntax(SyntaxErrorKind::BadArgument), start, Some(&replies::NO_ADDRESS));
-            return None;
-        };
+        let claimed = self.claimed(&client, start)?;
         self.rare.get_or_insert_default().claimed = claimed;
         Some(Step::Event(Event::Xclient(client, self.ticket(Pending::Xclient))))
+    }
+
+    /// The address that the client is said to have, if any; none at all where what is said is no address.
+    #[expect(clippy::option_option, reason = "the outer one ends the command, as everywhere here")]
+    fn claimed(&mut self, client: &Attributes<'_>, start: u64) -> Option<Option<SocketAddr>> {
+        let claimed = client.address();
+        if claimed.is_err() {
+            self.fault(FaultKind::Syntax(SyntaxErrorKind::BadArgument), start, Some(&replies::NO_ADDRESS));
+        }
+        claimed.ok()
     }
 
     fn rcpt<'i>(&mut self, rcpt: Rcpt<'i>, start: u64) -> Option<Step<Event<'i>>> {

@@ -1,7 +1,9 @@
 //! What a server session reports, and how it is answered: events, tickets, verdicts, faults.
 
 use crate::auth::server::{Failure, Question};
-use crate::syntax::{Attributes, Host, Mail, Rcpt, Reply, Verb};
+use crate::syntax::{Attributes, Command, Host, Mail, Options, Rcpt, Reply, SyntaxErrorKind, Verb};
+use crate::text::TextFlaw;
+use crate::{Leniencies, Leniency};
 
 /// Something that happened. Borrows only from the input that was given to `step`.
 ///
@@ -128,7 +130,7 @@ pub struct Fault {
 #[non_exhaustive]
 pub enum FaultKind {
     /// The line is not a valid command (RFC 5321 4.1), for this reason.
-    Syntax(crate::syntax::SyntaxErrorKind),
+    Syntax(SyntaxErrorKind),
     /// A command line over the limit (RFC 5321 4.5.3.1.4); skipped to its CRLF.
     LineTooLong,
     /// A command at the wrong moment (RFC 5321 4.1.4).
@@ -166,9 +168,9 @@ pub enum FaultKind {
     /// A line that is no command, right behind a DATA that was refused: plainly text. The session ends.
     TextAsCommands,
     /// A bare CR, bare LF or NUL in the text (RFC 5321 2.3.8).
-    Text(crate::text::TextFlaw),
+    Text(TextFlaw),
     /// No fault: a leniency that is switched on was made use of. The line, or the text, was taken.
-    Lenient(crate::Leniency),
+    Lenient(Leniency),
     /// Bytes before the greeting (RFC 5321 3.1). Behind a [pause](super::Timeouts::greet_pause) the session ends; without
     /// one they are served, and whether they are seen depends on the reads.
     EarlyTalker,
@@ -185,6 +187,41 @@ pub enum FaultKind {
     TooManyCommands,
     /// A ticket of another session was given to `answer`: the application is at fault; the session ends.
     ForeignTicket,
+}
+
+impl FaultKind {
+    /// What would have had to be let pass for this not to be refused, where that is enough. `line` is what was said, perhaps
+    /// with its line end.
+    ///
+    /// ```
+    /// use smtp_proto::Leniency::{BareBrackets, UnderscoreInDomain};
+    /// use smtp_proto::{server::FaultKind, syntax::SyntaxErrorKind};
+    ///
+    /// let refused = FaultKind::Syntax(SyntaxErrorKind::BadAddress);
+    /// let would_pass = refused.leniencies(b"MAIL FROM:a@b_c.example\r\n");
+    /// assert!(would_pass.iter().eq([BareBrackets, UnderscoreInDomain]));
+    /// assert!(refused.leniencies(b"MAIL FROM:<a@>\r\n").is_strict());
+    /// ```
+    #[must_use]
+    pub fn leniencies(self, line: &[u8]) -> Leniencies {
+        let only = |leniency| Leniencies::STRICT.with(leniency);
+        match self {
+            Self::Text(TextFlaw::BareLf) => only(Leniency::BareLfText),
+            Self::Text(TextFlaw::BareCr) => only(Leniency::BareCrText),
+            Self::Text(TextFlaw::Nul) => only(Leniency::NulText),
+            Self::TextLineTooLong => only(Leniency::LongLines),
+            Self::EarlyTalker => only(Leniency::EarlyTalkers),
+            Self::Syntax(SyntaxErrorKind::BareLf) => only(Leniency::BareLfCommands),
+            Self::Utf8NotAskedFor => only(Leniency::Utf8WithoutSmtpUtf8),
+            Self::Syntax(_) => {
+                let line = line.strip_suffix(b"\n").unwrap_or(line);
+                let line = line.strip_suffix(b"\r").unwrap_or(line);
+                let options = Options::new().lenient(Leniencies::ALL);
+                Command::parse(line, &options).map_or(Leniencies::STRICT, |parsed| parsed.used)
+            }
+            _ => Leniencies::STRICT,
+        }
+    }
 }
 
 /// How a session ended.

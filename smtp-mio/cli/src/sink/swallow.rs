@@ -185,8 +185,9 @@ impl Handler for Swallow {
             }
             self.kitchen.lenient.lock().unwrap_or_else(PoisonError::into_inner).add(leniency);
         }
-        if let Some(mend) = mend(fault.kind) {
-            tracing::warn!(peer = ?peer.address, mend, "message refused: {:?}", fault.kind);
+        // What has no code was served.
+        if let Some(mend) = mend(fault.kind, peer.said).filter(|_| fault.code != 0) {
+            tracing::warn!(peer = ?peer.address, "refused: {:?}; {mend}", fault.kind);
         }
     }
 
@@ -199,16 +200,20 @@ impl Handler for Swallow {
     }
 }
 
-/// What can be done about a message that was refused for its text.
-const fn mend(kind: FaultKind) -> Option<&'static str> {
+/// What can be done about what was refused.
+fn mend(kind: FaultKind, said: &[u8]) -> Option<String> {
     Some(match kind {
         FaultKind::Text(TextFlaw::BareLf) => {
-            "lines must end in CRLF: have the client send them so (curl: --crlf), or give --lenient bare-lf-text"
+            "lines must end in CRLF: have the client send them so (curl: --crlf), or give --lenient bare-lf-text".into()
         }
-        FaultKind::Text(TextFlaw::BareCr) => "lines must end in CRLF; --lenient bare-cr-text lets it pass",
-        FaultKind::Text(TextFlaw::Nul) => "a text must not hold NUL; --lenient nul-text lets it pass",
-        FaultKind::MessageTooBig => "--max-size allows larger messages",
-        _ => return None,
+        FaultKind::MessageTooBig => "--max-size allows larger messages".into(),
+        _ => {
+            let names: Vec<_> = kind.leniencies(said).iter().map(|leniency| format!("--lenient {leniency}")).collect();
+            if names.is_empty() {
+                return None;
+            }
+            format!("it would pass with {}", names.join(" and "))
+        }
     })
 }
 

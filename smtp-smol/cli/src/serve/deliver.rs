@@ -10,12 +10,13 @@ use jiff::tz::TimeZone;
 use smtp_audit::ledger::{Ending, Entry, Tls};
 use smtp_proto::auth::server::{self, Failure, Identity, Question};
 use smtp_proto::server::{Fault, FaultKind, MessageEnd, Reason, Verdict};
-use smtp_proto::syntax::{Host, Mail, Rcpt, Reply};
+use smtp_proto::syntax::{Attributes, Host, Mail, Rcpt, Reply, SyntaxErrorKind};
 use smtp_proto::tls::{Direction, EndToEnd, Hop, Rehearsed, Retries, Wanted};
 use smtp_proto::trace::{self, Received};
 use smtp_smol::{Handler, Peer};
 
 use super::books::Books;
+use super::faults::{concerns_text, is_private, line_of, mend};
 use super::head;
 use super::letter::Letter;
 use super::maildir::{Maildir, unique};
@@ -107,6 +108,8 @@ pub(crate) struct Clerk {
     counted: bool,
     /// Whether mail was refused because it came in plaintext.
     plaintext_refused: bool,
+    /// Whether it was said what a refused command would pass with.
+    advised: bool,
     /// What is said of the last message; in LMTP of each recipient, or the same of all.
     said: Vec<Said>,
 }
@@ -167,6 +170,7 @@ impl Clerk {
             envelope: None,
             counted: false,
             plaintext_refused: false,
+            advised: false,
             said: Vec::new(),
         }
     }
@@ -295,6 +299,44 @@ impl Clerk {
 }
 
 impl Clerk {
+    /// Says what its operator can do about what was refused: of a message always, and of commands once a session, and no
+    /// louder than `info` where anybody can connect from.
+    fn advise(&mut self, kind: FaultKind, said: &[u8]) {
+        let Some(mend) = mend(kind, said) else { return };
+        let (session, peer) = (&self.id, peer_name(self.address()));
+        let what = match kind {
+            FaultKind::Text(flaw) => flaw.to_string(),
+            FaultKind::TextLineTooLong => "a line that is too long".into(),
+            FaultKind::MessageTooBig => "too large".into(),
+            _ => {
+                let line = Line(said);
+                if is_private(self.address()) && !std::mem::replace(&mut self.advised, true) {
+                    tracing::warn!(session, peer, "command refused: {line}; {mend}");
+                } else {
+                    tracing::info!(session, peer, "command refused: {line}; {mend}");
+                }
+                return;
+            }
+        };
+        tracing::warn!(session, peer, "message refused: {what}; {mend}");
+    }
+
+    /// Whether there is too much from this network.
+    fn limited(&self) -> Option<Reply<'static>> {
+        let (address, limits, now) = (self.address()?, &self.office.limits, Instant::now());
+        if limits.connections.as_ref().is_some_and(|rates| rates.count(address, now)) {
+            tracing::info!(session = self.id, peer = %address, "too many connections in a short time");
+            self.office.metrics.limited("connections");
+            return Some(TOO_MANY_CONNECTIONS);
+        }
+        if limits.failed_logins.as_ref().is_some_and(|rates| rates.is_full(address, now)) {
+            tracing::info!(session = self.id, peer = %address, "too many failed logins in a short time");
+            self.office.metrics.limited("failed-logins");
+            return Some(TOO_MANY_FAILED_LOGINS);
+        }
+        None
+    }
+
     /// One line of a form that does not change: others watch for it.
     fn login_failed(&self, why: Failure) {
         if !matches!(why, Failure::Rejected | Failure::ChannelBinding) {
@@ -323,36 +365,11 @@ impl Drop for Clerk {
     }
 }
 
-/// The line at fault, for the log. What may be a password, or is text and no line, is not shown.
-fn line_of(kind: FaultKind, said: &[u8]) -> Option<&[u8]> {
-    let secret = said.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH"));
-    let line = !matches!(
-        kind,
-        FaultKind::Text(_)
-            | FaultKind::AuthFailed(_)
-            | FaultKind::AuthMalformed
-            | FaultKind::AuthCancelled
-            | FaultKind::MessageTooBig
-    );
-    Some(said).filter(|said| line && !secret && !said.is_empty())
-}
-
 impl Handler for Clerk {
     async fn connect(&mut self, peer: &Peer<'_>) -> Verdict<'_> {
-        let now = Instant::now();
         self.office.metrics.opened(self.office.desks[peer.listener].role.as_str());
-        let limits = &self.office.limits;
-        if let Some(address) = self.address() {
-            if limits.connections.as_ref().is_some_and(|rates| rates.count(address, now)) {
-                tracing::info!(session = self.id, peer = %address, "too many connections in a short time");
-                self.office.metrics.limited("connections");
-                return Verdict::Refuse(TOO_MANY_CONNECTIONS);
-            }
-            if limits.failed_logins.as_ref().is_some_and(|rates| rates.is_full(address, now)) {
-                tracing::info!(session = self.id, peer = %address, "too many failed logins in a short time");
-                self.office.metrics.limited("failed-logins");
-                return Verdict::Refuse(TOO_MANY_FAILED_LOGINS);
-            }
+        if let Some(refusal) = self.limited() {
+            return Verdict::Refuse(refusal);
         }
         match &self.office.mail_goes {
             // Nothing can be announced that is not known.
@@ -362,11 +379,25 @@ impl Handler for Clerk {
     }
 
     async fn hello(&mut self, peer: &Peer<'_>, _: &Host<'_>) -> Verdict<'_> {
+        if peer.address != self.peer {
+            // XCLIENT was accepted: the session is that of another client from here on.
+            self.peer = peer.address;
+            if let Some(refusal) = self.limited() {
+                return Verdict::Refuse(refusal);
+            }
+        }
         if let (Some(withheld), Some(host), true) =
             (&self.office.withheld, self.address(), peer.session.tls().is_some())
         {
             withheld.succeeded(host);
         }
+        Verdict::Accept
+    }
+
+    /// For the log alone: whose hop this is stays what it is.
+    async fn xforward(&mut self, _: &Peer<'_>, client: &Attributes<'_>) -> Verdict<'_> {
+        let (peer, client) = (peer_name(self.address()), Line(client.as_str().as_bytes()));
+        tracing::info!(session = self.id, peer, %client, "speaks for a client");
         Verdict::Accept
     }
 
@@ -529,6 +560,7 @@ impl Handler for Clerk {
                 "let pass"
             );
             self.office.books.let_pass(leniency);
+            self.office.metrics.fault(fault.kind);
             return;
         }
         tracing::info!(session = self.id, peer = peer_name, helo = peer.session.hello(), kind = ?fault.kind, offset = fault.offset, code = fault.code, "fault");
@@ -536,10 +568,15 @@ impl Handler for Clerk {
             tracing::debug!(session = self.id, peer = peer_name, line = %Line(line), "the line at fault");
         }
         self.office.metrics.fault(fault.kind);
+        // Of a client that ended its first command in CRLF no LF is let pass. And what has no code was served.
+        let lf = fault.kind == FaultKind::Syntax(SyntaxErrorKind::BareLf) && peer.session.hello().is_some();
+        if fault.code != 0 && !lf {
+            self.advise(fault.kind, peer.said);
+        }
         if let FaultKind::AuthFailed(why) = fault.kind {
             self.login_failed(why);
         }
-        if matches!(fault.kind, FaultKind::Text(_) | FaultKind::MessageTooBig)
+        if (concerns_text(fault.kind) || fault.kind == FaultKind::MessageTooBig)
             && let Some(envelope) = &mut self.envelope
         {
             envelope.refused = true;

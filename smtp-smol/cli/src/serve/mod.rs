@@ -5,6 +5,7 @@ mod certificate;
 mod check;
 mod choose;
 mod deliver;
+mod faults;
 mod head;
 mod letter;
 mod listen;

@@ -1,9 +1,11 @@
 //! `serve` as a program: its settings, its listeners, what it says, its end.
 
 mod ending;
+mod lenient;
 mod program;
 mod said;
 mod seeing;
 mod settings;
 mod system;
+mod trust;
 mod unread;

@@ -66,6 +66,56 @@ fn the_line_at_fault_is_in_the_log_at_debug_and_passwords_are_not() {
 }
 
 #[test]
+fn a_refused_message_leaves_a_line_with_the_mend() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = ["serve", "--listen", "127.0.0.1:0", "--tls", "off", "--deliver", "discard", "--max-size", "65536"];
+    let mut program = Program::start(&mut command(folder.path(), &options), 1);
+    let large = "x: y\r\n".repeat(20_000);
+    for (text, line) in [
+        (
+            "a: b\n\r\n.",
+            "a LF without CR; lines must end in CRLF: have the client send them so (curl: --crlf), or give --lenient bare-lf-text",
+        ),
+        ("a: b\rc\r\n.", "a CR without LF; it would pass with --lenient bare-cr-text"),
+        ("a: \0\r\n.", "a NUL; it would pass with --lenient nul-text"),
+        (&format!("{large}."), "too large; --max-size allows larger messages"),
+    ] {
+        let mut client = Client::connect(&program.address(0));
+        assert!(client.reply().starts_with("220 "));
+        for said in ["EHLO c.example", "MAIL FROM:<a@c.example>", "RCPT TO:<b@mx.example.net>", "DATA"] {
+            assert!(client.say(said).starts_with(['2', '3']), "{said}");
+        }
+        assert!(client.say(text).starts_with("55"), "{line}");
+        let line = format!("message refused: {line}");
+        program.wait_for(&line, |said| said.iter().any(|each| each.contains("WARN") && each.contains(&line)));
+    }
+}
+
+#[test]
+fn of_refused_commands_it_is_told_once_what_they_would_pass_with() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = ["serve", "--listen", "127.0.0.1:0", "--tls", "off", "--deliver", "discard"];
+    let mut program = Program::start(&mut command(folder.path(), &options), 1);
+    let mut client = Client::connect(&program.address(0));
+    assert!(client.reply().starts_with("220 "));
+    for _ in 0..3 {
+        assert!(client.say("HELO my\u{7f}_printer").starts_with('5'), "a control is let pass by nothing");
+        assert!(client.say("HELO my_printer").starts_with("501 "));
+    }
+    let mut client = Client::connect(&program.address(0));
+    assert!(client.reply().starts_with("220 "));
+    client.send(b"HELO dev\n");
+    assert!(client.reply().starts_with("500 "), "at once");
+    program.wait_for("both", |said| said.iter().any(|line| line.contains("--lenient bare-lf-commands")));
+    let told: Vec<_> = program.said.iter().filter(|line| line.contains("--lenient")).collect();
+    assert!(
+        told.len() == 2
+            && told[0].contains("command refused: HELO my_printer\\r\\n; it would pass with --lenient helo-name"),
+        "{told:?}"
+    );
+}
+
+#[test]
 fn a_health_check_is_no_warning() {
     let folder = tempfile::tempdir().expect("a folder");
     let options = [

@@ -11,7 +11,7 @@ const OPTIONS: [&str; 8] =
     ["--listen", "127.0.0.1:0", "--tls", "off", "--deliver", "discard", "--metrics", "127.0.0.1:0"];
 
 /// The address of `--metrics`.
-fn seen_at(program: &mut Program) -> String {
+pub(crate) fn seen_at(program: &mut Program) -> String {
     program.wait_for("the metrics", |said| said.iter().any(|line| line.starts_with("metrics: ")));
     let line = program.said.iter().find(|line| line.starts_with("metrics: ")).expect("just seen");
     line.split('/').nth(2).expect("an address").to_owned()
@@ -27,7 +27,7 @@ fn ask(address: &str, request: &str) -> (String, String) {
     (head.to_owned(), body.to_owned())
 }
 
-fn get(address: &str, path: &str) -> (String, String) {
+pub(crate) fn get(address: &str, path: &str) -> (String, String) {
     ask(address, &format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"))
 }
 
