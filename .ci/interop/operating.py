@@ -8,6 +8,7 @@ import re
 import smtplib
 import subprocess
 import tempfile
+import textwrap
 
 from chain import Dovecot, free_port, mail_server
 from harness import PATIENCE, ROOT, binary, main, run, succeed, test, wait_for
@@ -33,7 +34,7 @@ systemctl() {
 
 
 def blocks(kind):
-    return re.findall(rf"^```{kind}\n(.*?)^```$", PAGE, re.M | re.S)
+    return [textwrap.dedent(block) for _, block in re.findall(rf"^( *)```{kind}\n(.*?)^\1```$", PAGE, re.M | re.S)]
 
 
 def banner(port):
@@ -96,11 +97,15 @@ def the_example_for_haproxy_is_one():
         file.write(example)
         file.flush()
         succeed("haproxy", "-c", "-f", file.name)
-    with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
-        [listener] = blocks("toml")
-        file.write('deliver = "smtp://127.0.0.1:10025"\nannounce = "xclient"\n' + listener)
-        file.flush()
-        succeed(binary(), "check-config", file.name)
+
+
+@test
+def the_settings_shown_can_be():
+    for block in blocks("toml"):
+        with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+            file.write('hostname = "mx.example.net"\ndeliver = "smtp://127.0.0.1:10025"\nannounce = "xclient"\n' + block)
+            file.flush()
+            succeed(binary(), "check-config", file.name)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ use smtp_proto::server::{Config, Limits, Timeouts};
 use smtp_proto::tls::Policy;
 use smtp_smol::ClientCertificates;
 
-use super::certificate::{self, Pair};
+use super::certificate::{self, Acme, Pair};
 use super::listener::ListenerOptions;
 use super::options::{Options, Tls};
 use super::recipients::Domains;
@@ -40,6 +40,8 @@ pub(super) struct Checked {
     pub(super) clients: Arc<ClientCertificates>,
     /// The operator's certificates.
     pub(super) pairs: Vec<Pair>,
+    /// The authority that gives one.
+    pub(super) acme: Option<Arc<Acme>>,
     /// That of the rehearsal, if there is one.
     pub(super) window: Option<i64>,
     /// One for each of the settings.
@@ -97,8 +99,13 @@ pub(super) fn check(settings: &Settings) -> Result<Checked, Failure> {
             window = Some(here);
         }
     }
+    let acme = options.acme.check(&hostname)?.map(Arc::new);
+    if acme.is_some() && settings.listeners.iter().all(|listener| listener.tls == Tls::Off) {
+        let directory = options.acme.tls_acme_directory.clone().unwrap_or_default();
+        return Err(Failure::option("--tls-acme-directory", directory, "TLS is off", "leave one of them out"));
+    }
     let clients = certificate::clients(options.client_ca.as_deref())?;
-    Ok(Checked { hostname, clients, pairs, window, listeners })
+    Ok(Checked { hostname, clients, pairs, acme, window, listeners })
 }
 
 fn check_listener(server: &Options, options: &ListenerOptions) -> Result<CheckedListener, Failure> {

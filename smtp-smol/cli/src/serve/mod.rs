@@ -1,6 +1,7 @@
 //! `smtp-smol serve`: a server that takes mail for anyone, offers STARTTLS, and counts. Or one for users, or for LMTP.
 
 mod books;
+mod callers;
 mod certificate;
 mod check;
 mod choose;
@@ -71,6 +72,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let checked = check::check(&settings)?;
     let hostname = checked.hostname.clone();
     let bound = listen::bind(&settings)?;
+    let challenged_at = checked.acme.as_ref().map(|acme| acme.bind()).transpose()?;
     // What is made from here on belongs to whom the server runs as.
     privileges::give_up(options.user.as_deref())?;
     let mail_goes = match &options.deliver {
@@ -151,6 +153,9 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     heed_signals(&server, seeing.clone(), tls.pairs.clone(), withheld.clone())
         .map_err(|error| Failure::running(format!("signals cannot be handled: {error}")))?;
     tell(&settings, &checked, &listening, &tls);
+    if let (Some(acme), Some(listeners)) = (&checked.acme, challenged_at) {
+        acme.start(listeners, || state_folder(options))?;
+    }
     if let MailGoes::Through(hop) = &mail_goes {
         hop.watch();
     }

@@ -11,6 +11,7 @@ use smtp_proto::proxy::Network;
 use smtp_proto::tls::Rehearsal;
 use smtp_proto::{Leniencies, UnknownLeniency};
 
+use super::certificate::AcmeOptions;
 use super::listen::{address, network};
 use super::listener::ListenerOptions;
 use super::maildir::Newline;
@@ -26,6 +27,9 @@ Examples:
       Take the settings, and perhaps several [[listener]] tables, from a file
   smtp-smol serve --listen [::]:25 --domain example.net --hostname mx.example.net --cert mx.crt --key mx.key
       Take mail for example.net from the world, under a name and certificate of your own
+  smtp-smol serve --listen [::]:25 --domain example.net --hostname mx.example.net --tls-acme-listen [::]:443 \
+      --tls-acme-directory https://acme-v02.api.letsencrypt.org/directory
+      The same, with a certificate that is had from Let's Encrypt and renewed by itself
   smtp-smol serve --deliver discard --ledger ledger.jsonl
       Keep no mail, but count what came over TLS and what did not
   smtp-smol serve --tls rehearse --ledger ledger.jsonl --unwanted-if X-Spam-Flag=YES
@@ -86,6 +90,9 @@ pub(crate) struct Options {
     /// Private key (PEM) of the certificate; one for each, in the same order
     #[arg(long, value_name = "FILE")]
     pub(crate) key: Vec<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) acme: AcmeOptions,
 
     /// Authorities (PEM) by which clients' certificates verify; they are asked for, noted in the ledger, and never
     /// required [default: those that the system trusts]

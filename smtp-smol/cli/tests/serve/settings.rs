@@ -60,6 +60,19 @@ fn check_config_tells_without_making_anything() {
         ("role = \"submission\"\n", "error: --role submission: nobody could authenticate;"),
         ("cert = \"none.pem\"\n", "error: --cert none.pem: it has no key;"),
         ("users = \"none\"\nrole = \"submission\"", "error: --users none: "),
+        (
+            "tls.acme.directory = \"https://ca.example/\"",
+            "error: --tls-acme-directory https://ca.example/: nobody answers the authority;",
+        ),
+        ("[tls.acme]\nlisten = \"127.0.0.1:443\"", "error: --tls-acme-listen 127.0.0.1:443: there is no ACME;"),
+        (
+            "hostname = \"mx\"\n[tls.acme]\ndirectory = \"https://ca.example/\"\nlisten = \"127.0.0.1:443\"",
+            "error: --hostname mx: not a name of which an authority can know whose it is;",
+        ),
+        (
+            "[tls]\npolicy = \"off\"\n[tls.acme]\ndirectory = \"https://ca.example/\"\nlisten = \"127.0.0.1:443\"\ndomain = \"a.example\"",
+            "error: --tls-acme-directory https://ca.example/: TLS is off;",
+        ),
     ] {
         write(folder.path(), file);
         let wrong = output(folder.path(), &["check-config", "x.toml"]);

@@ -1,5 +1,6 @@
 //! The server's certificates: the operator's, or one that it makes for itself once and keeps.
 
+mod acme;
 mod own;
 mod pairs;
 mod watch;
@@ -15,6 +16,8 @@ use super::listener::ListenerOptions;
 use super::options::Oldest;
 use crate::failure::Failure;
 
+pub(super) use acme::Acme;
+pub(crate) use acme::AcmeOptions;
 pub(super) use pairs::{Pair, Pairs};
 pub(super) use watch::{tell, watch};
 
@@ -29,16 +32,25 @@ pub(super) struct Tls {
 }
 
 impl Tls {
-    /// With the operator's certificates, or one that is made and kept in the folder.
-    pub(super) fn new(checked: &Checked, state: impl FnOnce() -> Result<PathBuf, Failure>) -> Result<Self, Failure> {
+    /// With the operator's certificates and that of ACME, or one that is made and kept in the folder.
+    pub(super) fn new(checked: &Checked, state: impl Fn() -> Result<PathBuf, Failure>) -> Result<Self, Failure> {
         if !checked.has_tls() {
             return Ok(Self { configs: Vec::new(), pairs: None, words: "off".into() });
         }
-        let (pairs, kind) = match &checked.pairs[..] {
-            [] => (vec![own::self_signed(&state()?, &checked.hostname)?], "self-signed certificate"),
-            [one] => (vec![one.clone()], "certificate"),
-            several => (several.to_vec(), "certificates"),
-        };
+        let mut pairs = checked.pairs.clone();
+        let mut kind = if pairs.len() > 1 { "certificates" } else { "certificate" };
+        if let Some(acme) = &checked.acme {
+            let file = acme.file(&state)?;
+            pairs.push(match Pair::read(&file, &file) {
+                Ok(pair) if acme.covers(&pair) => pair,
+                // Self-signed, as most mail servers do not verify, and a name that is tried out may be another one.
+                _ => own::self_signed(&state()?, &checked.hostname)?.standing_in(&file),
+            });
+            kind = "certificate by ACME";
+        } else if pairs.is_empty() {
+            pairs.push(own::self_signed(&state()?, &checked.hostname)?);
+            kind = "self-signed certificate";
+        }
         let files: Vec<_> = pairs.iter().map(|pair| pair.file().display().to_string()).collect();
         let words = format!("{kind} in {}", files.join(", "));
         let pairs = Arc::new(Pairs::new(pairs));

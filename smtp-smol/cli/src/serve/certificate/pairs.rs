@@ -22,9 +22,12 @@ pub(crate) struct Pair {
     certificate: PathBuf,
     key: PathBuf,
     certified: Arc<CertifiedKey>,
-    /// In seconds since 1970.
+    /// Both in seconds since 1970.
+    begins: i64,
     expires: i64,
     stamps: [Option<Stamp>; 2],
+    /// It is another one's, in place of one that has yet to come.
+    stands_in: bool,
 }
 
 /// By which it is seen that a file is another one.
@@ -42,7 +45,7 @@ impl Pair {
                 "it must be a readable PEM file with the certificate, then its chain",
             )
         })?;
-        let expires = expires(&chain).map_err(|wrong| {
+        let (begins, expires) = validity(&chain).map_err(|wrong| {
             Failure::option("--cert", certificate.display(), wrong, "the first certificate in it must be the server's")
         })?;
         let private = PrivateKeyDer::from_pem_file(key).map_err(|error| {
@@ -54,12 +57,22 @@ impl Pair {
             Failure::option("--key", key.display(), error, &mend)
         })?;
         let (certificate, key) = (certificate.to_owned(), key.to_owned());
-        Ok(Self { certificate, key, certified: Arc::new(certified), expires, stamps })
+        Ok(Self { certificate, key, certified: Arc::new(certified), begins, expires, stamps, stands_in: false })
+    }
+
+    /// In place of a certificate with its key that there will be in this file.
+    pub(super) fn standing_in(self, file: &Path) -> Self {
+        Self { certificate: file.to_owned(), key: file.to_owned(), stamps: [None; 2], stands_in: true, ..self }
     }
 
     /// Of the certificate.
     pub(crate) fn file(&self) -> &Path {
         &self.certificate
+    }
+
+    /// In seconds since 1970.
+    pub(super) fn begins(&self) -> i64 {
+        self.begins
     }
 
     /// In seconds since 1970.
@@ -69,6 +82,16 @@ impl Pair {
 
     fn has_changed(&self) -> bool {
         [&*self.certificate, &*self.key].map(stamp) != self.stamps
+    }
+
+    /// Whether it is for the host of this name.
+    pub(super) fn is_named(&self, name: &str) -> bool {
+        ServerName::try_from(name).is_ok_and(|name| self.is_for(&name))
+    }
+
+    fn read_again(&self) -> Result<Self, Failure> {
+        let still_to_come = self.stands_in && !self.certificate.exists();
+        if still_to_come { Ok(self.clone()) } else { Self::read(&self.certificate, &self.key) }
     }
 
     fn is_for(&self, name: &ServerName<'_>) -> bool {
@@ -98,8 +121,7 @@ impl Pairs {
 
     /// Reads all files again. If something is wrong with one of them, what was read before stays.
     pub(crate) fn reload(&self) -> Result<(), Failure> {
-        let read: Vec<_> =
-            self.now().iter().map(|pair| Pair::read(&pair.certificate, &pair.key)).collect::<Result<_, _>>()?;
+        let read: Vec<_> = self.now().iter().map(Pair::read_again).collect::<Result<_, _>>()?;
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = read.into();
         Ok(())
     }
@@ -128,11 +150,13 @@ pub(super) fn chain(file: &Path) -> Result<Chain, String> {
     chain.and_then(|chain| if chain.is_empty() { Err("no certificate in it".into()) } else { Ok(chain) })
 }
 
-fn expires(chain: &Chain) -> Result<i64, String> {
+/// When the server's own begins and ends to be valid.
+fn validity(chain: &Chain) -> Result<(i64, i64), String> {
     let own = chain.first().map(AsRef::as_ref).unwrap_or_default();
     let own = x509_cert::Certificate::from_der(own).map_err(|error| format!("not a certificate: {error}"))?;
-    let end = own.tbs_certificate().validity().not_after.to_unix_duration();
-    Ok(i64::try_from(end.as_secs()).unwrap_or(i64::MAX))
+    let validity = own.tbs_certificate().validity();
+    let seconds = |time: x509_cert::time::Time| i64::try_from(time.to_unix_duration().as_secs()).unwrap_or(i64::MAX);
+    Ok((seconds(validity.not_before), seconds(validity.not_after)))
 }
 
 fn stamp(file: &Path) -> Option<Stamp> {
@@ -202,5 +226,22 @@ mod tests {
         fs::write(second.file(), "no certificate").expect("written");
         assert!(pairs.reload().is_err());
         assert_eq!(shown(), second.certified.cert);
+    }
+
+    #[test]
+    fn what_stands_in_is_used_until_its_file_is_there() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let own = made(folder.path(), "own", "mx.example.net", &PKCS_ECDSA_P256_SHA256);
+        let awaited = folder.path().join("awaited");
+        let pairs = Pairs::new(vec![own.clone().standing_in(&awaited)]);
+        let shown = || pairs.now()[0].certified.cert.clone();
+        assert!(!pairs.have_changed());
+        pairs.reload().expect("nothing is wrong");
+        assert_eq!(shown(), own.certified.cert);
+        let came = made(folder.path(), "awaited", "mx.example.net", &PKCS_ECDSA_P256_SHA256);
+        assert!(pairs.have_changed());
+        pairs.reload().expect("read");
+        assert_eq!(shown(), came.certified.cert);
+        assert!(!pairs.have_changed() && came.is_named("mx.example.net") && !came.is_named("example.net"));
     }
 }

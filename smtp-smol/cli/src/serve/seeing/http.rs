@@ -4,11 +4,12 @@
 use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use smol::Async;
 use smol::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use smol::{Async, Timer};
+
+use crate::serve::callers;
 
 /// Octets of a request.
 const MAX_REQUEST: usize = 8 << 10;
@@ -55,30 +56,12 @@ pub(super) async fn serve(
     listener: Async<TcpListener>,
     answer: impl Fn(&Request<'_>) -> Answer + Send + Sync + 'static,
 ) {
-    let (answer, open) = (Arc::new(answer), Arc::new(AtomicUsize::new(0)));
-    loop {
-        let Ok((socket, _)) = listener.accept().await else {
-            // Such as no descriptors left.
-            Timer::after(Duration::from_millis(100)).await;
-            continue;
-        };
-        if open.load(Ordering::Acquire) >= MOST {
-            continue;
-        }
-        open.fetch_add(1, Ordering::AcqRel);
-        let (answer, open) = (answer.clone(), open.clone());
-        smol::spawn(async move {
-            let late = async {
-                Timer::after(TIME).await;
-                Err(io::ErrorKind::TimedOut.into())
-            };
-            if let Err(error) = smol::future::or(converse(socket, &*answer), late).await {
-                tracing::debug!(%error, "a request for metrics came to nothing");
-            }
-            open.fetch_sub(1, Ordering::AcqRel);
-        })
-        .detach();
-    }
+    let answer = Arc::new(answer);
+    callers::each(listener, MOST, TIME, move |socket| {
+        let answer = answer.clone();
+        async move { converse(socket, &*answer).await }
+    })
+    .await;
 }
 
 async fn converse(
