@@ -5,7 +5,7 @@ use std::io::Read;
 
 use serde_json::Value;
 use smtp_audit::{Audit, Kind, Options};
-use smtp_proto::tls::Require;
+use smtp_proto::tls::Condition;
 
 /// What a target does with an input: it panics when something does not hold.
 pub type Body = fn(&[u8]);
@@ -115,7 +115,7 @@ fn answer(kind: Option<Kind>, data: &[u8], piece: usize) -> Option<Value> {
     let options = Options { kind, by: vec!["mx.example.net".into()], ..Options::default() };
     let mut audit = Audit::new(&options);
     audit.stream("data".as_ref(), Pieces(data, piece), &()).ok()?;
-    let report = audit.report(Require::Tls).ok()?;
+    let report = audit.report(Condition::Tls).ok()?;
     let (text, page) = (report.text(Default::default()), report.html());
     assert!(!text.contains('\u{1b}') && !page.contains("<script"), "{text}");
     // A report is bounded, however much was read: names of some thousand senders, of 80 characters each.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use smtp_mio::{Answer, MessageHandler, Messages, Peer, Server};
 use smtp_proto::server::{Config, Envelope, Room, Verdict};
 use smtp_proto::syntax::{Rcpt, Reply};
-use smtp_proto::tls::{Outcome, Policy, TlsVersion};
+use smtp_proto::tls::{Policy, TlsOutcome, TlsVersion};
 
 const NOT_HERE: Reply<'static> = Reply::fixed(550, (5, 7, 1), "No mail for that domain here");
 
@@ -30,7 +30,7 @@ impl MessageHandler for Gateway {
 
     fn message(&mut self, peer: &Peer<'_>, envelope: Envelope) -> Answer<'_> {
         let tls = peer.session.tls_outcome();
-        let version = if let Outcome::Used(info) = &tls { info.version.map(TlsVersion::as_str) } else { None };
+        let version = if let TlsOutcome::Used(info) = &tls { info.version.map(TlsVersion::as_str) } else { None };
         let summary = serde_json::json!({
             "from": envelope.from, "to": envelope.to, "octets": envelope.text.len(),
             "tls": tls.as_str(), "version": version,

@@ -7,7 +7,7 @@ use std::net::Shutdown;
 use mio::event::{Event, Source};
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
-use smtp_proto::tls::{Offered, TlsFailure, TlsInfo, TlsVersion};
+use smtp_proto::tls::{TlsFailure, TlsInfo, TlsOffer, TlsVersion};
 use smtp_rustls::{End, Stream};
 
 /// Octets of a read while the handshake lasts.
@@ -195,7 +195,7 @@ impl<E: End> Link<E> {
     }
 
     /// What the client offered, once its ClientHello has come.
-    pub(crate) fn offered(&self) -> Option<Offered> {
+    pub(crate) fn offered(&self) -> Option<TlsOffer> {
         self.tls.as_ref().and_then(|tls| tls.offered())
     }
 

@@ -13,10 +13,10 @@ use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig};
 use smtp_mio::{Answer, Handler, Peer, Server};
 use smtp_proto::server::{Config, MessageEnd, Reason, Verdict};
-use smtp_proto::tls::{Offered, Outcome, TlsFailure, TlsVersion};
+use smtp_proto::tls::{TlsFailure, TlsOffer, TlsOutcome, TlsVersion};
 
 /// Tells of each session what became of TLS.
-struct Tell(Sender<(Option<Offered>, Outcome)>);
+struct Tell(Sender<(Option<TlsOffer>, TlsOutcome)>);
 
 impl Handler for Tell {
     fn message(&mut self, _: &Peer<'_>, _: MessageEnd) -> Answer<'_> {
@@ -85,7 +85,7 @@ fn a_failed_handshake_is_told_in_the_words_of_a_policy() {
         }
         let (seen, outcome) = next();
         assert_eq!(seen.map(|seen| seen.version), offered, "{why}");
-        assert_eq!(outcome, Outcome::Failed(TlsFailure::Refused(why.into())));
+        assert_eq!(outcome, TlsOutcome::Failed(TlsFailure::Refused(why.into())));
     }
 
     // A client that does not trust the server says so.
@@ -101,12 +101,12 @@ fn a_failed_handshake_is_told_in_the_words_of_a_policy() {
     assert!(client.complete_io(&mut socket).is_err());
     let (seen, outcome) = next();
     assert_eq!(seen.map(|seen| seen.version), Some(TlsVersion::Tls13));
-    let Outcome::Failed(failure) = outcome else { panic!("{outcome:?}") };
+    let TlsOutcome::Failed(failure) = outcome else { panic!("{outcome:?}") };
     assert_eq!(failure.to_string(), "refused our certificate: unknown CA (alert unknown_ca)");
 
     // One that goes away without a word is no more than that.
     drop(after_starttls(address));
-    assert_eq!(next(), (None, Outcome::Failed(TlsFailure::Closed)));
+    assert_eq!(next(), (None, TlsOutcome::Failed(TlsFailure::Closed)));
     handle.shut_down();
     running.join().expect("no panic").expect("served");
 }

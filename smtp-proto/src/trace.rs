@@ -10,7 +10,7 @@ use crate::tls::TlsInfo;
 /// How a message came: what the `with` word of a Received field says (RFC 5321 4.4, RFC 3848, RFC 6531 4.3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a letter of the word")]
-pub struct Protocol {
+pub struct WithProtocol {
     /// Whether the client opened with LHLO, so that the session is LMTP (RFC 2033).
     pub lmtp: bool,
     /// Whether the client opened with EHLO or LHLO rather than HELO.
@@ -23,7 +23,7 @@ pub struct Protocol {
     pub authenticated: bool,
 }
 
-impl Protocol {
+impl WithProtocol {
     /// The word itself, as IANA has registered it. Without EHLO there is but one.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -69,7 +69,7 @@ pub struct Received<'a> {
     /// This server's name, for the `by` clause (RFC 5321 4.4).
     pub by: &'a str,
     /// How the message came.
-    pub protocol: Protocol,
+    pub protocol: WithProtocol,
     /// What is known of TLS on this hop; `None` if the message came in plaintext.
     pub tls: Option<&'a TlsInfo>,
     /// This server's name for the message.
@@ -170,7 +170,7 @@ impl fmt::Write for Printable<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Protocol, Received};
+    use super::{Received, WithProtocol};
     use crate::tls::{TlsInfo, TlsVersion};
     use alloc::string::String;
     use alloc::vec::Vec;
@@ -184,7 +184,7 @@ mod tests {
             hello: Some("evil\r\nX: y (c) ; z\u{e9}"),
             peer: Some([192, 0, 2, 1].into()),
             by: "mx.example.net",
-            protocol: Protocol { extended: true, tls: true, ..Protocol::default() },
+            protocol: WithProtocol { extended: true, tls: true, ..WithProtocol::default() },
             tls: Some(&tls),
             id: "1a2b",
             recipient: Some("user@example.net"),
@@ -207,7 +207,7 @@ mod tests {
                 hello: Some("a.example"),
                 peer: None,
                 by: "mx.example.net",
-                protocol: Protocol { extended: true, tls: true, ..Protocol::default() },
+                protocol: WithProtocol { extended: true, tls: true, ..WithProtocol::default() },
                 tls: Some(tls),
                 id: "1a2b",
                 recipient: None,
@@ -243,7 +243,7 @@ mod tests {
                 };
                 alloc::format!("{front}{}{}", if tls { "S" } else { "" }, if authenticated { "A" } else { "" })
             };
-            assert_eq!(Protocol { lmtp, extended, utf8, tls, authenticated }.as_str(), word);
+            assert_eq!(WithProtocol { lmtp, extended, utf8, tls, authenticated }.as_str(), word);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use smtp_proto::tls::{Answer, Rehearsal, Rehearsed};
+use smtp_proto::tls::{RcptAnswer, Rehearsal, Rehearsed};
 
 /// How often each of these clients is told to come again before its mail is taken, if the balancer sends the attempt of
 /// this number to this host; it tries every 15 minutes, in plaintext.
@@ -16,8 +16,8 @@ fn asked(host_of: impl Fn(u8, usize) -> usize) -> Vec<usize> {
                 let time = i64::from(client) + 900 * i64::try_from(attempt).expect("few");
                 let host = &mut hosts[host_of(client, attempt)];
                 match host.rcpt(time, peer, "a@client.example", "b@mx.example", false) {
-                    Answer::Again => attempt += 1,
-                    Answer::Accept(found) => {
+                    RcptAnswer::Again => attempt += 1,
+                    RcptAnswer::Accept(found) => {
                         assert_eq!(found, Some(Rehearsed::CameInPlaintext));
                         return attempt;
                     }

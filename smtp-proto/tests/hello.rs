@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use proptest::prelude::*;
-use smtp_proto::tls::{ClientHello, HelloError, HelloReader, MOST_HELLO_OCTETS, Offered, TlsVersion};
+use smtp_proto::tls::{ClientHello, HelloError, HelloReader, MOST_HELLO_OCTETS, TlsOffer, TlsVersion};
 
 /// What a test compares, owned.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -110,7 +110,7 @@ fn real_clients_offer_what_they_were_told_to() {
         let mut reader = HelloReader::default();
         assert_eq!(reader.feed(&octets), Ok(true), "{name}");
         let hello = reader.hello().expect("complete");
-        assert_eq!(hello.offered(), Offered::new(version, post_quantum), "{name}");
+        assert_eq!(hello.offered(), TlsOffer::new(version, post_quantum), "{name}");
         let told = hello.server_name;
         match name {
             "openssl-tls1" | "openssl-tls1_3" | "python" => assert_eq!(told, Some("mx.example.net"), "{name}"),

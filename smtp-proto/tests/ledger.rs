@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use proptest::prelude::*;
 use smtp_proto::tls::{
-    Bounds, Cell, ClientCertificate, Counts, Direction, End, EndToEnd, Hop, Ledger, Record, Rehearsed, Require,
-    Retries, Scope, TlsVersion, Wanted,
+    Bounds, Cell, ClientCertificate, Condition, Counts, Direction, Disposition, EndToEnd, Hop, Ledger, Record,
+    Rehearsed, Retries, Scope, TlsVersion, Wanted,
 };
 
 /// A record that owns its parts.
@@ -112,7 +112,7 @@ fn summed(entries: &[Entry]) -> (Cells, Hosts) {
             cells.entry(format!("{key:?}")).or_insert((entry.clone(), Counts::default())).1 += cell.counts;
             let host = record.host_key().expect("it has an address");
             *hosts.entry((record.direction, record.wanted, host)).or_default() |=
-                Require::lost_by(record.hop, record.direction);
+                Condition::lost_by(record.hop, record.direction);
         });
     }
     (cells, hosts)
@@ -158,14 +158,14 @@ proptest! {
     fn counts_are_those_of_a_model_that_keeps_everything(entries in prop::collection::vec(entry(), 0..120)) {
         let ledger = ledger(&entries, Bounds::default());
         for direction in [Direction::Inbound, Direction::Outbound] {
-            for require in Require::ALL {
-                let loss = ledger.loss(direction, require, usize::MAX);
+            for condition in Condition::ALL {
+                let loss = ledger.loss(direction, condition, usize::MAX);
                 for wanted in Wanted::ALL {
                     let these: Vec<&Entry> =
                         entries.iter().filter(|e| e.direction == direction && e.wanted == wanted).collect();
                     let told = |met: fn(Option<bool>) -> bool| {
                         let these: Vec<&&Entry> =
-                            these.iter().filter(|e| met(require.met(e.hop, direction))).collect();
+                            these.iter().filter(|e| met(condition.met(e.hop, direction))).collect();
                         (
                             these.len() as u64,
                             these.iter().map(|e| u64::from(e.recipients)).sum::<u64>(),
@@ -182,7 +182,7 @@ proptest! {
                     let (mut hosts, mut hosts_losing) = (BTreeSet::new(), BTreeSet::new());
                     for entry in &these {
                         hosts.insert(entry.peer);
-                        let Some(met) = require.met(entry.hop, direction) else { continue };
+                        let Some(met) = condition.met(entry.hop, direction) else { continue };
                         let party = entry.with(|record| record.party().unwrap_or_default().to_owned());
                         let (lost, total) = parties.entry(party).or_default();
                         *total += 1;
@@ -206,7 +206,7 @@ proptest! {
                         share.heaviest.iter().map(|h| (h.sender.clone(), (h.lost, h.total))).collect();
                     prop_assert_eq!(ours, heaviest);
 
-                    let trend = ledger.trend(direction, wanted, require, 7);
+                    let trend = ledger.trend(direction, wanted, condition, 7);
                     prop_assert_eq!(trend.iter().map(|p| p.total).sum::<u64>(), share.total.messages);
                     prop_assert_eq!(trend.iter().map(|p| p.lost).sum::<u64>(), share.lost.messages);
                     prop_assert!(trend.iter().all(|p| (p.day - 4).rem_euclid(7) == 0), "weeks begin on Mondays");
@@ -255,7 +255,7 @@ fn beyond_the_bounds_the_sample_is_fair_and_the_heavy_are_found() {
         whole.add(&record);
     }
     let ledger = merged(&[&parts[2], &parts[0], &parts[1]]);
-    let loss = ledger.loss(Direction::Inbound, Require::Tls, 20).wanted;
+    let loss = ledger.loss(Direction::Inbound, Condition::Tls, 20).wanted;
     assert_eq!((loss.total.messages, loss.lost.messages), (60_000, lost));
     assert!(!loss.senders.exact && !loss.hosts.exact);
     let near = |estimate: u64, truth: u64| {
@@ -267,7 +267,7 @@ fn beyond_the_bounds_the_sample_is_fair_and_the_heavy_are_found() {
     near(loss.senders.lost, 7_503);
     near(loss.hosts.total, 30_010);
     // The interval is about that of all senders, of which it has seen a thirtieth.
-    let exact = whole.loss(Direction::Inbound, Require::Tls, 0).wanted.interval.expect("counted");
+    let exact = whole.loss(Direction::Inbound, Condition::Tls, 0).wanted.interval.expect("counted");
     let interval = loss.interval.expect("counted");
     let width = exact.high - exact.low;
     assert!((interval.low - exact.low).abs() < width / 10.0, "{interval:?} for {exact:?}");
@@ -295,7 +295,7 @@ fn beyond_the_bounds_the_interval_is_that_of_all_senders() {
         small.add(&record);
         whole.add(&record);
     }
-    let of = |ledger: &Ledger| ledger.loss(Direction::Inbound, Require::Tls, 0).wanted.interval.expect("counted");
+    let of = |ledger: &Ledger| ledger.loss(Direction::Inbound, Condition::Tls, 0).wanted.interval.expect("counted");
     let (small, whole) = (of(&small), of(&whole));
     let width = whole.high - whole.low;
     assert!((0.005..0.006).contains(&width), "{whole:?}");
@@ -342,15 +342,15 @@ fn a_policy_is_met_missed_or_cannot_be_told() {
         (Hop::NotOffered, Outbound, [no; 5]),
         (Hop::Unknown, Inbound, [untold; 5]),
     ] {
-        assert_eq!(Require::ALL.map(|require| require.met(hop, direction)), expected, "{hop:?} {direction:?}");
+        assert_eq!(Condition::ALL.map(|condition| condition.met(hop, direction)), expected, "{hop:?} {direction:?}");
     }
 }
 
 /// Time, network, envelope, how it went, and what a rehearsal says.
-type Attempt = (i64, u8, u64, End, Hop, Option<Rehearsed>);
+type Attempt = (i64, u8, u64, Disposition, Hop, Option<Rehearsed>);
 
 /// What is counted of a list of attempts.
-fn folded(attempts: &[Attempt]) -> Vec<(i64, End, Hop, Option<Rehearsed>)> {
+fn folded(attempts: &[Attempt]) -> Vec<(i64, Disposition, Hop, Option<Rehearsed>)> {
     let mut retries = Retries::new(3600, 3);
     let mut counted = Vec::new();
     for (time, peer, envelope, end, hop, rehearsed) in attempts {
@@ -365,7 +365,7 @@ fn folded(attempts: &[Attempt]) -> Vec<(i64, End, Hop, Option<Rehearsed>)> {
 
 #[test]
 fn attempts_at_one_message_are_counted_once() {
-    use End::{Abandoned, Accepted, Deferred};
+    use Disposition::{Abandoned, Accepted, Deferred};
     let tls = hops()[0];
     let plain = Hop::NotTried;
     // Deferred twice, then taken; and the same envelope once more, which is another message.
@@ -424,7 +424,7 @@ fn attempts_at_one_message_are_counted_once() {
 
 #[test]
 fn a_rehearsal_is_told_from_what_came_back() {
-    use End::{Accepted, Deferred};
+    use Disposition::{Accepted, Deferred};
     let (asked, tls) = (Some(Rehearsed::Asked), hops()[0]);
     assert_eq!(
         folded(&[

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::task::{Context, Poll};
 
 use smol::Async;
-use smtp_proto::tls::{Offered, TlsFailure, TlsInfo, TlsVersion};
+use smtp_proto::tls::{TlsFailure, TlsInfo, TlsOffer, TlsVersion};
 use smtp_rustls::{End, Stream};
 
 /// Octets of a read while the handshake lasts.
@@ -187,7 +187,7 @@ impl<E: End> Link<E> {
     }
 
     /// What the client offered, once its ClientHello has come.
-    pub(crate) fn offered(&self) -> Option<Offered> {
+    pub(crate) fn offered(&self) -> Option<TlsOffer> {
         self.tls.as_ref().and_then(|tls| tls.offered())
     }
 

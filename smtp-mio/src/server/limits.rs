@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use smtp_proto::net::Hosts;
+use smtp_proto::net::ConnectionsByHost;
 
 /// Bounds on connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ impl Default for Limits {
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     all: AtomicUsize,
-    by_address: Mutex<Hosts>,
+    by_address: Mutex<ConnectionsByHost>,
 }
 
 impl Counts {

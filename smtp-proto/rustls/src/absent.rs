@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use smtp_proto::TlsInfo;
 use smtp_proto::net::PeerName;
-use smtp_proto::tls::{Offered, TlsFailure};
+use smtp_proto::tls::{TlsFailure, TlsOffer};
 
 /// One end of a TLS connection.
 pub trait End {}
@@ -108,7 +108,7 @@ never! {
 impl<E: End> Stream<E> {
     /// Never called.
     #[must_use]
-    pub const fn offered(&self) -> Option<Offered> {
+    pub const fn offered(&self) -> Option<TlsOffer> {
         match self.never {}
     }
 

@@ -1,4 +1,4 @@
-//! SASL mechanisms (RFC 4422) as pure exchanges, for both roles: messages in, messages out.
+//! SASL mechanisms (RFC 4422) as pure exchanges, for client and server: messages in, messages out.
 //!
 //! Messages are what SASL calls them, octets: the base64 of RFC 4954 is the session's. Nothing here knows random numbers
 //! either: where a mechanism needs some, the caller brings a [`Nonce`].

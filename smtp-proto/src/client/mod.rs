@@ -36,7 +36,7 @@ pub use state::{Awaited, Move, State};
 pub use transaction::{Progress, Transaction};
 
 use crate::syntax::{KeywordSet, OwnedReply, ReplyReader};
-use crate::tls::{Channel, Outcome as TlsOutcome, TlsFailure, TlsInfo};
+use crate::tls::{Channel, TlsFailure, TlsInfo, TlsOutcome};
 use crate::{Step, Want};
 use message::{Message, TextRules};
 use opening::Login;

@@ -9,7 +9,7 @@ use super::outcome::{Fate, Outcome, Slot};
 use super::state::{Awaited, State};
 use super::{Protocol, Session};
 use crate::syntax::{Body, Command, Extension, KeywordSet, ReplyLines};
-use crate::tls::{Direction, End, Hop, Record};
+use crate::tls::{Direction, Disposition, Hop, Record};
 use crate::{Step, Want};
 
 /// A text of at most so many octets goes out with its envelope in one write, by BDAT, where PIPELINING is offered too.
@@ -280,13 +280,13 @@ impl<'e> Transaction<'e> {
         record.bytes = self.octets;
         record.hop = Hop::from(&session.tls_outcome());
         record.end = if accepted > 0 {
-            End::Accepted
+            Disposition::Accepted
         } else if self.outcomes().any(|outcome| matches!(outcome, Outcome::Unknown(_))) {
-            End::Abandoned
+            Disposition::Abandoned
         } else if self.outcomes().any(|outcome| outcome.is_temporary()) {
-            End::Deferred
+            Disposition::Deferred
         } else {
-            End::Refused
+            Disposition::Refused
         };
         record
     }

@@ -6,9 +6,9 @@ use core::net::{IpAddr, Ipv6Addr};
 /// Counts the connections of each host, so that no host takes all that the server allows.
 ///
 /// ```
-/// use smtp_proto::net::Hosts;
+/// use smtp_proto::net::ConnectionsByHost;
 ///
-/// let mut hosts = Hosts::default();
+/// let mut hosts = ConnectionsByHost::default();
 /// let address = "192.0.2.1".parse()?;
 /// assert!(hosts.enter(address, 1));
 /// assert!(!hosts.enter(address, 1));
@@ -17,11 +17,11 @@ use core::net::{IpAddr, Ipv6Addr};
 /// # Ok::<(), core::net::AddrParseError>(())
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct Hosts {
+pub struct ConnectionsByHost {
     counts: BTreeMap<IpAddr, u32>,
 }
 
-impl Hosts {
+impl ConnectionsByHost {
     /// Counts a connection, unless its host has `most` already: then it gives false, and nothing is counted.
     pub fn enter(&mut self, address: IpAddr, most: u32) -> bool {
         let host = host(address);
@@ -68,7 +68,7 @@ mod tests {
     #[test]
     fn connections_are_counted_by_host_and_given_back() {
         let address = |text: &str| text.parse::<IpAddr>().expect("an address");
-        let mut hosts = Hosts::default();
+        let mut hosts = ConnectionsByHost::default();
         for group in [["192.0.2.1", "192.0.2.1", "::ffff:192.0.2.1"], ["2001:db8::1", "2001:db8::2", "2001:db8::3"]] {
             assert_eq!(group.map(|of| hosts.enter(address(of), 2)), [true, true, false], "{group:?}");
         }

@@ -5,6 +5,6 @@ mod hosts;
 mod name;
 mod order;
 
-pub use hosts::{Hosts, host};
+pub use hosts::{ConnectionsByHost, host};
 pub use name::PeerName;
 pub use order::in_turn;

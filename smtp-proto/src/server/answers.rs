@@ -4,7 +4,7 @@ use super::auth::Authentication;
 use super::ehlo::Audience;
 use super::intake::Intake;
 use super::replies;
-use super::{End, Move, Pending, Role, Session};
+use super::{EndKind, Move, Pending, Role, Session};
 use crate::syntax::Reply;
 
 impl Session {
@@ -107,7 +107,7 @@ impl Session {
             _ => {}
         }
         if last {
-            self.close(End::Refused);
+            self.close(EndKind::Refused);
         }
     }
 

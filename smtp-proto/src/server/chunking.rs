@@ -80,7 +80,7 @@ impl Session {
                 code: replies::TOO_MUCH_DISCARDED.code(),
             };
             self.due.fault(fault);
-            self.close(super::End::Fault(FaultKind::TooMuchDiscarded));
+            self.close(super::EndKind::Fault(FaultKind::TooMuchDiscarded));
             return;
         }
         self.discard(octets);

@@ -3,7 +3,7 @@
 use core::net::SocketAddr;
 
 use super::replies::{self, Fixed};
-use super::{End, Event, FaultKind, Move, Pending, Role, Session, State};
+use super::{EndKind, Event, FaultKind, Move, Pending, Role, Session, State};
 use crate::syntax::{
     Attributes, Body, Command, ForwardPath, Host, Keyword, KeywordSet, Mail, Params, Rcpt, ReversePath,
     SyntaxErrorKind, Verb,
@@ -115,7 +115,7 @@ impl Session {
                 let verb = command.verb();
                 Some(Step::Event(Event::Command(verb, self.ticket(Pending::Command(verb)))))
             }
-            Command::Quit => self.end(input, End::Quit, &replies::BYE),
+            Command::Quit => self.end(input, EndKind::Quit, &replies::BYE),
             command => {
                 self.housekeeping(command.verb(), None);
                 None
@@ -129,7 +129,7 @@ impl Session {
             Verb::Quit => {
                 self.replies_withdrawn();
                 self.reply_in(words, &replies::BYE);
-                self.close(End::Quit);
+                self.close(EndKind::Quit);
             }
             Verb::Rset => {
                 if self.in_transaction() {

@@ -8,7 +8,7 @@ use core::time::Duration;
 use crate::Leniencies;
 use crate::auth::MechanismSet;
 use crate::syntax::Mailbox;
-use crate::tls::{Policy, Requirement};
+use crate::tls::{Policy, RequiredDomains};
 
 use super::Extensions;
 
@@ -19,7 +19,7 @@ pub struct Config {
     pub(super) role: Role,
     pub(super) extensions: Extensions,
     pub(super) tls: Policy,
-    pub(super) tls_for: Option<Requirement>,
+    pub(super) tls_for: Option<RequiredDomains>,
     pub(super) tls_temporary: bool,
     pub(super) auth: MechanismSet,
     pub(super) plaintext_auth: bool,
@@ -209,7 +209,7 @@ impl Config {
 
     /// Domains for which TLS is required, while it is only offered to others.
     #[must_use]
-    pub fn require_tls_for(mut self, domains: Requirement) -> Self {
+    pub fn require_tls_for(mut self, domains: RequiredDomains) -> Self {
         self.tls_for = Some(domains);
         self
     }

@@ -15,12 +15,12 @@ pub(super) struct Due {
     lenient_at: u64,
     /// A fault and too many faults can come together, behind one that ends the session.
     faults: [Option<Fault>; 3],
-    closed: Option<End>,
+    closed: Option<EndKind>,
 }
 
 /// A [`Reason`] without what it carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum EndKind {
     Quit,
     Eof,
     TimedOut,
@@ -52,7 +52,7 @@ impl Due {
         self.any = true;
     }
 
-    pub(super) fn end(&mut self, end: End) {
+    pub(super) fn end(&mut self, end: EndKind) {
         self.closed = Some(end);
         self.any = true;
     }
@@ -74,13 +74,13 @@ impl Due {
         self.any = false;
         self.closed.take().map(|end| {
             Event::Closed(match end {
-                End::Quit => Reason::Quit,
-                End::Eof => Reason::Eof,
-                End::TimedOut => Reason::TimedOut,
-                End::TlsFailed => Reason::TlsFailed(tls_failure.cloned().unwrap_or(TlsFailure::Closed)),
-                End::ShutDown => Reason::ShutDown,
-                End::Refused => Reason::Refused,
-                End::Fault(kind) => Reason::Fault(kind),
+                EndKind::Quit => Reason::Quit,
+                EndKind::Eof => Reason::Eof,
+                EndKind::TimedOut => Reason::TimedOut,
+                EndKind::TlsFailed => Reason::TlsFailed(tls_failure.cloned().unwrap_or(TlsFailure::Closed)),
+                EndKind::ShutDown => Reason::ShutDown,
+                EndKind::Refused => Reason::Refused,
+                EndKind::Fault(kind) => Reason::Fault(kind),
             })
         })
     }

@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 
 use super::replies::{self, Fixed};
-use super::{End, Event, Fault, FaultKind, Move, Pending, Session, State, Ticket};
+use super::{EndKind, Event, Fault, FaultKind, Move, Pending, Session, State, Ticket};
 use crate::Step;
 use crate::syntax::{Reply, SyntaxError};
 
@@ -92,7 +92,7 @@ impl Session {
             self.last_words(&replies::TOO_MANY_FAULTS);
             let code = replies::TOO_MANY_FAULTS.code();
             self.due.fault(Fault { kind: FaultKind::TooManyFaults, offset: fault.offset, code });
-            self.close(End::Fault(FaultKind::TooManyFaults));
+            self.close(EndKind::Fault(FaultKind::TooManyFaults));
         }
     }
 
@@ -111,17 +111,17 @@ impl Session {
         reply: &Fixed,
     ) -> Option<Step<Event<'i>>> {
         self.due.fault(Fault { kind, offset, code: reply.code() });
-        self.end(input, End::Fault(kind), reply)
+        self.end(input, EndKind::Fault(kind), reply)
     }
 
-    pub(super) fn end<'i>(&mut self, input: &mut &'i [u8], end: End, reply: &Fixed) -> Option<Step<Event<'i>>> {
+    pub(super) fn end<'i>(&mut self, input: &mut &'i [u8], end: EndKind, reply: &Fixed) -> Option<Step<Event<'i>>> {
         *input = &[];
         self.last_words(reply);
         self.close(end);
         None
     }
 
-    pub(super) fn close(&mut self, end: End) {
+    pub(super) fn close(&mut self, end: EndKind) {
         if self.state == State::Closed {
             return;
         }
@@ -137,7 +137,7 @@ impl Session {
             self.last_words(&replies::LOCAL_ERROR_CLOSING);
             let code = replies::LOCAL_ERROR_CLOSING.code();
             self.due.fault(Fault { kind: FaultKind::ForeignTicket, offset: self.offset, code });
-            self.close(End::Fault(FaultKind::ForeignTicket));
+            self.close(EndKind::Fault(FaultKind::ForeignTicket));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What the octets of the peer mean, by state. `None` means: nothing to tell the driver yet, take the next step.
 
 use super::intake::Reader;
-use super::{End, Event, Fault, FaultKind, Limits, MessageEnd, Move, Pending, Role, Session, State, replies};
+use super::{EndKind, Event, Fault, FaultKind, Limits, MessageEnd, Move, Pending, Role, Session, State, replies};
 use crate::framing::Framed;
 use crate::syntax::{Command, Options, SyntaxError, SyntaxErrorKind, Verb};
 use crate::text::Scan;
@@ -124,7 +124,7 @@ impl Session {
         // RFC 3207 4: what came before the handshake cannot be trusted to be the client's. Never parsed.
         *input = &[];
         self.fault(FaultKind::PlaintextBehindStartTls, self.offset, None);
-        self.close(End::Fault(FaultKind::PlaintextBehindStartTls));
+        self.close(EndKind::Fault(FaultKind::PlaintextBehindStartTls));
         None
     }
 
@@ -138,7 +138,7 @@ impl Session {
         let before = input.len();
         let Reader::Lines(scanner) = &mut self.text.reader else {
             debug_assert!(false, "the text of DATA is read in lines");
-            return self.end(input, End::Refused, &replies::LOCAL_ERROR_CLOSING);
+            return self.end(input, EndKind::Refused, &replies::LOCAL_ERROR_CLOSING);
         };
         let scan = scanner.next(input);
         let used = (before - input.len()) as u64;

@@ -31,13 +31,13 @@ pub use event::{AuthTicket, Event, Fault, FaultKind, MessageEnd, Reason, Ticket,
 pub use extensions::{Extensions, FutureRelease};
 pub use state::{Move, State};
 
-use due::{Due, End};
+use due::{Due, EndKind};
 use intake::Intake;
 
 use crate::framing::Framing;
 use crate::syntax::Verb;
-use crate::tls::{Channel, Offered, Outcome, TlsFailure, TlsInfo};
-use crate::trace::{Protocol, Received};
+use crate::tls::{Channel, TlsFailure, TlsInfo, TlsOffer, TlsOutcome};
+use crate::trace::{Received, WithProtocol};
 use crate::{Step, Want};
 
 /// One SMTP session, seen from the server.
@@ -74,7 +74,7 @@ pub struct Session {
     discarded: u64,
     tls: Option<Box<TlsInfo>>,
     /// What the client offered in its ClientHello.
-    offered: Option<Offered>,
+    offered: Option<TlsOffer>,
     /// What few sessions have.
     rare: Option<Box<Rare>>,
     due: Due,
@@ -209,7 +209,7 @@ impl Session {
                 State::StartTls => self.step_start_tls(input),
                 _ if self.output().len() > self.config.limits.output => Some(Step::Want(Want::Output)),
                 State::Message => Some(self.step_message()),
-                _ if self.flags.shutting_down => self.end(input, End::ShutDown, &replies::SHUTTING_DOWN),
+                _ if self.flags.shutting_down => self.end(input, EndKind::ShutDown, &replies::SHUTTING_DOWN),
                 State::Auth => self.step_auth(input),
                 _ => self.step_command(input),
             };
@@ -263,7 +263,7 @@ impl Session {
     }
 
     /// The client's ClientHello has been read, and offers this: for a driver to say before it tells how the handshake ended.
-    pub fn tls_offered(&mut self, offered: Offered) {
+    pub fn tls_offered(&mut self, offered: TlsOffer) {
         self.offered = Some(offered);
     }
 
@@ -287,7 +287,7 @@ impl Session {
         self.rare.get_or_insert_default().tls_failure = Some(failure);
         self.output.clear();
         self.written = 0;
-        self.close(End::TlsFailed);
+        self.close(EndKind::TlsFailed);
     }
 
     /// How long to wait for the peer from the last change of [`progress`](Self::progress) (RFC 5321 4.5.3.2).
@@ -318,7 +318,7 @@ impl Session {
             self.end_greet_pause();
         } else if self.state != State::Closed {
             self.last_words(&replies::TIMED_OUT);
-            self.close(End::TimedOut);
+            self.close(EndKind::TimedOut);
         }
     }
 
@@ -327,7 +327,7 @@ impl Session {
         if self.state == State::StartTls {
             self.tls_failed(TlsFailure::Closed);
         } else {
-            self.close(End::Eof);
+            self.close(EndKind::Eof);
         }
     }
 
@@ -389,25 +389,25 @@ impl Session {
 
     /// What the client offered in its ClientHello, if it came to one and the driver tells.
     #[must_use]
-    pub const fn offered(&self) -> Option<Offered> {
+    pub const fn offered(&self) -> Option<TlsOffer> {
         self.offered
     }
 
     /// What became of TLS on this hop, so far.
     #[must_use]
-    pub fn tls_outcome(&self) -> Outcome {
+    pub fn tls_outcome(&self) -> TlsOutcome {
         match (&self.tls, self.rare.as_ref().and_then(|rare| rare.tls_failure.as_ref())) {
-            (Some(info), _) => Outcome::Used((**info).clone()),
-            (None, Some(failure)) => Outcome::Failed(failure.clone()),
-            (None, None) if self.config.tls.offers() => Outcome::NotTried,
-            (None, None) => Outcome::NotOffered,
+            (Some(info), _) => TlsOutcome::Used((**info).clone()),
+            (None, Some(failure)) => TlsOutcome::Failed(failure.clone()),
+            (None, None) if self.config.tls.offers() => TlsOutcome::NotTried,
+            (None, None) => TlsOutcome::NotOffered,
         }
     }
 
     /// The protocol type for the Received field (RFC 3848, RFC 6531 4.3).
     #[must_use]
-    pub fn protocol(&self) -> Protocol {
-        Protocol {
+    pub fn protocol(&self) -> WithProtocol {
+        WithProtocol {
             lmtp: self.config.role == Role::Lmtp,
             extended: self.flags.extended,
             utf8: self.flags.utf8,

@@ -6,7 +6,7 @@ use nom::sequence::preceded;
 use nom::{IResult, Parser};
 
 use super::class::{HIGH, LDH, VALUE, is_quiet, run};
-use super::registry::Entry;
+use super::registry::RegisteredParam;
 use super::values::{self, AuthParam, Body, By, Mtrk, Notify, Orcpt, Ret, Rrvs};
 use super::{Keyword, KeywordSet, SyntaxError, SyntaxErrorKind, Verb, Xtext};
 
@@ -86,7 +86,7 @@ impl<'a> Params<'a> {
         verb: Verb,
         utf8: bool,
     ) -> Result<(), SyntaxErrorKind> {
-        let Some(entry) = Entry::find(keyword) else {
+        let Some(entry) = RegisteredParam::find(keyword) else {
             if usize::from(self.unknown) >= MAX_UNKNOWN {
                 return Err(SyntaxErrorKind::TooManyParameters);
             }

@@ -36,7 +36,7 @@ pub enum Keyword {
 /// A row of the registry.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub struct Entry {
+pub struct RegisteredParam {
     /// The parameter that this row describes.
     pub keyword: Keyword,
     /// The keyword as it is written, in capitals.
@@ -55,7 +55,7 @@ pub struct Entry {
 
 macro_rules! registry {
     ($(($keyword:ident, $name:literal, $verb:ident, $announced:literal, $rfc:literal, $value:literal, $check:path),)*) => {
-        &[$(Entry {
+        &[$(RegisteredParam {
             keyword: Keyword::$keyword, name: $name, verb: Verb::$verb, announced_by: $announced, rfc: $rfc,
             value: $value, check: $check,
         },)*]
@@ -63,7 +63,7 @@ macro_rules! registry {
 }
 
 #[rustfmt::skip]
-const REGISTRY: &[Entry] = registry![
+const REGISTRY: &[RegisteredParam] = registry![
     // keyword,   name,          verb, announced by,     defined in,           value,                   its check
     (Size,        "SIZE",        Mail, "SIZE",           "RFC 1870 3",         "size-value",            values::size),
     (Body,        "BODY",        Mail, "8BITMIME",       "RFC 6152 2, 3030 3", "body-value",            values::body),
@@ -92,8 +92,8 @@ const LONGEST: usize = 11;
 
 /// Row of a keyword by its first letter and its length, which no two share: filled from the table, and not compiled
 /// when two do share them.
-const INDEX: [[Option<&'static Entry>; LONGEST + 1]; 32] = {
-    let mut index: [[Option<&'static Entry>; LONGEST + 1]; 32] = [[None; LONGEST + 1]; 32];
+const INDEX: [[Option<&'static RegisteredParam>; LONGEST + 1]; 32] = {
+    let mut index: [[Option<&'static RegisteredParam>; LONGEST + 1]; 32] = [[None; LONGEST + 1]; 32];
     let mut row = 0;
     while row < REGISTRY.len() {
         let entry = &REGISTRY[row];
@@ -110,12 +110,12 @@ impl Keyword {
     /// The keyword of this name, in any case (RFC 5321 2.4).
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        Entry::find(name).filter(|_| name.bytes().all(|octet| is(octet, LDH))).map(|entry| entry.keyword)
+        RegisteredParam::find(name).filter(|_| name.bytes().all(|octet| is(octet, LDH))).map(|entry| entry.keyword)
     }
 
     /// The row of the registry that describes this parameter.
     #[must_use]
-    pub const fn entry(self) -> &'static Entry {
+    pub const fn entry(self) -> &'static RegisteredParam {
         &REGISTRY[self as usize]
     }
 
@@ -131,7 +131,7 @@ impl Keyword {
     }
 }
 
-impl Entry {
+impl RegisteredParam {
     /// The row of a word of letters, digits and hyphens.
     #[inline]
     pub(super) fn find(name: &str) -> Option<&'static Self> {

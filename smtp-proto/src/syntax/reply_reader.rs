@@ -273,8 +273,8 @@ impl<'i> ReplyLines<'i> {
 
     /// The lines of the reply in order, each with its text without the code.
     #[must_use]
-    pub fn lines(&self) -> Lines<'i> {
-        Lines { rest: self.raw, class: u8::try_from(self.code / 100).unwrap_or(0), left: self.lines }
+    pub fn lines(&self) -> ReplyLineIter<'i> {
+        ReplyLineIter { rest: self.raw, class: u8::try_from(self.code / 100).unwrap_or(0), left: self.lines }
     }
 
     /// The first line of the reply. A reply has at least one.
@@ -356,13 +356,13 @@ impl<'i> ReplyLine<'i> {
 
 /// The lines of a reply, in order.
 #[derive(Clone, Debug)]
-pub struct Lines<'i> {
+pub struct ReplyLineIter<'i> {
     rest: &'i [u8],
     class: u8,
     left: usize,
 }
 
-impl<'i> Iterator for Lines<'i> {
+impl<'i> Iterator for ReplyLineIter<'i> {
     type Item = ReplyLine<'i>;
 
     fn next(&mut self) -> Option<ReplyLine<'i>> {
@@ -380,4 +380,4 @@ impl<'i> Iterator for Lines<'i> {
     }
 }
 
-impl ExactSizeIterator for Lines<'_> {}
+impl ExactSizeIterator for ReplyLineIter<'_> {}

@@ -10,7 +10,7 @@ use super::senders::Counts;
 /// they were summed in between; only hosts it has to be told apart, by [`Ledger::add_host`].
 ///
 /// ```
-/// use smtp_proto::tls::{Cell, Direction, Hop, Ledger, Record, Require, Scope};
+/// use smtp_proto::tls::{Cell, Direction, Hop, Ledger, Record, Condition, Scope};
 ///
 /// let mut record = Record::new(1_795_000_000, Direction::Inbound);
 /// (record.sender, record.hop) = (Some("a.example"), Hop::NotTried);
@@ -21,7 +21,7 @@ use super::senders::Counts;
 /// whole.add(&record);
 /// whole.add(&record);
 /// parts.add_cell(&cell);
-/// let loss = |ledger: &Ledger| ledger.loss(Direction::Inbound, Require::Tls, 1);
+/// let loss = |ledger: &Ledger| ledger.loss(Direction::Inbound, Condition::Tls, 1);
 /// assert_eq!(loss(&whole), loss(&parts));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +87,7 @@ impl Ledger {
     }
 
     /// Counts a host, by its [key](Record::host_key), of which mail that does not meet these policies came: bits in the
-    /// order of [`Require::ALL`](super::Require::ALL).
+    /// order of [`Condition::ALL`](super::Condition::ALL).
     pub fn add_host(&mut self, direction: Direction, wanted: Wanted, host: u64, lost: u8) {
         self.book_mut(direction, wanted).hosts.add(host, lost);
     }

@@ -10,7 +10,7 @@ use nom::multi::length_data;
 use nom::number::complete::{be_u8, be_u16};
 use nom::{IResult, Parser};
 
-use super::{Offered, TlsVersion};
+use super::{TlsOffer, TlsVersion};
 
 /// Octets of a ClientHello; those of the field are some 2,000 at most, and the length field could say 16 million.
 pub const MOST_OCTETS: usize = 32 << 10;
@@ -172,24 +172,24 @@ pub struct ClientHello<'i> {
     /// [`versions`](Self::versions).
     pub legacy_version: u16,
     /// Versions (`supported_versions`, RFC 8446 4.2.1). Empty where the client does not know that extension.
-    pub versions: Numbers<'i>,
+    pub versions: CodePoints<'i>,
     /// Cipher suites, by their numbers.
-    pub cipher_suites: Numbers<'i>,
+    pub cipher_suites: CodePoints<'i>,
     /// Groups for the key exchange (`supported_groups`, RFC 8446 4.2.7).
-    pub groups: Numbers<'i>,
+    pub groups: CodePoints<'i>,
     /// Signature schemes (`signature_algorithms`, RFC 8446 4.2.3).
-    pub signature_schemes: Numbers<'i>,
+    pub signature_schemes: CodePoints<'i>,
     /// The server's name (RFC 6066 3), if there is one and it is of letters, digits, `-`, `_` and `.` alone.
     pub server_name: Option<&'i str>,
     /// Application protocols (ALPN, RFC 7301 3.1).
-    pub protocols: Protocols<'i>,
+    pub protocols: ProtocolNames<'i>,
 }
 
 impl ClientHello<'_> {
     /// What policies need to know of it: the highest version, and whether post-quantum key exchange is offered.
     #[must_use]
-    pub fn offered(&self) -> Offered {
-        Offered::new(self.highest(), self.groups.into_iter().any(is_post_quantum))
+    pub fn offered(&self) -> TlsOffer {
+        TlsOffer::new(self.highest(), self.groups.into_iter().any(is_post_quantum))
     }
 
     /// The highest version that is known here. What comes after 1.3 would be offered beside it.
@@ -217,9 +217,9 @@ const fn is_post_quantum(group: u16) -> bool {
 
 /// Numbers of 16 bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Numbers<'i>(&'i [u8]);
+pub struct CodePoints<'i>(&'i [u8]);
 
-impl Iterator for Numbers<'_> {
+impl Iterator for CodePoints<'_> {
     type Item = u16;
 
     fn next(&mut self) -> Option<u16> {
@@ -231,9 +231,9 @@ impl Iterator for Numbers<'_> {
 
 /// Names of protocols, as octets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Protocols<'i>(&'i [u8]);
+pub struct ProtocolNames<'i>(&'i [u8]);
 
-impl<'i> Iterator for Protocols<'i> {
+impl<'i> Iterator for ProtocolNames<'i> {
     type Item = &'i [u8];
 
     fn next(&mut self) -> Option<&'i [u8]> {
@@ -252,8 +252,8 @@ fn vector16(input: &[u8]) -> IResult<&[u8], &[u8]> {
 }
 
 /// Numbers that fill what they stand in: at least one (RFC 8446 3.4).
-fn numbers(input: &[u8]) -> IResult<&[u8], Numbers<'_>> {
-    verify(rest, |octets: &[u8]| !octets.is_empty() && octets.len().is_multiple_of(2)).map(Numbers).parse(input)
+fn numbers(input: &[u8]) -> IResult<&[u8], CodePoints<'_>> {
+    verify(rest, |octets: &[u8]| !octets.is_empty() && octets.len().is_multiple_of(2)).map(CodePoints).parse(input)
 }
 
 fn parse(body: &[u8]) -> Result<ClientHello<'_>, nom::Err<nom::error::Error<&[u8]>>> {
@@ -310,7 +310,7 @@ fn extension<'i>(
         }
         16 => {
             let (_, mut names) = all_consuming(vector16).parse(value)?;
-            hello.protocols = Protocols(names);
+            hello.protocols = ProtocolNames(names);
             while !names.is_empty() {
                 names = verify(vector8, |name: &[u8]| !name.is_empty()).parse(names)?.0;
             }

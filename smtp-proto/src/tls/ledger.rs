@@ -5,8 +5,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::cell::Cell;
+use super::condition::Condition;
 use super::record::{Direction, EndToEnd, Hop, Record, Rehearsed, Wanted};
-use super::require::Require;
 use super::senders::{Cells, Counts, Hosts, Senders};
 
 pub(super) const DAY: i64 = 86_400;
@@ -20,7 +20,7 @@ pub(super) const DAY: i64 = 86_400;
 /// Records are taken as they are; retries of one message are made one by [`Retries`](super::Retries) before.
 ///
 /// ```
-/// use smtp_proto::tls::{Direction, Hop, Ledger, Record, Require, Scope, Wanted};
+/// use smtp_proto::tls::{Direction, Hop, Ledger, Record, Condition, Scope, Wanted};
 ///
 /// let mut ledger = Ledger::new(Scope::All);
 /// let mut record = Record::new(1_795_000_000, Direction::Inbound);
@@ -30,7 +30,7 @@ pub(super) const DAY: i64 = 86_400;
 ///     record.hop = hop;
 ///     ledger.add(&record);
 /// }
-/// let loss = ledger.loss(Direction::Inbound, Require::Tls, 10);
+/// let loss = ledger.loss(Direction::Inbound, Condition::Tls, 10);
 /// assert_eq!((loss.wanted.lost.messages, loss.wanted.total.messages), (1, 2));
 /// assert_eq!(loss.wanted.heaviest[0].sender, "a.example");
 /// ```
@@ -162,7 +162,7 @@ impl Ledger {
         let book = self.book_mut(record.direction, record.wanted);
         book.add(&Cell::of(record), days);
         if let Some(host) = record.host_key() {
-            book.hosts.add(host, Require::lost_by(record.hop, record.direction));
+            book.hosts.add(host, Condition::lost_by(record.hop, record.direction));
         }
     }
 

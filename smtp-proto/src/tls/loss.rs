@@ -6,10 +6,10 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
+use super::condition::Condition;
 use super::interval::{Interval, Spread};
 use super::ledger::{Book, Ledger};
 use super::record::{Direction, Wanted};
-use super::require::Require;
 use super::senders::{Cells, Counts};
 
 /// How much mail requiring TLS, or more than TLS, would have cost. An upper bound: it assumes that no sender would adapt.
@@ -18,8 +18,8 @@ use super::senders::{Cells, Counts};
 pub struct Loss {
     /// Whether this is about inbound or outbound mail.
     pub direction: Direction,
-    /// What would have been required.
-    pub require: Require,
+    /// The condition that would have been made.
+    pub condition: Condition,
     /// The loss of wanted mail.
     pub wanted: Share,
     /// The loss of unwanted mail.
@@ -115,13 +115,13 @@ pub struct Point {
 }
 
 impl Ledger {
-    /// How much mail requiring `require` would have cost, with the `heaviest` senders that would lose most.
+    /// How much mail it would have cost to insist on `condition`, with the `heaviest` senders that would lose most.
     #[must_use]
-    pub fn loss(&self, direction: Direction, require: Require, heaviest: usize) -> Loss {
-        let share = |wanted| share(self.book(direction, wanted), direction, require, heaviest);
+    pub fn loss(&self, direction: Direction, condition: Condition, heaviest: usize) -> Loss {
+        let share = |wanted| share(self.book(direction, wanted), direction, condition, heaviest);
         Loss {
             direction,
-            require,
+            condition,
             wanted: share(Wanted::Yes),
             unwanted: share(Wanted::No),
             unknown: share(Wanted::Unknown),
@@ -130,13 +130,13 @@ impl Ledger {
 
     /// The same over time, in periods of `days` days (1: days, 7: weeks from Monday). Periods without mail are left out.
     #[must_use]
-    pub fn trend(&self, direction: Direction, wanted: Wanted, require: Require, days: u16) -> Vec<Point> {
+    pub fn trend(&self, direction: Direction, wanted: Wanted, condition: Condition, days: u16) -> Vec<Point> {
         let mut points: BTreeMap<i32, Sums> = BTreeMap::new();
         let step = i32::from(days.max(1));
         for (day, cells) in &self.book(direction, wanted).days {
             // 1970-01-01 was a Thursday: day 4 a Monday.
             let first = (day - 4).div_euclid(step) * step + 4;
-            points.entry(first).or_default().add(cells, direction, require);
+            points.entry(first).or_default().add(cells, direction, condition);
         }
         points
             .into_iter()
@@ -155,15 +155,15 @@ pub(super) struct Sums {
 }
 
 impl Sums {
-    fn of(cells: &Cells, direction: Direction, require: Require) -> Self {
+    fn of(cells: &Cells, direction: Direction, condition: Condition) -> Self {
         let mut sums = Self::default();
-        sums.add(cells, direction, require);
+        sums.add(cells, direction, condition);
         sums
     }
 
-    fn add(&mut self, cells: &Cells, direction: Direction, require: Require) {
+    fn add(&mut self, cells: &Cells, direction: Direction, condition: Condition) {
         for (hop, counts) in cells.iter() {
-            match require.met(hop, direction) {
+            match condition.met(hop, direction) {
                 None => self.untold += counts,
                 Some(met) => {
                     self.total += counts;
@@ -176,14 +176,14 @@ impl Sums {
     }
 }
 
-fn share(book: &Book, direction: Direction, require: Require, heaviest: usize) -> Share {
-    let Sums { lost, total, untold } = Sums::of(&book.cells, direction, require);
+fn share(book: &Book, direction: Direction, condition: Condition, heaviest: usize) -> Share {
+    let Sums { lost, total, untold } = Sums::of(&book.cells, direction, condition);
     let (mut losing, mut told, mut silenced, mut once) = (0_u64, 0_u64, 0_u64, 0_u64);
     let mut top = Top::new(heaviest);
     let mut spread = Spread::new(lost.messages, total.messages);
     let (scale, error) = (book.senders.scale(), book.senders.rest.error);
     for sender in book.senders.kept.values() {
-        let sums = Sums::of(&sender.cells, direction, require);
+        let sums = Sums::of(&sender.cells, direction, condition);
         told += u64::from(sums.total.messages > 0);
         once += u64::from(sums.total.messages == 1);
         losing += u64::from(sums.lost.messages > 0);
@@ -195,7 +195,7 @@ fn share(book: &Book, direction: Direction, require: Require, heaviest: usize) -
     }
     let mut rest: BTreeMap<u64, (&Box<str>, u64, u64)> = BTreeMap::new();
     for ((hash, hop), (name, messages)) in &book.senders.rest.heavy {
-        if let Some(met) = require.met(*hop, direction) {
+        if let Some(met) = condition.met(*hop, direction) {
             let (_, lost, total) = rest.entry(*hash).or_insert((name, 0, 0));
             *total += messages;
             *lost += if met { 0 } else { *messages };
@@ -208,7 +208,7 @@ fn share(book: &Book, direction: Direction, require: Require, heaviest: usize) -
             spread.add(*lost, total.saturating_add(error), 1.0);
         }
     }
-    let hosts_losing = book.hosts.kept.values().filter(|marks| **marks & require.bit() != 0).count() as u64;
+    let hosts_losing = book.hosts.kept.values().filter(|marks| **marks & condition.bit() != 0).count() as u64;
     Share {
         lost,
         total,

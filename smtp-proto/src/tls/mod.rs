@@ -2,6 +2,7 @@
 //! library.
 
 mod cell;
+mod condition;
 mod hash;
 mod hello;
 mod interval;
@@ -10,8 +11,7 @@ mod loss;
 mod policy;
 mod record;
 mod rehearsal;
-mod require;
-mod requirement;
+mod required_domains;
 mod retries;
 mod senders;
 
@@ -21,15 +21,15 @@ use alloc::vec::Vec;
 use core::fmt;
 
 pub use cell::Cell;
-pub use hello::{ClientHello, HelloError, HelloReader, MOST_OCTETS as MOST_HELLO_OCTETS, Numbers, Protocols};
+pub use condition::Condition;
+pub use hello::{ClientHello, CodePoints, HelloError, HelloReader, MOST_OCTETS as MOST_HELLO_OCTETS, ProtocolNames};
 pub use interval::Interval;
 pub use ledger::{Bounds, Ledger, OtherScope, RehearsalCounts, Scope};
 pub use loss::{Heavy, Loss, Point, Share, Tally};
 pub use policy::Policy;
-pub use record::{Direction, End, EndToEnd, Hop, Record, Rehearsed, Wanted};
-pub use rehearsal::{Answer, Entry, Rehearsal};
-pub use require::Require;
-pub use requirement::Requirement;
+pub use record::{Direction, Disposition, EndToEnd, Hop, Record, Rehearsed, Wanted};
+pub use rehearsal::{RcptAnswer, Rehearsal, Triplet};
+pub use required_domains::RequiredDomains;
 pub use retries::Retries;
 pub use senders::Counts;
 
@@ -163,14 +163,14 @@ impl TlsInfo {
 /// What a client offers in its ClientHello, as far as policies care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub struct Offered {
+pub struct TlsOffer {
     /// The highest version of TLS that the client offers.
     pub version: TlsVersion,
     /// Whether a group with post-quantum key exchange is among the groups.
     pub post_quantum: bool,
 }
 
-impl Offered {
+impl TlsOffer {
     /// An offer of `version` at most, with or without post-quantum key exchange.
     #[must_use]
     pub const fn new(version: TlsVersion, post_quantum: bool) -> Self {
@@ -239,7 +239,7 @@ fn of_certificate(alert: &str) -> Option<&'static str> {
 /// What became of TLS on one hop. Ledgers count these.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Outcome {
+pub enum TlsOutcome {
     /// The hop was encrypted.
     Used(TlsInfo),
     /// STARTTLS was announced, the client did not try.
@@ -250,7 +250,7 @@ pub enum Outcome {
     NotOffered,
 }
 
-impl Outcome {
+impl TlsOutcome {
     /// The word used in the ledger.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {

@@ -3,7 +3,7 @@
 use core::net::IpAddr;
 
 use super::hash::hash;
-use super::{ClientCertificate, Outcome, TlsVersion};
+use super::{ClientCertificate, TlsOutcome, TlsVersion};
 
 /// One transaction, or a session that had none because of TLS. It borrows its names: a ledger keeps counts of it alone.
 ///
@@ -41,7 +41,7 @@ pub struct Record<'a> {
     /// The size of the text, in octets.
     pub bytes: u64,
     /// How the transaction ended.
-    pub end: End,
+    pub end: Disposition,
     /// Whether the mail was wanted.
     pub wanted: Wanted,
     /// What became of TLS on the hop.
@@ -66,7 +66,7 @@ impl<'a> Record<'a> {
             recipients: 0,
             envelope: 0,
             bytes: 0,
-            end: End::Accepted,
+            end: Disposition::Accepted,
             wanted: Wanted::Unknown,
             hop: Hop::Unknown,
             end_to_end: EndToEnd::Unknown,
@@ -121,7 +121,7 @@ impl Direction {
 /// How a transaction ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum End {
+pub enum Disposition {
     /// 2yz: the message has been taken over.
     #[default]
     Accepted,
@@ -133,7 +133,7 @@ pub enum End {
     Abandoned,
 }
 
-impl End {
+impl Disposition {
     /// Whether the same message may still come again.
     #[must_use]
     pub const fn is_final(self) -> bool {
@@ -228,13 +228,13 @@ impl Hop {
     }
 }
 
-impl From<&Outcome> for Hop {
-    fn from(outcome: &Outcome) -> Self {
+impl From<&TlsOutcome> for Hop {
+    fn from(outcome: &TlsOutcome) -> Self {
         match outcome {
-            Outcome::Used(info) => Self::Used { version: info.version, certificate: info.client_certificate },
-            Outcome::NotTried => Self::NotTried,
-            Outcome::Failed(_) => Self::Failed,
-            Outcome::NotOffered => Self::NotOffered,
+            TlsOutcome::Used(info) => Self::Used { version: info.version, certificate: info.client_certificate },
+            TlsOutcome::NotTried => Self::NotTried,
+            TlsOutcome::Failed(_) => Self::Failed,
+            TlsOutcome::NotOffered => Self::NotOffered,
         }
     }
 }

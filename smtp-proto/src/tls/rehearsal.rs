@@ -19,15 +19,15 @@ use super::retries::network;
 /// [`restore`](Self::restore) carry it over a restart.
 ///
 /// ```
-/// use smtp_proto::tls::{Answer, Rehearsal, Rehearsed};
+/// use smtp_proto::tls::{RcptAnswer, Rehearsal, Rehearsed};
 ///
 /// let mut rehearsal = Rehearsal::new(Rehearsal::WINDOW);
 /// let peer = "192.0.2.1".parse()?;
 /// let mut rcpt = |time, encrypted| rehearsal.rcpt(time, peer, "a@client.example", "b@mx.example", encrypted);
-/// assert_eq!(rcpt(0, false), Answer::Again);
-/// assert_eq!(rcpt(1, false), Answer::Again, "at once is no retry");
-/// assert_eq!(rcpt(900, true), Answer::Accept(Some(Rehearsed::CameWithTls)));
-/// assert_eq!(rcpt(901, false), Answer::Accept(None), "asked once, for all its mail");
+/// assert_eq!(rcpt(0, false), RcptAnswer::Again);
+/// assert_eq!(rcpt(1, false), RcptAnswer::Again, "at once is no retry");
+/// assert_eq!(rcpt(900, true), RcptAnswer::Accept(Some(Rehearsed::CameWithTls)));
+/// assert_eq!(rcpt(901, false), RcptAnswer::Accept(None), "asked once, for all its mail");
 /// # Ok::<(), core::net::AddrParseError>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -35,7 +35,7 @@ pub struct Rehearsal {
     window: i64,
     delay: i64,
     bound: usize,
-    table: BTreeMap<u64, Entry>,
+    table: BTreeMap<u64, Triplet>,
     /// By time, the oldest first.
     order: BTreeSet<(i64, u64)>,
     unasked: u64,
@@ -44,17 +44,17 @@ pub struct Rehearsal {
 /// How a server is to answer RCPT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Answer {
+pub enum RcptAnswer {
     /// Accept the recipient. `Some` says what a retry has shown; it is told once for each.
     Accept(Option<Rehearsed>),
-    /// Answer 450 4.7.0: the client is to come again.
+    /// RcptAnswer 450 4.7.0: the client is to come again.
     Again,
 }
 
 /// What is remembered of one client network, sender and recipient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Entry {
+pub struct Triplet {
     /// A hash of client network, sender and recipient.
     pub key: u64,
     /// When it was asked; or, once it has come again, when it was last seen.
@@ -63,7 +63,7 @@ pub struct Entry {
     pub returned: bool,
 }
 
-impl Entry {
+impl Triplet {
     /// An entry that was saved before, for [`Rehearsal::restore`].
     #[must_use]
     pub const fn new(key: u64, time: i64, returned: bool) -> Self {
@@ -93,45 +93,45 @@ impl Rehearsal {
     }
 
     /// A recipient in a transaction from `sender`, over TLS or not.
-    pub fn rcpt(&mut self, now: i64, peer: IpAddr, sender: &str, recipient: &str, encrypted: bool) -> Answer {
+    pub fn rcpt(&mut self, now: i64, peer: IpAddr, sender: &str, recipient: &str, encrypted: bool) -> RcptAnswer {
         self.forget(now);
         let key = key(peer, sender, recipient);
         let Some(entry) = self.table.get(&key).copied() else {
             if encrypted {
-                return Answer::Accept(None);
+                return RcptAnswer::Accept(None);
             }
             if self.table.len() >= self.bound {
                 self.unasked = self.unasked.saturating_add(1);
-                return Answer::Accept(None);
+                return RcptAnswer::Accept(None);
             }
-            self.set(Entry { key, time: now, returned: false });
-            return Answer::Again;
+            self.set(Triplet { key, time: now, returned: false });
+            return RcptAnswer::Again;
         };
         if entry.returned {
-            self.set(Entry { time: now, ..entry });
-            return Answer::Accept(None);
+            self.set(Triplet { time: now, ..entry });
+            return RcptAnswer::Accept(None);
         }
         // A clock that was set back must not keep anybody waiting.
         if !encrypted && (0..self.delay).contains(&now.saturating_sub(entry.time)) {
-            return Answer::Again;
+            return RcptAnswer::Again;
         }
-        self.set(Entry { key, time: now, returned: true });
-        Answer::Accept(Some(if encrypted { Rehearsed::CameWithTls } else { Rehearsed::CameInPlaintext }))
+        self.set(Triplet { key, time: now, returned: true });
+        RcptAnswer::Accept(Some(if encrypted { Rehearsed::CameWithTls } else { Rehearsed::CameInPlaintext }))
     }
 
     /// What is remembered of this one, if anything: to be stored after each [`rcpt`](Self::rcpt).
     #[must_use]
-    pub fn entry(&self, peer: IpAddr, sender: &str, recipient: &str) -> Option<Entry> {
+    pub fn entry(&self, peer: IpAddr, sender: &str, recipient: &str) -> Option<Triplet> {
         self.table.get(&key(peer, sender, recipient)).copied()
     }
 
     /// All that is remembered, in no order.
-    pub fn entries(&self) -> impl Iterator<Item = Entry> + '_ {
+    pub fn entries(&self) -> impl Iterator<Item = Triplet> + '_ {
         self.table.values().copied()
     }
 
     /// Takes back what was stored; of several of one key the last holds. What is too old goes with the next recipient.
-    pub fn restore(&mut self, entry: Entry) {
+    pub fn restore(&mut self, entry: Triplet) {
         if self.table.contains_key(&entry.key) || self.table.len() < self.bound {
             self.set(entry);
         }
@@ -143,7 +143,7 @@ impl Rehearsal {
         self.unasked
     }
 
-    fn set(&mut self, entry: Entry) {
+    fn set(&mut self, entry: Triplet) {
         if let Some(before) = self.table.insert(entry.key, entry) {
             self.order.remove(&(before.time, before.key));
         }
@@ -188,32 +188,32 @@ mod tests {
         IpAddr::from([192, 0, 2, last])
     }
 
-    fn rcpt(rehearsal: &mut Rehearsal, time: i64, encrypted: bool) -> Answer {
+    fn rcpt(rehearsal: &mut Rehearsal, time: i64, encrypted: bool) -> RcptAnswer {
         rehearsal.rcpt(time, peer(1), "a@client.example", "b@mx.example", encrypted)
     }
 
     #[test]
     fn who_comes_again_in_plaintext_is_accepted_after_the_delay() {
         let mut rehearsal = Rehearsal::new(Rehearsal::WINDOW);
-        assert_eq!(rcpt(&mut rehearsal, 0, false), Answer::Again);
-        assert_eq!(rcpt(&mut rehearsal, 299, false), Answer::Again);
-        assert_eq!(rcpt(&mut rehearsal, 300, false), Answer::Accept(Some(Rehearsed::CameInPlaintext)));
+        assert_eq!(rcpt(&mut rehearsal, 0, false), RcptAnswer::Again);
+        assert_eq!(rcpt(&mut rehearsal, 299, false), RcptAnswer::Again);
+        assert_eq!(rcpt(&mut rehearsal, 300, false), RcptAnswer::Accept(Some(Rehearsed::CameInPlaintext)));
         // Told once; from then on it is known.
-        assert_eq!(rcpt(&mut rehearsal, 301, false), Answer::Accept(None));
-        assert_eq!(rcpt(&mut rehearsal, 302, true), Answer::Accept(None));
+        assert_eq!(rcpt(&mut rehearsal, 301, false), RcptAnswer::Accept(None));
+        assert_eq!(rcpt(&mut rehearsal, 302, true), RcptAnswer::Accept(None));
     }
 
     #[test]
     fn who_comes_with_tls_is_never_asked() {
         let mut rehearsal = Rehearsal::new(Rehearsal::WINDOW);
-        assert_eq!(rcpt(&mut rehearsal, 0, true), Answer::Accept(None));
+        assert_eq!(rcpt(&mut rehearsal, 0, true), RcptAnswer::Accept(None));
         assert_eq!(rehearsal.entries().count(), 0);
     }
 
     #[test]
     fn other_hosts_of_the_network_are_the_same_client_and_other_recipients_are_not() {
         let mut rehearsal = Rehearsal::new(Rehearsal::WINDOW);
-        assert_eq!(rcpt(&mut rehearsal, 0, false), Answer::Again);
+        assert_eq!(rcpt(&mut rehearsal, 0, false), RcptAnswer::Again);
         for (address, sender, recipient, known) in [
             (peer(200), "a@client.example", "b@mx.example", true),
             (IpAddr::from([192, 0, 3, 1]), "a@client.example", "b@mx.example", false),
@@ -231,24 +231,29 @@ mod tests {
         for window in [60, HOUR, Rehearsal::WINDOW] {
             for between in [60, 300, HOUR, 12 * HOUR, 5 * 24 * HOUR] {
                 let mut rehearsal = Rehearsal::new(window);
-                let refused = (0..10).take_while(|n| rcpt(&mut rehearsal, n * between, false) == Answer::Again).count();
+                let refused =
+                    (0..10).take_while(|n| rcpt(&mut rehearsal, n * between, false) == RcptAnswer::Again).count();
                 assert!(refused <= 5, "every {between} s in a window of {window} s: {refused} times");
             }
         }
         // A clock that was set back.
         let mut rehearsal = Rehearsal::new(Rehearsal::WINDOW);
-        assert_eq!(rcpt(&mut rehearsal, 1_000_000, false), Answer::Again);
-        assert_eq!(rcpt(&mut rehearsal, 10, false), Answer::Accept(Some(Rehearsed::CameInPlaintext)));
+        assert_eq!(rcpt(&mut rehearsal, 1_000_000, false), RcptAnswer::Again);
+        assert_eq!(rcpt(&mut rehearsal, 10, false), RcptAnswer::Accept(Some(Rehearsed::CameInPlaintext)));
     }
 
     #[test]
     fn what_is_old_is_forgotten() {
         let mut rehearsal = Rehearsal::new(HOUR);
-        assert_eq!(rcpt(&mut rehearsal, 0, false), Answer::Again);
-        assert_eq!(rcpt(&mut rehearsal, 600, false), Answer::Accept(Some(Rehearsed::CameInPlaintext)));
-        assert_eq!(rcpt(&mut rehearsal, 600 + HOUR, false), Answer::Accept(None));
-        assert_eq!(rcpt(&mut rehearsal, 601 + 2 * HOUR, false), Answer::Again, "asked anew");
-        assert_eq!(rcpt(&mut rehearsal, 602 + 2 * HOUR + Rehearsal::WINDOW, true), Answer::Accept(None), "too late");
+        assert_eq!(rcpt(&mut rehearsal, 0, false), RcptAnswer::Again);
+        assert_eq!(rcpt(&mut rehearsal, 600, false), RcptAnswer::Accept(Some(Rehearsed::CameInPlaintext)));
+        assert_eq!(rcpt(&mut rehearsal, 600 + HOUR, false), RcptAnswer::Accept(None));
+        assert_eq!(rcpt(&mut rehearsal, 601 + 2 * HOUR, false), RcptAnswer::Again, "asked anew");
+        assert_eq!(
+            rcpt(&mut rehearsal, 602 + 2 * HOUR + Rehearsal::WINDOW, true),
+            RcptAnswer::Accept(None),
+            "too late"
+        );
     }
 
     #[test]
@@ -258,12 +263,12 @@ mod tests {
         for n in 0..5 {
             answers.push(rehearsal.rcpt(n.into(), IpAddr::from([10, 0, n, 1]), "a@b", "c@d", false));
         }
-        assert_eq!(answers[..3], [Answer::Again; 3]);
-        assert_eq!(answers[3..], [Answer::Accept(None); 2]);
+        assert_eq!(answers[..3], [RcptAnswer::Again; 3]);
+        assert_eq!(answers[3..], [RcptAnswer::Accept(None); 2]);
         assert_eq!((rehearsal.unasked(), rehearsal.entries().count()), (2, 3));
         // Those that are known are still known.
         let known = rehearsal.rcpt(400, IpAddr::from([10, 0, 0, 1]), "a@b", "c@d", true);
-        assert_eq!(known, Answer::Accept(Some(Rehearsed::CameWithTls)));
+        assert_eq!(known, RcptAnswer::Accept(Some(Rehearsed::CameWithTls)));
     }
 
     #[test]
@@ -272,10 +277,10 @@ mod tests {
         rcpt(&mut before, 0, false);
         let mut after = Rehearsal::new(Rehearsal::WINDOW);
         before.entries().for_each(|entry| after.restore(entry));
-        assert_eq!(rcpt(&mut after, 300, false), Answer::Accept(Some(Rehearsed::CameInPlaintext)));
+        assert_eq!(rcpt(&mut after, 300, false), RcptAnswer::Accept(Some(Rehearsed::CameInPlaintext)));
         // An older entry of the same key, then the newer: the last holds.
         let mut again = Rehearsal::new(Rehearsal::WINDOW);
         before.entries().chain(after.entries()).for_each(|entry| again.restore(entry));
-        assert_eq!(rcpt(&mut again, 301, false), Answer::Accept(None));
+        assert_eq!(rcpt(&mut again, 301, false), RcptAnswer::Accept(None));
     }
 }

@@ -10,7 +10,7 @@ use super::record::{Hop, Record, Rehearsed};
 
 /// Makes one record of several attempts at one message, before a [`Ledger`](super::Ledger) counts it.
 ///
-/// A transaction that may come again ([`End::Deferred`](super::End), `Abandoned`) waits. When the same envelope comes
+/// A transaction that may come again ([`Disposition::Deferred`](super::Disposition), `Abandoned`) waits. When the same envelope comes
 /// again from the same network within the window, the two are one, and the last says how it went. A handshake that
 /// failed (there is no envelope then) waits for mail from its network: if that comes in plaintext it is
 /// [`Hop::FailedThenPlaintext`]. What did not come again is counted as it was.
@@ -19,16 +19,16 @@ use super::record::{Hop, Record, Rehearsed};
 /// too many wait, the oldest is counted.
 ///
 /// ```
-/// use smtp_proto::tls::{Direction, End, Hop, Record, Retries};
+/// use smtp_proto::tls::{Direction, Disposition, Hop, Record, Retries};
 ///
 /// let mut retries = Retries::default();
 /// let mut counted = Vec::new();
 /// let mut record = Record::new(1_795_000_000, Direction::Inbound);
 /// record.peer = Some("192.0.2.7".parse()?);
-/// (record.end, record.hop) = (End::Abandoned, Hop::Failed);
+/// (record.end, record.hop) = (Disposition::Abandoned, Hop::Failed);
 /// retries.add(&record, |record| counted.push(record.hop));
 /// // Twenty seconds later the same network sends in plaintext.
-/// (record.time, record.end, record.hop) = (record.time + 20, End::Accepted, Hop::NotTried);
+/// (record.time, record.end, record.hop) = (record.time + 20, Disposition::Accepted, Hop::NotTried);
 /// retries.add(&record, |record| counted.push(record.hop));
 /// assert_eq!(counted, [Hop::FailedThenPlaintext]);
 /// # Ok::<(), core::net::AddrParseError>(())

@@ -16,7 +16,7 @@ use smtp_proto::server::{
     Verdict,
 };
 use smtp_proto::syntax::{Enhanced, Reply, ReversePath};
-use smtp_proto::tls::{Policy, Requirement, TlsFailure, TlsInfo, TlsVersion};
+use smtp_proto::tls::{Policy, RequiredDomains, TlsFailure, TlsInfo, TlsVersion};
 use smtp_proto::{Buffer, Channel, Leniencies, Step, Want};
 
 /// A line of a transcript.
@@ -220,7 +220,7 @@ impl Transcript {
         let mut times = Timeouts::default();
         let mut on = Extensions::default();
         let mut config = Config::new("mx.example.net").expect("a name");
-        let mut required = Requirement::new();
+        let mut required = RequiredDomains::new();
         for (key, value) in &self.config {
             let number = || value.parse::<u64>().unwrap_or_else(|_| panic!("{key} needs a number"));
             let small = || u32::try_from(number()).expect("u32");

@@ -2,7 +2,7 @@
 //!
 //! ```
 //! use smtp_audit::{Audit, Kind, Options};
-//! use smtp_proto::tls::Require;
+//! use smtp_proto::tls::Condition;
 //!
 //! let log = "\
 //! 2026-11-24 08:00:00 1vNXYZ-00ABCD-2k <= s@a.example H=mx.a.example [192.0.2.1] P=esmtps X=TLS1.3:TLS_AES_256_GCM_SHA384:256 S=1000
@@ -10,7 +10,7 @@
 //! ";
 //! let mut audit = Audit::new(&Options::default());
 //! audit.stream("mainlog".as_ref(), log.as_bytes(), &())?;
-//! let report = audit.report(Require::Tls)?;
+//! let report = audit.report(Condition::Tls)?;
 //! assert!(report.text(Default::default()).starts_with("Of 2 wanted messages of one day, 1 (50 %"));
 //! # Ok::<(), smtp_audit::Error>(())
 //! ```
@@ -31,7 +31,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use smtp_proto::tls::{Bounds, Require, Scope};
+use smtp_proto::tls::{Bounds, Condition, Scope};
 
 use count::account::Account;
 use count::cells::{Head, Table, domains};
@@ -190,7 +190,7 @@ impl Audit {
     ///
     /// # Errors
     /// Where there is none: it is not clear whose Received fields are to be believed, or there was no file at all.
-    pub fn report(mut self, require: Require) -> Result<Report, Error> {
+    pub fn report(mut self, require: Condition) -> Result<Report, Error> {
         self.logs.finish(&mut self.desk);
         self.exchange.finish(&mut self.desk);
         self.stored.finish(&mut self.desk)?;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use proptest::prelude::*;
 use smtp_audit::ledger::{Ending, Entry, Stamp};
 use smtp_audit::{Audit, Error, Options};
-use smtp_proto::tls::{ClientCertificate, Direction, EndToEnd, Hop, Rehearsed, Require, TlsVersion, Wanted};
+use smtp_proto::tls::{ClientCertificate, Condition, Direction, EndToEnd, Hop, Rehearsed, TlsVersion, Wanted};
 
 /// A file that is kept in memory.
 #[derive(Clone, Default)]
@@ -35,7 +35,7 @@ fn audit(options: &Options, name: &str, sources: &[(String, Vec<u8>)]) -> Result
     for (name, octets) in sources {
         audit.stream(name.as_ref(), octets.as_slice(), &())?;
     }
-    let report = audit.report(Require::Tls)?;
+    let report = audit.report(Condition::Tls)?;
     let shown = [report.text(Default::default()), report.html(), report.json()];
     let timeless = |text: &String| -> String {
         text.lines().filter(|line| !line.contains("\"made\"") && !line.contains("smtp-smol 0")).collect()

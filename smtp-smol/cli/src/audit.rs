@@ -9,7 +9,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::{Timestamp, civil, tz::Offset};
 use smtp_audit::{Audit, Error, Kind, Progress, Rows, Style, UnwantedIf};
-use smtp_proto::tls::{Require, Scope};
+use smtp_proto::tls::{Condition, Scope};
 
 use crate::failure::Failure;
 
@@ -58,7 +58,7 @@ pub(crate) struct Options {
 
     /// What would be required: tls, tls1.2, tls1.3, certificate, verified-certificate
     #[arg(long, value_name = "POLICY", default_value = "tls", value_parser = policy)]
-    policy: Require,
+    policy: Condition,
 
     /// Only mail from these domains and those below them
     #[arg(long, value_name = "DOMAIN", value_delimiter = ',')]
@@ -243,11 +243,11 @@ fn kind(word: &str) -> Result<Kind, String> {
         .ok_or_else(|| format!("give one of {}", Kind::ALL.map(Kind::name).join(", ")))
 }
 
-fn policy(word: &str) -> Result<Require, String> {
-    Require::ALL
+fn policy(word: &str) -> Result<Condition, String> {
+    Condition::ALL
         .into_iter()
         .find(|require| require.as_str() == word)
-        .ok_or_else(|| format!("give one of {}", Require::ALL.map(Require::as_str).join(", ")))
+        .ok_or_else(|| format!("give one of {}", Condition::ALL.map(Condition::as_str).join(", ")))
 }
 
 /// Seconds since 1970.
@@ -271,7 +271,7 @@ fn since(text: &str) -> Result<i64, String> {
 #[cfg(test)]
 mod tests {
     use super::{policy, since};
-    use smtp_proto::tls::Require;
+    use smtp_proto::tls::Condition;
 
     #[test]
     fn arguments() {
@@ -281,7 +281,7 @@ mod tests {
         for wrong in ["", "90", "d", "yesterday", "2026-13-01", "-1d"] {
             assert!(since(wrong).is_err(), "{wrong}");
         }
-        assert_eq!(policy("tls1.3"), Ok(Require::Tls13));
+        assert_eq!(policy("tls1.3"), Ok(Condition::Tls13));
         assert!(policy("TLS").is_err());
     }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use smtp_proto::net::Hosts;
+use smtp_proto::net::ConnectionsByHost;
 
 /// Bounds on connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub(crate) struct Places {
 #[derive(Debug, Default)]
 struct Counts {
     all: usize,
-    by_address: Hosts,
+    by_address: ConnectionsByHost,
 }
 
 /// A place among them; given back when dropped, however the connection ends.

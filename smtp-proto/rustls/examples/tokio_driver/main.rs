@@ -1,5 +1,5 @@
-//! A driver on tokio, for both roles, with STARTTLS by tokio-rustls. The server prints each message's envelope; the client
-//! reads a message from standard input.
+//! A driver on tokio, for server and client, with STARTTLS by tokio-rustls. The server prints each message's envelope;
+//! the client reads a message from standard input.
 //!
 //! ```sh
 //! cargo run -p smtp-rustls --example tokio_driver -- serve 127.0.0.1:2525 mx.crt mx.key

@@ -3,7 +3,7 @@
 use std::io;
 
 use rustls::{CertificateError, Error, OtherError, PeerIncompatible};
-use smtp_proto::tls::{Offered, TlsFailure, TlsVersion};
+use smtp_proto::tls::{TlsFailure, TlsOffer, TlsVersion};
 
 /// More of an error's words is not recorded.
 const MOST_WORDS: usize = 200;
@@ -19,7 +19,7 @@ pub fn of(error: &Error) -> TlsFailure {
 
 /// The same for a server that has read what the client offered.
 #[must_use]
-pub fn of_offer(error: &Error, offered: Option<Offered>) -> TlsFailure {
+pub fn of_offer(error: &Error, offered: Option<TlsOffer>) -> TlsFailure {
     match offered {
         Some(offered) if is_of_version(error, offered) => {
             TlsFailure::Refused(format!("offers {} at most", spaced(offered.version)).into())
@@ -30,7 +30,7 @@ pub fn of_offer(error: &Error, offered: Option<Offered>) -> TlsFailure {
 
 /// Whether a client failed for having no version that is accepted here. What the library misses first in a ClientHello of
 /// TLS 1.1 and before may be an extension, which those versions do not have.
-pub(crate) fn is_of_version(error: &Error, offered: Offered) -> bool {
+pub(crate) fn is_of_version(error: &Error, offered: TlsOffer) -> bool {
     let Error::PeerIncompatible(error) = error else { return false };
     let told = matches!(
         error,

@@ -12,7 +12,7 @@ use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus};
 use rustls::{AlertDescription, CommonState, HandshakeKind, ServerConfig};
 use smtp_proto::TlsInfo;
-use smtp_proto::tls::{HelloError, HelloReader, Offered, TlsFailure};
+use smtp_proto::tls::{HelloError, HelloReader, TlsFailure, TlsOffer};
 
 use super::witness::{self, Heard};
 use super::{ClientCertificates, ClientTls, failure, info};
@@ -75,7 +75,7 @@ mod sealed {
     use rustls::unbuffered::UnbufferedStatus;
     use rustls::{AlertDescription, CommonState};
     use smtp_proto::TlsInfo;
-    use smtp_proto::tls::{Offered, TlsFailure};
+    use smtp_proto::tls::{TlsFailure, TlsOffer};
 
     use super::failure;
 
@@ -92,7 +92,7 @@ mod sealed {
             failure::of(error)
         }
         /// What the other end offered.
-        fn offered(&self) -> Option<Offered> {
+        fn offered(&self) -> Option<TlsOffer> {
             None
         }
         /// What this end knows of the other.
@@ -107,7 +107,7 @@ pub struct ServerEnd {
     /// Until the ClientHello is complete, or none.
     hello: Option<Box<HelloReader>>,
     /// What it was.
-    seen: Option<Result<Offered, HelloError>>,
+    seen: Option<Result<TlsOffer, HelloError>>,
 }
 
 impl ServerEnd {
@@ -156,7 +156,7 @@ impl sealed::End for ServerEnd {
         }
     }
 
-    fn offered(&self) -> Option<Offered> {
+    fn offered(&self) -> Option<TlsOffer> {
         self.seen.and_then(Result::ok)
     }
 
@@ -389,7 +389,7 @@ impl<E: End> Stream<E> {
 
     /// What the client offered, once its ClientHello has come, whatever became of it. A client does not know of a server.
     #[must_use]
-    pub fn offered(&self) -> Option<Offered> {
+    pub fn offered(&self) -> Option<TlsOffer> {
         self.connection.offered()
     }
 

@@ -10,7 +10,7 @@ use std::io::{self, BufWriter, Write};
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use smtp_proto::tls::{
-    Cell, ClientCertificate, Counts, Direction, EndToEnd, Hop, Record, Rehearsed, Require, Scope, Wanted,
+    Cell, ClientCertificate, Condition, Counts, Direction, EndToEnd, Hop, Record, Rehearsed, Scope, Wanted,
 };
 
 use super::day;
@@ -59,7 +59,7 @@ pub(crate) struct Line<'a> {
     pub(crate) recipients: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) bytes: Option<u64>,
-    /// Of a host: the policies that mail of it did not meet, as bits, the first of `Require::ALL` the lowest.
+    /// Of a host: the policies that mail of it did not meet, as bits, the first of `Condition::ALL` the lowest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) lost: Option<u8>,
     /// The last line: what was not counted, and why.
@@ -143,7 +143,7 @@ impl Table {
     pub(crate) fn add(&mut self, record: &Record<'_>, host: Option<u64>) {
         self.add_cell(&Cell::of(record));
         if let Some(host) = host {
-            self.add_host(record.direction, record.wanted, host, Require::lost_by(record.hop, record.direction));
+            self.add_host(record.direction, record.wanted, host, Condition::lost_by(record.hop, record.direction));
         }
     }
 

@@ -6,7 +6,7 @@ use std::ops::AddAssign;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use smtp_proto::tls::{Bounds, Cell, Direction, End, EndToEnd, Hop, Ledger, Record, Retries, Scope, Wanted};
+use smtp_proto::tls::{Bounds, Cell, Direction, Disposition, EndToEnd, Hop, Ledger, Record, Retries, Scope, Wanted};
 
 use super::arrivals::{Arrival, Arrivals};
 use super::cells::{Head, Table};
@@ -30,7 +30,7 @@ pub(crate) struct Seen<'a> {
     pub(crate) recipients: u32,
     pub(crate) envelope: u64,
     pub(crate) bytes: u64,
-    pub(crate) end: End,
+    pub(crate) end: Disposition,
     pub(crate) wanted: Wanted,
     pub(crate) hop: Hop,
     /// Why, where that is not known.
@@ -50,7 +50,7 @@ impl Seen<'_> {
             recipients: 1,
             envelope: 0,
             bytes: 0,
-            end: End::Accepted,
+            end: Disposition::Accepted,
             wanted: Wanted::Yes,
             hop: Hop::Unknown,
             untold: Untold::None,

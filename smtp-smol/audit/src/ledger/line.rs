@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use smtp_proto::tls::{ClientCertificate, Direction, EndToEnd, Hop, Offered, Rehearsed, Wanted};
+use smtp_proto::tls::{ClientCertificate, Direction, EndToEnd, Hop, Rehearsed, TlsOffer, Wanted};
 
 use super::{Ending, Entry, Stamp, VERSION, Wrong, certificate, version};
 
@@ -189,9 +189,9 @@ impl Tls<'_> {
         }
     }
 
-    fn offered(&self) -> Option<Offered> {
+    fn offered(&self) -> Option<TlsOffer> {
         let highest = self.offered_version.as_deref().and_then(version)?;
-        Some(Offered::new(highest, self.post_quantum.unwrap_or_default()))
+        Some(TlsOffer::new(highest, self.post_quantum.unwrap_or_default()))
     }
 }
 
@@ -232,7 +232,7 @@ fn moves_the_cursor(char: char) -> bool {
 mod tests {
     use std::collections::BTreeSet;
 
-    use smtp_proto::tls::{End, TlsVersion};
+    use smtp_proto::tls::{Disposition, TlsVersion};
 
     use super::*;
 
@@ -252,7 +252,7 @@ mod tests {
         entry.tls.hop = Hop::Used { version, certificate };
         entry.tls.cipher = Some("TLS_AES_128_GCM_SHA256".into());
         entry.tls.group = Some("x25519".into());
-        entry.tls.offered = Some(Offered::new(TlsVersion::Tls13, true));
+        entry.tls.offered = Some(TlsOffer::new(TlsVersion::Tls13, true));
         entry.tls.by_proxy = true;
         entry.end_to_end = EndToEnd::PgpMime;
         entry.rehearsed = Some(Rehearsed::CameWithTls);
@@ -331,7 +331,7 @@ mod tests {
             (entry.tls.reason.as_deref(), entry.stamp.is_none(), entry.wanted()),
             (Some("closed"), true, Wanted::Unknown)
         );
-        assert_eq!(entry.with(|record| (record.end, record.time)), (End::Abandoned, 1_795_510_800));
+        assert_eq!(entry.with(|record| (record.end, record.time)), (Disposition::Abandoned, 1_795_510_800));
         let one = br#"{"v":1,"time":"2026-11-24T09:00:00.250Z","direction":"outbound","peer":"unix","helo":"a.example","sender_domain":"","recipient_domains":["b.example","c.example"],"recipients":2,"envelope":"00000000000000ff","bytes":17,"outcome":"accepted","verdict":"wanted","tls":{"outcome":"used","version":"TLS1.3","cipher":"TLS_AES_128_GCM_SHA256","client_certificate":"none"},"end_to_end":"none","rehearsal":"asked","id":"x"}"#;
         let entry = parse(one).expect("parsed");
         assert_eq!(

@@ -55,7 +55,8 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use smtp_proto::server::Session;
 use smtp_proto::tls::{
-    ClientCertificate, Direction, End, EndToEnd, Hop, Offered, Outcome, Record, Rehearsed, TlsVersion, Wanted,
+    ClientCertificate, Direction, Disposition, EndToEnd, Hop, Record, Rehearsed, TlsOffer, TlsOutcome, TlsVersion,
+    Wanted,
 };
 
 pub use file::LedgerFile;
@@ -149,7 +150,7 @@ pub struct Tls<'a> {
     /// The group of the key exchange by its IANA name.
     pub group: Option<Cow<'a, str>>,
     /// What the client offered, if its ClientHello was read.
-    pub offered: Option<Offered>,
+    pub offered: Option<TlsOffer>,
     /// TLS ended at a proxy before the server, which told of it.
     pub by_proxy: bool,
     /// Why the handshake failed.
@@ -306,22 +307,22 @@ impl Ending {
     /// What it means for the message: after a handshake that failed, or mail refused in plaintext, the client may come
     /// again another way.
     #[must_use]
-    pub const fn end(self) -> End {
+    pub const fn end(self) -> Disposition {
         match self {
-            Self::Accepted => End::Accepted,
-            Self::Refused => End::Refused,
-            Self::Deferred => End::Deferred,
-            Self::Abandoned | Self::HandshakeFailed | Self::TlsRequired => End::Abandoned,
+            Self::Accepted => Disposition::Accepted,
+            Self::Refused => Disposition::Refused,
+            Self::Deferred => Disposition::Deferred,
+            Self::Abandoned | Self::HandshakeFailed | Self::TlsRequired => Disposition::Abandoned,
         }
     }
 }
 
-impl From<End> for Ending {
-    fn from(end: End) -> Self {
+impl From<Disposition> for Ending {
+    fn from(end: Disposition) -> Self {
         match end {
-            End::Accepted => Self::Accepted,
-            End::Refused => Self::Refused,
-            End::Deferred => Self::Deferred,
+            Disposition::Accepted => Self::Accepted,
+            Disposition::Refused => Self::Refused,
+            Disposition::Deferred => Self::Deferred,
             _ => Self::Abandoned,
         }
     }
@@ -335,16 +336,16 @@ impl Tls<'_> {
     }
 }
 
-impl From<&Outcome> for Tls<'static> {
-    fn from(outcome: &Outcome) -> Self {
+impl From<&TlsOutcome> for Tls<'static> {
+    fn from(outcome: &TlsOutcome) -> Self {
         let mut tls = Self { hop: outcome.into(), ..Self::default() };
         match outcome {
-            Outcome::Used(info) => {
+            TlsOutcome::Used(info) => {
                 tls.cipher = Some(info.cipher.clone()).filter(|name| !name.is_empty());
                 tls.group = info.group.clone();
                 tls.by_proxy = info.by_proxy;
             }
-            Outcome::Failed(failure) => tls.reason = Some(failure.to_string().into()),
+            TlsOutcome::Failed(failure) => tls.reason = Some(failure.to_string().into()),
             _ => {}
         }
         tls
@@ -403,7 +404,7 @@ mod tests {
             assert_eq!(record.recipient_domains, ["example.net"]);
             (record.sender == Some("example.co.uk"), record.host == Some("example.co.uk"), record.end, record.wanted)
         });
-        assert_eq!(seen, (true, true, End::Deferred, Wanted::Unknown));
+        assert_eq!(seen, (true, true, Disposition::Deferred, Wanted::Unknown));
         entry.verdict = Some(Wanted::No);
         assert_eq!(entry.with(|record| record.wanted), Wanted::No);
     }

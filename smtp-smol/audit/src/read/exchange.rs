@@ -16,7 +16,7 @@ use std::hash::Hasher;
 use std::net::IpAddr;
 
 use rustc_hash::{FxHashMap, FxHasher};
-use smtp_proto::tls::{ClientCertificate, Direction, End, Hop, TlsVersion, Wanted};
+use smtp_proto::tls::{ClientCertificate, Direction, Disposition, Hop, TlsVersion, Wanted};
 
 use super::blocks::{Line, Lines};
 use super::scan::{bracketed, eq, find, iso, number, starts_no_case, text_ip};
@@ -237,7 +237,7 @@ impl Session {
                 }
             }
             Some(Verb::Data) if code == b"354" => self.waiting.push_front(Verb::Text),
-            Some(Verb::Text) if good => self.give(time, End::Accepted, desk),
+            Some(Verb::Text) if good => self.give(time, Disposition::Accepted, desk),
             Some(Verb::Text | Verb::Data | Verb::Chunk | Verb::Mail) if code[0] == b'5' => {
                 self.refused = self.refused.max(1);
                 self.recipients = 0;
@@ -251,7 +251,7 @@ impl Session {
     /// The end of a transaction: if everything of it was refused, that counts.
     fn reset(&mut self, desk: &mut Desk) {
         if self.refused > 0 && self.recipients == 0 && !self.out {
-            self.give(self.time, End::Refused, desk);
+            self.give(self.time, Disposition::Refused, desk);
         }
         self.sender = Box::default();
         self.to.clear();
@@ -259,7 +259,7 @@ impl Session {
         (self.recipients, self.refused, self.bytes) = (0, 0, 0);
     }
 
-    fn give(&mut self, time: i64, end: End, desk: &mut Desk) {
+    fn give(&mut self, time: i64, end: Disposition, desk: &mut Desk) {
         if self.login && !self.out {
             desk.messages += 1;
             desk.aside.submissions += 1;
@@ -276,10 +276,10 @@ impl Session {
                 host: &self.host,
                 sender: &self.sender,
                 to: &to,
-                recipients: if end == End::Accepted { self.recipients.max(1) } else { self.refused },
+                recipients: if end == Disposition::Accepted { self.recipients.max(1) } else { self.refused },
                 bytes: self.bytes,
                 end,
-                wanted: if end == End::Accepted { Wanted::Yes } else { Wanted::No },
+                wanted: if end == Disposition::Accepted { Wanted::Yes } else { Wanted::No },
                 hop,
                 untold,
                 ..Seen::new(time, if self.out { Direction::Outbound } else { Direction::Inbound })

@@ -10,7 +10,7 @@ use std::hash::Hasher;
 use std::net::IpAddr;
 
 use rustc_hash::{FxHashMap, FxHasher};
-use smtp_proto::tls::{ClientCertificate, Direction, End, Hop, Wanted};
+use smtp_proto::tls::{ClientCertificate, Direction, Disposition, Hop, Wanted};
 
 use crate::count::desk::{Desk, Seen, Untold};
 use crate::read::scan::{find, find_last, iso, number, starts_no_case, text_ip};
@@ -167,7 +167,7 @@ impl Exim {
                 peer: host.address,
                 host: host.name,
                 recipients: 0,
-                end: End::Abandoned,
+                end: Disposition::Abandoned,
                 wanted: Wanted::Unknown,
                 hop: Hop::Failed,
                 ..Seen::new(time, Direction::Inbound)
@@ -384,7 +384,7 @@ impl Refused {
             sender: &self.sender,
             to: &[&self.to],
             recipients: self.recipients,
-            end: End::Refused,
+            end: Disposition::Refused,
             wanted: Wanted::No,
             hop: self.hop,
             untold: Untold::EximCipher,

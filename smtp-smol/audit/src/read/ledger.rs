@@ -142,7 +142,7 @@ impl Order {
 
 #[cfg(test)]
 mod tests {
-    use smtp_proto::tls::{Bounds, Direction, Require, Scope};
+    use smtp_proto::tls::{Bounds, Condition, Direction, Scope};
 
     use super::*;
     use crate::ledger::{Ending, Stamp};
@@ -167,7 +167,7 @@ mod tests {
     }
 
     fn messages(desk: &Desk) -> u64 {
-        let loss = desk.ledger.loss(Direction::Inbound, Require::Tls, 0);
+        let loss = desk.ledger.loss(Direction::Inbound, Condition::Tls, 0);
         loss.wanted.untold.messages + loss.unwanted.untold.messages + loss.unknown.untold.messages
     }
 

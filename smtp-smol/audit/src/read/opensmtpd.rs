@@ -17,7 +17,7 @@ use std::hash::Hasher;
 use std::net::IpAddr;
 
 use rustc_hash::{FxHashMap, FxHasher};
-use smtp_proto::tls::{ClientCertificate, Direction, End, Hop, Wanted};
+use smtp_proto::tls::{ClientCertificate, Direction, Disposition, Hop, Wanted};
 
 use super::scan::{bracketed, find, number, text_ip};
 use super::syslog::{Calendar, Line};
@@ -172,7 +172,7 @@ impl Opensmtpd {
                             peer: session.peer,
                             host: &session.host,
                             recipients: 0,
-                            end: End::Abandoned,
+                            end: Disposition::Abandoned,
                             wanted: Wanted::Unknown,
                             hop: Hop::Failed,
                             ..Seen::new(time, Direction::Inbound)
@@ -280,7 +280,7 @@ impl Session {
                 peer: self.peer,
                 host: &self.host,
                 recipients: self.refused,
-                end: End::Refused,
+                end: Disposition::Refused,
                 wanted: Wanted::No,
                 hop,
                 untold,

@@ -16,7 +16,7 @@ use std::hash::Hasher;
 use std::net::IpAddr;
 
 use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
-use smtp_proto::tls::{ClientCertificate, Direction, End, Hop, Wanted};
+use smtp_proto::tls::{ClientCertificate, Direction, Disposition, Hop, Wanted};
 
 use super::scan::{bracketed, find, find_last, number, text_ip};
 use super::syslog::{Calendar, Line};
@@ -153,7 +153,7 @@ impl Sendmail {
                     peer,
                     host: name,
                     recipients: 0,
-                    end: End::Abandoned,
+                    end: Disposition::Abandoned,
                     wanted: Wanted::Unknown,
                     hop: Hop::Failed,
                     ..Seen::new(calendar.time(line.stamp)?, Direction::Inbound)
@@ -386,7 +386,7 @@ impl Mail {
             to: &to,
             recipients: if self.accepted { self.recipients } else { self.refused },
             bytes: self.bytes,
-            end: if self.accepted { End::Accepted } else { End::Refused },
+            end: if self.accepted { Disposition::Accepted } else { Disposition::Refused },
             wanted: if self.accepted { Wanted::Yes } else { Wanted::No },
             hop,
             untold: self.untold,

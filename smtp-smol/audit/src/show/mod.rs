@@ -11,7 +11,7 @@ mod values;
 mod words;
 
 use jiff::Timestamp;
-use smtp_proto::tls::{Ledger, Require};
+use smtp_proto::tls::{Condition, Ledger};
 
 use crate::count::account::Account;
 pub use report::Report;
@@ -20,7 +20,7 @@ pub use words::Style;
 impl Report {
     /// Of what was counted already, such as by a running server.
     #[must_use]
-    pub fn of(ledger: &Ledger, require: Require) -> Self {
+    pub fn of(ledger: &Ledger, require: Condition) -> Self {
         Self::new(ledger, &Account::default(), require, Timestamp::now())
     }
 

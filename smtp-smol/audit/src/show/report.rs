@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
-use smtp_proto::tls::{ClientCertificate, Counts, Direction, Hop, Ledger, Require, Share, Tally, TlsVersion, Wanted};
+use smtp_proto::tls::{ClientCertificate, Condition, Counts, Direction, Hop, Ledger, Share, Tally, TlsVersion, Wanted};
 
 use super::sessions::TlsReports;
 use super::values::{Period, Point, clean, day, period};
@@ -39,7 +39,7 @@ pub struct Report {
     pub(crate) lines: Lines,
     pub(crate) notes: Vec<String>,
     #[serde(skip)]
-    pub(crate) require: Require,
+    pub(crate) require: Condition,
 }
 
 #[derive(Debug, Serialize)]
@@ -200,7 +200,7 @@ pub(crate) struct Lines {
 
 impl Report {
     /// Of what was counted, and of what was not.
-    pub(crate) fn new(ledger: &Ledger, account: &Account, require: Require, now: Timestamp) -> Self {
+    pub(crate) fn new(ledger: &Ledger, account: &Account, require: Condition, now: Timestamp) -> Self {
         let (senders, recipients) = domains(ledger.scope());
         let period = ledger.period().map(period);
         let Aside { early, submissions, internal, copies, deferred, foreign, dateless } = account.aside;
@@ -247,16 +247,17 @@ impl Report {
 
 impl Side {
     /// `None` where there is no mail.
-    fn new(ledger: &Ledger, direction: Direction, require: Require, period: Option<&Period>) -> Option<Self> {
+    fn new(ledger: &Ledger, direction: Direction, require: Condition, period: Option<&Period>) -> Option<Self> {
         let mail: Vec<Mail> = Wanted::ALL.map(|wanted| Mail::new(ledger, direction, wanted)).into();
         if mail.iter().all(|mail| mail.messages + mail.failed == 0) {
             return None;
         }
         // A server's certificate is another question than a client's.
-        let asked = |require: &Require| {
-            direction == Direction::Inbound || !matches!(require, Require::Certificate | Require::VerifiedCertificate)
+        let asked = |require: &Condition| {
+            direction == Direction::Inbound
+                || !matches!(require, Condition::Certificate | Condition::VerifiedCertificate)
         };
-        let what_if = Require::ALL
+        let what_if = Condition::ALL
             .into_iter()
             .filter(asked)
             .map(|require| {
@@ -269,7 +270,7 @@ impl Side {
                 }
             })
             .collect();
-        let require = if asked(&require) { require } else { Require::Tls };
+        let require = if asked(&require) { require } else { Condition::Tls };
         let heaviest = ledger
             .loss(direction, require, HEAVIEST)
             .wanted
@@ -438,7 +439,7 @@ fn notes(ledger: &Ledger, account: &Account) -> Vec<String> {
     }
     let sampled = [Direction::Inbound, Direction::Outbound]
         .into_iter()
-        .map(|direction| ledger.loss(direction, Require::Tls, 0).wanted)
+        .map(|direction| ledger.loss(direction, Condition::Tls, 0).wanted)
         .any(|share| !share.senders.exact || !share.hosts.exact);
     if sampled {
         notes.push(

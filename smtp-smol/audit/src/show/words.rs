@@ -1,6 +1,6 @@
 //! Numbers and sentences, the same in every form of the report.
 
-use smtp_proto::tls::Require;
+use smtp_proto::tls::Condition;
 
 use super::report::{Part, Report, Side};
 use super::values::Period;
@@ -50,7 +50,7 @@ impl Answer {
         let policy = if side.what_if.iter().any(|what_if| what_if.policy == report.policy) {
             report.require
         } else {
-            Require::Tls
+            Condition::Tls
         };
         let part = &side.asked(policy.as_str()).wanted;
         let without = without(policy);
@@ -126,7 +126,7 @@ fn wide(part: &Part) -> &'static str {
     }
 }
 
-fn meaning(require: Require, part: &Part, outbound: bool) -> String {
+fn meaning(require: Condition, part: &Part, outbound: bool) -> String {
     let mut meaning = consequence(require, part, outbound);
     if part.untold > 0 {
         meaning.push_str(&format!(" Of {} more it cannot be told.", number(part.untold)));
@@ -134,7 +134,7 @@ fn meaning(require: Require, part: &Part, outbound: bool) -> String {
     meaning
 }
 
-fn consequence(require: Require, part: &Part, outbound: bool) -> String {
+fn consequence(require: Condition, part: &Part, outbound: bool) -> String {
     let what = required(require);
     if part.lost.messages == 0 {
         return format!("Had you required {what}, nothing of it would have been lost.");
@@ -158,29 +158,29 @@ fn consequence(require: Require, part: &Part, outbound: bool) -> String {
 }
 
 /// What came without what was asked for.
-pub(crate) const fn without(require: Require) -> &'static str {
+pub(crate) const fn without(require: Condition) -> &'static str {
     match require {
-        Require::Tls => "without TLS",
-        Require::Tls12 => "without TLS 1.2 or later",
-        Require::Tls13 => "without TLS 1.3",
-        Require::Certificate => "without a client certificate",
+        Condition::Tls => "without TLS",
+        Condition::Tls12 => "without TLS 1.2 or later",
+        Condition::Tls13 => "without TLS 1.3",
+        Condition::Certificate => "without a client certificate",
         _ => "without a client certificate that verifies",
     }
 }
 
 /// What is asked for.
-pub(crate) const fn required(require: Require) -> &'static str {
+pub(crate) const fn required(require: Condition) -> &'static str {
     match require {
-        Require::Tls => "TLS",
-        Require::Tls12 => "TLS 1.2 or later",
-        Require::Tls13 => "TLS 1.3",
-        Require::Certificate => "a client certificate",
+        Condition::Tls => "TLS",
+        Condition::Tls12 => "TLS 1.2 or later",
+        Condition::Tls13 => "TLS 1.3",
+        Condition::Certificate => "a client certificate",
         _ => "a verified certificate",
     }
 }
 
-pub(crate) fn require_of(policy: &str) -> Require {
-    Require::ALL.into_iter().find(|require| require.as_str() == policy).unwrap_or(Require::Tls)
+pub(crate) fn require_of(policy: &str) -> Condition {
+    Condition::ALL.into_iter().find(|require| require.as_str() == policy).unwrap_or(Condition::Tls)
 }
 
 /// The days that are looked at.

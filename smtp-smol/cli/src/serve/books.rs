@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use smtp_audit::Report;
 use smtp_audit::ledger::{Ending, Entry, LedgerFile};
-use smtp_proto::tls::{Direction, EndToEnd, Ledger, Require, Retries, Share, Wanted};
+use smtp_proto::tls::{Condition, Direction, EndToEnd, Ledger, Retries, Share, Wanted};
 use smtp_proto::{Leniency, LeniencyCounts};
 
 use super::withheld;
@@ -105,7 +105,7 @@ impl Books {
     }
 
     /// The same as a whole report.
-    pub(crate) fn live(&self, require: Require) -> Report {
+    pub(crate) fn live(&self, require: Condition) -> Report {
         Report::of(&self.now(), require)
     }
 
@@ -136,14 +136,14 @@ fn weight(note: &Note) -> usize {
 fn report(ledger: &Ledger, since: Timestamp, withheld: u64) -> String {
     let mut out = String::new();
     let inbound = Direction::Inbound;
-    let loss = ledger.loss(inbound, Require::Tls, 5);
+    let loss = ledger.loss(inbound, Condition::Tls, 5);
     let _ = writeln!(out, "since {since:.0}: {}", sentence(&loss.wanted));
     for (word, share) in [("unwanted", &loss.unwanted), ("of unknown worth", &loss.unknown)] {
         if share.total.messages > 0 {
             let _ = writeln!(out, "  {word}: {} of {} without TLS", share.lost.messages, share.total.messages);
         }
     }
-    for require in Require::ALL {
+    for require in Condition::ALL {
         let share = ledger.loss(inbound, require, 0).wanted;
         if share.total.messages > 0 {
             let lost = share.lost.messages;

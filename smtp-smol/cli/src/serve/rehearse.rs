@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use smtp_proto::server::Verdict;
 use smtp_proto::syntax::Reply;
-use smtp_proto::tls::{Answer, Entry, Rehearsal, Rehearsed};
+use smtp_proto::tls::{RcptAnswer, Rehearsal, Rehearsed, Triplet};
 
 /// 450 4.7.0: what greylisting says (RFC 6647 2.7), and why.
 const COME_AGAIN: Reply<'static> = Reply::fixed(
@@ -126,8 +126,8 @@ impl Rehearsing {
             }
         }
         match answer {
-            Answer::Again => Err(Verdict::Refuse(COME_AGAIN)),
-            Answer::Accept(found) => Ok(found),
+            RcptAnswer::Again => Err(Verdict::Refuse(COME_AGAIN)),
+            RcptAnswer::Accept(found) => Ok(found),
             _ => Ok(None),
         }
     }
@@ -144,7 +144,7 @@ fn newest(file: &Path) -> io::Result<String> {
 }
 
 impl State {
-    fn store(&mut self, entry: Entry) -> io::Result<()> {
+    fn store(&mut self, entry: Triplet) -> io::Result<()> {
         self.journal.write_all(line(entry).as_bytes())?;
         self.room = self.room.saturating_sub(1);
         // Else the file of a server that runs for years would grow for as long.
@@ -169,11 +169,11 @@ fn write_anew(file: &Path, rehearsal: &Rehearsal) -> io::Result<(File, usize)> {
     Ok((journal, rehearsal.entries().count() + SPARE_LINES))
 }
 
-fn line(entry: Entry) -> String {
+fn line(entry: Triplet) -> String {
     format!("{:016x} {} {}\n", entry.key, entry.time, if entry.returned { "returned" } else { "asked" })
 }
 
-fn parse(line: &str) -> Option<Entry> {
+fn parse(line: &str) -> Option<Triplet> {
     let mut words = line.split(' ');
     let (key, time, state) = (words.next()?, words.next()?, words.next()?);
     let returned = match state {
@@ -181,7 +181,7 @@ fn parse(line: &str) -> Option<Entry> {
         "returned" => true,
         _ => return None,
     };
-    Some(Entry::new(u64::from_str_radix(key, 16).ok().filter(|_| key.len() == 16)?, time.parse().ok()?, returned))
+    Some(Triplet::new(u64::from_str_radix(key, 16).ok().filter(|_| key.len() == 16)?, time.parse().ok()?, returned))
 }
 
 /// `DURATION` as in `--tls rehearse=5d`: seconds, or with m, h or d behind.

@@ -7,7 +7,7 @@ mod parquet;
 use std::borrow::Cow;
 use std::io::{self, Write};
 
-use smtp_proto::tls::{Cell, ClientCertificate, Hop, Record, Rehearsed, Require, Retries, TlsVersion};
+use smtp_proto::tls::{Cell, ClientCertificate, Condition, Hop, Record, Rehearsed, Retries, TlsVersion};
 
 use super::day::day;
 use super::seal::Seal;
@@ -135,8 +135,8 @@ impl Rows {
             _ => (None, None),
         };
         let (network, retry) = Retries::keys(record);
-        let met = |require: Require| Value::Flag(require.met(record.hop, record.direction));
-        let [tls, tls12, tls13, some, verified] = Require::ALL.map(met);
+        let met = |require: Condition| Value::Flag(require.met(record.hop, record.direction));
+        let [tls, tls12, tls13, some, verified] = Condition::ALL.map(met);
         [
             Value::Number(Some(VERSION)),
             Value::Number(Some(self.number)),
@@ -186,7 +186,7 @@ impl std::fmt::Debug for Rows {
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use smtp_proto::tls::{Direction, End, Wanted};
+    use smtp_proto::tls::{Direction, Disposition, Wanted};
 
     use super::*;
 
@@ -209,7 +209,7 @@ mod tests {
         record.peer = "192.0.2.1".parse().ok();
         (record.sender, record.recipient_domains) = (Some("a.example"), &["b.example", "c.example"]);
         (record.recipients, record.bytes, record.envelope) = (2, 17, 255);
-        (record.end, record.wanted, record.hop) = (End::Deferred, Wanted::Unknown, Hop::NotTried);
+        (record.end, record.wanted, record.hop) = (Disposition::Deferred, Wanted::Unknown, Hop::NotTried);
         let written = |key: &[u8], folds| {
             let page = Page::default();
             let mut rows = Rows::json(page.clone(), key);

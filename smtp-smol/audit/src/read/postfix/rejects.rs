@@ -1,7 +1,7 @@
 //! Mail that was refused, and filters that answer before the queue: by the server itself, by postscreen in front of it,
 //! by filters behind it.
 
-use smtp_proto::tls::{Direction, End, Hop, Wanted};
+use smtp_proto::tls::{Direction, Disposition, Hop, Wanted};
 
 use super::mail::Mail;
 use super::phrases::{Reject, client_name, established};
@@ -126,7 +126,7 @@ impl Postfix {
             host: &mail.host,
             sender: reject.sender,
             to: &to,
-            end: End::Refused,
+            end: Disposition::Refused,
             wanted: Wanted::No,
             hop,
             untold,

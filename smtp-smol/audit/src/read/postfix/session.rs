@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use smtp_proto::tls::{Direction, End, Hop, Wanted};
+use smtp_proto::tls::{Direction, Disposition, Hop, Wanted};
 
 use crate::count::desk::{Desk, Seen, Untold};
 
@@ -66,7 +66,7 @@ impl Refused {
             sender: &self.sender,
             to: &to,
             recipients: self.recipients,
-            end: End::Refused,
+            end: Disposition::Refused,
             wanted: Wanted::No,
             hop,
             untold,

@@ -3,7 +3,7 @@
 use std::hash::Hasher;
 
 use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
-use smtp_proto::tls::{ClientCertificate, Direction, End, Hop, Wanted};
+use smtp_proto::tls::{ClientCertificate, Direction, Disposition, Hop, Wanted};
 
 use super::delivery::Delivery;
 use super::generations::{FOLLOWED, Generations};
@@ -107,7 +107,7 @@ impl Postfix {
                 peer: failed.peer,
                 host: &failed.host,
                 recipients: 0,
-                end: End::Abandoned,
+                end: Disposition::Abandoned,
                 wanted: Wanted::Unknown,
                 hop: Hop::Failed,
                 ..Seen::new(failed.time, Direction::Inbound)

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use smol::Async;
-use smtp_proto::tls::Require;
+use smtp_proto::tls::Condition;
 
 use super::books::Books;
 use crate::failure::Failure;
@@ -54,8 +54,8 @@ impl Seeing {
                 Answer::good("text/plain; charset=utf-8", "ready\n".into())
             }
             "/readyz" => Answer::not_ready(),
-            "/loss" => Answer::good("text/html; charset=utf-8", self.books.live(Require::Tls).html()),
-            "/loss.json" => Answer::good("application/json", self.books.live(Require::Tls).json()),
+            "/loss" => Answer::good("text/html; charset=utf-8", self.books.live(Condition::Tls).html()),
+            "/loss.json" => Answer::good("application/json", self.books.live(Condition::Tls).json()),
             _ => Answer::not_found(),
         }
     }

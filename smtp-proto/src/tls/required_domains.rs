@@ -8,20 +8,20 @@ use alloc::vec::Vec;
 /// A name means that domain; a name with a dot in front means every domain below it. Case does not matter.
 ///
 /// ```
-/// use smtp_proto::tls::Requirement;
+/// use smtp_proto::tls::RequiredDomains;
 ///
-/// let required = Requirement::new().sender("bank.example").recipient(".example.net");
+/// let required = RequiredDomains::new().sender("bank.example").recipient(".example.net");
 /// assert!(required.of_sender("BANK.example") && !required.of_sender("www.bank.example"));
 /// assert!(required.of_recipient("mail.example.net") && !required.of_recipient("example.net"));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Requirement {
+pub struct RequiredDomains {
     senders: Vec<String>,
     recipients: Vec<String>,
 }
 
-impl Requirement {
-    /// A requirement that covers no domain yet; [`sender`](Self::sender) and [`recipient`](Self::recipient) add some.
+impl RequiredDomains {
+    /// No domain yet; [`sender`](Self::sender) and [`recipient`](Self::recipient) add some.
     #[must_use]
     pub const fn new() -> Self {
         Self { senders: Vec::new(), recipients: Vec::new() }

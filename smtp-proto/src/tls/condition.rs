@@ -1,12 +1,13 @@
-//! What might be required of the other side, and which hops meet it.
+//! Conditions that might be made before mail is taken, and which hops meet them.
 
 use super::record::{Direction, Hop};
 use super::{ClientCertificate, TlsVersion};
 
-/// A policy that might be required of the other side.
+/// A condition that might be made before mail is taken, or handed over: what a report counts the cost of. What a server
+/// does is its [`Policy`](super::Policy).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Require {
+pub enum Condition {
     /// TLS, of whatever version.
     Tls,
     /// TLS 1.2 or later.
@@ -19,7 +20,7 @@ pub enum Require {
     VerifiedCertificate,
 }
 
-impl Require {
+impl Condition {
     /// All of them, in the order of reports.
     pub const ALL: [Self; 5] = [Self::Tls, Self::Tls12, Self::Tls13, Self::Certificate, Self::VerifiedCertificate];
 
@@ -59,7 +60,7 @@ impl Require {
     /// The policies that such a hop does not meet, as bits in the order of [`ALL`](Self::ALL).
     #[must_use]
     pub fn lost_by(hop: Hop, direction: Direction) -> u8 {
-        Self::ALL.into_iter().filter(|require| require.met(hop, direction) == Some(false)).map(Self::bit).sum()
+        Self::ALL.into_iter().filter(|condition| condition.met(hop, direction) == Some(false)).map(Self::bit).sum()
     }
 
     pub(super) const fn bit(self) -> u8 {
