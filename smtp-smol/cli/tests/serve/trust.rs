@@ -59,7 +59,9 @@ fn a_trusted_peer_speaks_for_its_clients() {
     let (received, peer) = deliver(folder.path(), &mut client, "EHLO front.example");
     assert!(received.contains("[127.0.0.1]"), "{received}");
     assert_eq!(peer, "127.0.0.1");
-    for wrong in ["ADDR=198.51.100.7.8", "ADDR=IPV6:x", "", "ADDR", "ADDR=198.51.100.7+00", "PORT=70000"] {
+    for wrong in
+        ["ADDR=198.51.100.7.8", "ADDR=IPV6:x", "", "ADDR", "ADDR=198.51.100.7+00", "ADDR=198.51.100.7 PORT=70000"]
+    {
         let mut client = connect();
         for command in ["XCLIENT", "XFORWARD"] {
             let reply = client.say(&format!("{command} {wrong}"));
