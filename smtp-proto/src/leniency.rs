@@ -63,8 +63,8 @@ leniencies! {
     BareBrackets = "bare-brackets", devices: true, "addresses without angle brackets",
         "`MAIL FROM:a@b`: a path without its brackets (RFC 5321 4.1.2).";
     HeloName = "helo-name", devices: true, "names in EHLO that are no domain names",
-        "Names in EHLO, HELO and LHLO with an underscore, a hyphen at the end of a label, a dot at the end; an IPv6 address"
-        "without brackets; no name at all (RFC 5321 4.1.1.1).";
+        "Names in EHLO, HELO and LHLO with an underscore or another character of an atom (RFC 5322 3.2.3), a hyphen at the end"
+        "of a label, a dot at the end; an IPv6 address without brackets or tag, or with a zone; no name at all (RFC 5321 4.1.1.1).";
     DotsInLocalPart = "dots-in-local-part", devices: false, "dots side by side, or at an end, in a local part",
         "`a..b@c` and `a.@c` (RFC 5321 4.1.2): some providers gave out such addresses.";
     UnderscoreInDomain = "underscore-in-domain", devices: true, "underscores in the domain of an address",

@@ -73,6 +73,10 @@ impl<'a> Host<'a> {
         let Some(literal) = self.0.strip_prefix('[').and_then(|text| text.strip_suffix(']')) else {
             return HostKind::Domain(self.0);
         };
+        // Without a tag only where a leniency accepted it.
+        if let Ok(address) = literal.parse() {
+            return HostKind::Ipv6(address);
+        }
         match literal.split_once(':') {
             None => literal.parse().map_or(HostKind::Domain(self.0), HostKind::Ipv4),
             Some((tag, content)) if tag.eq_ignore_ascii_case("IPv6") => {

@@ -35,9 +35,23 @@ pub(super) fn path(text: &str, utf8: bool, lenient: Leniencies) -> Option<(Path<
 pub(super) fn hello(text: &str) -> Option<Host<'_>> {
     let name = text.strip_suffix('.').unwrap_or(text);
     let fits = text.is_empty()
-        || text.parse::<Ipv6Addr>().is_ok()
-        || text.len() <= MAX_DOMAIN && name.split('.').all(|label| is_label(label, false));
+        || text.len() <= MAX_DOMAIN
+            && (name.split('.').all(is_atom) || text.parse::<Ipv6Addr>().is_ok() || is_literal(text));
     fits.then_some(Host::let_pass(text))
+}
+
+/// An atom (RFC 5322 3.2.3): what may stand in a Received field as it is.
+fn is_atom(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|octet| is(octet, ATEXT))
+}
+
+/// An IPv6 address in brackets, perhaps without its tag or with the zone that it is in at the client (RFC 4007 11).
+fn is_literal(text: &str) -> bool {
+    let Some(inside) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) else { return false };
+    let tag = inside.get(..5).filter(|tag| tag.eq_ignore_ascii_case("IPv6:"));
+    let inside = inside.get(tag.map_or(0, str::len)..).unwrap_or_default();
+    let (address, zone) = inside.split_once('%').unwrap_or((inside, "0"));
+    address.parse::<Ipv6Addr>().is_ok() && is_atom(zone)
 }
 
 /// A whole mailbox, with no more let pass than is given.

@@ -586,6 +586,14 @@ impl Handler for Clerk {
 
     fn closed(&mut self, peer: &Peer<'_>, reason: Reason) {
         tracing::debug!(session = self.id, peer = peer_name(self.address()), ?reason, "closed");
+        if reason == Reason::TimedOut && self.envelope.as_ref().is_some_and(|envelope| envelope.size > 0) {
+            let (session, peer) = (&self.id, peer_name(self.address()));
+            tracing::warn!(
+                session,
+                peer,
+                "a text did not end in time: the end is CRLF . CRLF, and no LF stands in for it"
+            );
+        }
         self.office.metrics.tls(&Tls::from(peer.session));
         if let Some(time) = peer.handshake {
             self.office.metrics.time(Way::Handshake, time);

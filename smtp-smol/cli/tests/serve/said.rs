@@ -91,6 +91,24 @@ fn a_refused_message_leaves_a_line_with_the_mend() {
     }
 }
 
+/// A device that ends lines in LF alone never ends a text (RFC 5321 4.1.1.4), whatever is let pass.
+#[test]
+fn a_text_without_an_end_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = ["serve", "--listen", "127.0.0.1:0", "--tls", "off", "--deliver", "discard"];
+    let more = ["--lenient", "devices", "--text-timeout", "2s"];
+    let mut program = Program::start(&mut command(folder.path(), &[&options[..], &more].concat()), 1);
+    let mut client = Client::connect(&program.address(0));
+    assert!(client.reply().starts_with("220 "));
+    for said in ["HELO dev\n", "MAIL FROM:<a@c.example>\n", "RCPT TO:<b@mx.example.net>\n", "DATA\n"] {
+        client.send(said.as_bytes());
+        assert!(client.reply().starts_with(['2', '3']), "{said}");
+    }
+    client.send(b"a: b\n\nc\n.\n");
+    assert!(client.reply().starts_with("421 "));
+    program.wait_for("a word", |said| said.iter().any(|line| line.contains("a text did not end in time")));
+}
+
 #[test]
 fn of_refused_commands_it_is_told_once_what_they_would_pass_with() {
     let folder = tempfile::tempdir().expect("a folder");
