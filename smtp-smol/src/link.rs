@@ -2,12 +2,16 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::future::poll_fn;
 use std::io::{self, IoSlice, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
-use smol::Async;
+use smol::future::Future as _;
+use smol::{Async, Timer};
 use smtp_proto::tls::{TlsFailure, TlsInfo, TlsOffer, TlsVersion};
 use smtp_rustls::{End, Stream};
 
@@ -29,11 +33,48 @@ fn with_scratch<T>(use_it: impl FnOnce(&mut [u8]) -> T) -> T {
     })
 }
 
-/// Everything here is tried at once; what would block says so, and is tried again after [`Link::readable`] or
-/// [`Link::writable`]. So no buffer is lent out while a connection waits.
+/// Everything here is tried at once; what would block says so, and is tried again after [`Link::poll`]. So no buffer is
+/// lent out while a connection waits.
 pub(crate) struct Link<E> {
     socket: Socket,
     tls: Option<Box<Stream<E>>>,
+    alarm: Alarm,
+}
+
+/// What a connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ready {
+    /// To be read.
+    Read,
+    /// To be written.
+    Write,
+}
+
+/// Goes off at the deadline or before: to set it anew is dear, and few waits last so long.
+struct Alarm {
+    timer: Timer,
+    goes_off: Option<Instant>,
+}
+
+impl Alarm {
+    fn poll(&mut self, deadline: Instant, context: &mut Context<'_>) -> Poll<()> {
+        if self.goes_off.is_none_or(|early| early > deadline) {
+            self.set(deadline);
+        }
+        while Pin::new(&mut self.timer).poll(context).is_ready() {
+            if Instant::now() >= deadline {
+                self.goes_off = None;
+                return Poll::Ready(());
+            }
+            self.set(deadline);
+        }
+        Poll::Pending
+    }
+
+    fn set(&mut self, deadline: Instant) {
+        self.timer.set_at(deadline);
+        self.goes_off = Some(deadline);
+    }
 }
 
 impl<E: End> fmt::Debug for Link<E> {
@@ -65,36 +106,32 @@ impl From<Async<UnixStream>> for Socket {
 }
 
 impl<E: End> Link<E> {
-    pub(crate) const fn new(socket: Socket) -> Self {
-        Self { socket, tls: None }
+    pub(crate) fn new(socket: Socket) -> Self {
+        Self { socket, tls: None, alarm: Alarm { timer: Timer::never(), goes_off: None } }
     }
 
-    pub(crate) async fn readable(&self) -> io::Result<()> {
-        match &self.socket {
-            Socket::Tcp(socket) => socket.readable().await,
-            Socket::Unix(socket) => socket.readable().await,
+    /// Whether it is ready: false when the deadline came first.
+    pub(crate) fn poll(
+        &mut self,
+        ready: Ready,
+        deadline: Instant,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<bool>> {
+        let polled = match (&self.socket, ready) {
+            (Socket::Tcp(socket), Ready::Read) => socket.poll_readable(context),
+            (Socket::Tcp(socket), Ready::Write) => socket.poll_writable(context),
+            (Socket::Unix(socket), Ready::Read) => socket.poll_readable(context),
+            (Socket::Unix(socket), Ready::Write) => socket.poll_writable(context),
+        };
+        match polled {
+            Poll::Ready(result) => Poll::Ready(result.map(|()| true)),
+            Poll::Pending => self.alarm.poll(deadline, context).map(|()| Ok(false)),
         }
     }
 
-    pub(crate) async fn writable(&self) -> io::Result<()> {
-        match &self.socket {
-            Socket::Tcp(socket) => socket.writable().await,
-            Socket::Unix(socket) => socket.writable().await,
-        }
-    }
-
-    pub(crate) fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &self.socket {
-            Socket::Tcp(socket) => socket.poll_readable(context),
-            Socket::Unix(socket) => socket.poll_readable(context),
-        }
-    }
-
-    pub(crate) fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &self.socket {
-            Socket::Tcp(socket) => socket.poll_writable(context),
-            Socket::Unix(socket) => socket.poll_writable(context),
-        }
+    /// Waits until it is ready: false when the deadline came first.
+    async fn ready(&mut self, ready: Ready, deadline: Instant) -> io::Result<bool> {
+        poll_fn(|context| self.poll(ready, deadline, context)).await
     }
 
     pub(crate) const fn is_tls(&self) -> bool {
@@ -202,15 +239,20 @@ impl<E: End> Link<E> {
         self.tls.as_mut().map_or(Ok(true), |tls| flush_tls(tls, socket))
     }
 
-    /// The whole handshake of either side: what comes next on the socket is TLS.
-    pub(crate) async fn handshake(&mut self, begun: Result<Stream<E>, TlsFailure>) -> Result<TlsInfo, TlsFailure> {
+    /// The whole handshake of either side, in so much time: what comes next on the socket is TLS.
+    pub(crate) async fn handshake(
+        &mut self,
+        begun: Result<Stream<E>, TlsFailure>,
+        time: Duration,
+    ) -> Result<TlsInfo, TlsFailure> {
         let closed = |_| TlsFailure::Closed;
+        let deadline = Instant::now() + time;
         let tls = self.tls.insert(Box::new(begun?));
         // A client speaks first.
         tls.handshake(&mut [], 0)?;
         loop {
             while !self.flush().map_err(closed)? {
-                self.writable().await.map_err(closed)?;
+                self.in_time(Ready::Write, deadline).await?;
             }
             if let Some(info) = self.go_on()? {
                 // The tickets of TLS 1.3 can wait, and go out with what the session says next.
@@ -220,8 +262,16 @@ impl<E: End> Link<E> {
                 return Ok(info);
             }
             if self.tls.as_ref().is_some_and(|tls| tls.outgoing().is_empty()) {
-                self.readable().await.map_err(closed)?;
+                self.in_time(Ready::Read, deadline).await?;
             }
+        }
+    }
+
+    async fn in_time(&mut self, ready: Ready, deadline: Instant) -> Result<(), TlsFailure> {
+        match self.ready(ready, deadline).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(TlsFailure::TimedOut),
+            Err(_) => Err(TlsFailure::Closed),
         }
     }
 
@@ -265,14 +315,15 @@ impl<E: End> Link<E> {
         let _ = socket.shutdown();
     }
 
-    /// Throws away what still comes, `limit` octets at most, so that a reset does not eat the last reply.
-    pub(crate) async fn drain(&mut self, mut limit: usize) {
-        let mut scratch = [0; 4096];
+    /// Throws away what still comes, `limit` octets at most and no longer than this, so that a reset does not eat the last
+    /// reply.
+    pub(crate) async fn drain(&mut self, mut limit: usize, time: Duration) {
+        let deadline = Instant::now() + time;
         loop {
             let mut socket = &self.socket;
-            match unless_blocked(|| socket.read(&mut scratch)) {
+            match with_scratch(|scratch| unless_blocked(|| socket.read(scratch))) {
                 Ok(Some(n)) if n > 0 && n < limit => limit -= n,
-                Ok(None) if self.readable().await.is_ok() => {}
+                Ok(None) if matches!(self.ready(Ready::Read, deadline).await, Ok(true)) => {}
                 _ => return,
             }
         }

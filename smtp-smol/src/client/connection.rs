@@ -4,12 +4,10 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use smol::Timer;
-use smol::future::{Future as _, or};
+use smol::future::or;
 use smol::io::{AsyncBufRead, AsyncBufReadExt as _};
 use smtp_proto::client::{Envelope, Progress, Session, TextError, Tls, Transaction};
 use smtp_proto::tls::{TlsFailure, TlsInfo};
@@ -19,7 +17,7 @@ use smtp_rustls::ClientEnd;
 use super::settings::{Said, Settings};
 use super::target::Target;
 use super::writing::{Steps, TextWriter};
-use crate::link::{Link, Socket};
+use crate::link::{Link, Ready, Socket};
 
 /// Of a read buffer: whole replies fit in.
 const BUFFER: usize = 16 << 10;
@@ -54,9 +52,6 @@ pub struct Connection {
 struct Clock {
     progress: u64,
     deadline: Instant,
-    /// Goes off at the deadline or before: to set it anew is dear, and few waits last so long.
-    timer: Timer,
-    goes_off: Option<Instant>,
 }
 
 impl fmt::Debug for Connection {
@@ -76,7 +71,7 @@ impl Connection {
         target: Target,
         peer: Option<SocketAddr>,
     ) -> Self {
-        let clock = Clock { progress: u64::MAX, deadline: Instant::now(), timer: Timer::never(), goes_off: None };
+        let clock = Clock { progress: u64::MAX, deadline: Instant::now() };
         let (link, buffer) = (Link::new(socket), Buffer::with_capacity(BUFFER));
         Self { link, session, settings, target, peer, buffer, stage: Vec::new(), clock, steps: Steps::default() }
     }
@@ -175,10 +170,7 @@ impl Connection {
                 None => {}
                 Some(Want::Close) => {
                     self.link.finish();
-                    or(self.link.drain(BUFFER), async {
-                        Timer::after(LINGER).await;
-                    })
-                    .await;
+                    self.link.drain(BUFFER, LINGER).await;
                     return Ok(());
                 }
                 Some(want) => self.serve(want).await?,
@@ -193,7 +185,7 @@ impl Connection {
         match want {
             Want::Input => {
                 while !(ask && self.read()?) {
-                    self.wait(ClientLink::poll_readable).await?;
+                    self.wait(Ready::Read).await?;
                     ask = true;
                 }
             }
@@ -307,7 +299,7 @@ impl Connection {
             if self.session.output().is_empty() && self.link.flush()? {
                 return Ok(true);
             }
-            self.wait(ClientLink::poll_writable).await?;
+            self.wait(Ready::Write).await?;
         }
     }
 
@@ -324,7 +316,7 @@ impl Connection {
             }
             if !more {
                 self.clock.progress = if taken > 0 { u64::MAX } else { self.clock.progress };
-                self.wait(ClientLink::poll_writable).await?;
+                self.wait(Ready::Write).await?;
             }
         }
     }
@@ -335,49 +327,22 @@ impl Connection {
         // Who is reached by a Unix socket is on this machine.
         let address = self.peer.map_or(Ipv4Addr::LOCALHOST.into(), |peer| peer.ip());
         let begun = tls.begin(verify, &self.target.name, address);
-        let info = or(self.link.handshake(begun), async {
-            Timer::after(time).await;
-            Err(TlsFailure::TimedOut)
-        })
-        .await?;
+        let info = self.link.handshake(begun, time).await?;
         self.settings.tell(Said::Tls(&info));
         Ok(info)
     }
 
     /// Waits for the socket, or for the session's time to be over, which the session is told.
-    async fn wait(&mut self, ready: fn(&ClientLink, &mut Context<'_>) -> Poll<io::Result<()>>) -> io::Result<()> {
-        let (link, clock) = (&self.link, &mut self.clock);
-        if clock.progress != self.session.progress() {
-            clock.progress = self.session.progress();
-            clock.deadline = Instant::now() + self.session.timeout();
+    async fn wait(&mut self, ready: Ready) -> io::Result<()> {
+        if self.clock.progress != self.session.progress() {
+            let (progress, deadline) = (self.session.progress(), Instant::now() + self.session.timeout());
+            self.clock = Clock { progress, deadline };
         }
-        if clock.goes_off.is_none_or(|early| early > clock.deadline) {
-            clock.set();
-        }
-        let in_time = poll_fn(|context| {
-            if let Poll::Ready(result) = ready(link, context) {
-                return Poll::Ready(result.map(|()| true));
-            }
-            while Pin::new(&mut clock.timer).poll(context).is_ready() {
-                if Instant::now() >= clock.deadline {
-                    return Poll::Ready(Ok(false));
-                }
-                clock.set();
-            }
-            Poll::Pending
-        })
-        .await?;
-        if in_time {
+        let (link, deadline) = (&mut self.link, self.clock.deadline);
+        if poll_fn(|context| link.poll(ready, deadline, context)).await? {
             return Ok(());
         }
         self.session.timed_out();
         Err(io::ErrorKind::TimedOut.into())
-    }
-}
-
-impl Clock {
-    fn set(&mut self) {
-        self.timer.set_at(self.deadline);
-        self.goes_off = Some(self.deadline);
     }
 }

@@ -1,13 +1,16 @@
 //! One connection: the driver of the core, as the core's front page has it.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use smol::Timer;
 use smol::channel::Receiver;
-use smol::future::{or, yield_now};
+use smol::future::yield_now;
+use smol::stream::Stream as _;
 use smtp_proto::proxy::Network;
 use smtp_proto::server::{Config, Event, Session, State};
 use smtp_proto::tls::TlsFailure;
@@ -16,7 +19,7 @@ use smtp_rustls::{ServerEnd, ServerTls};
 
 use super::limits::Places;
 use crate::handler::{Handler, Name, Peer};
-use crate::link::Link;
+use crate::link::{Link, Ready};
 
 /// Of a read buffer; a connection has one only while it has something to say.
 const BUFFER: usize = 64 << 10;
@@ -59,6 +62,11 @@ impl Shared {
     }
 }
 
+/// What a handler does has a block of its own while it lasts: else every idle connection would have room for the largest.
+fn aside<F: Future>(handled: F) -> Pin<Box<F>> {
+    Box::pin(handled)
+}
+
 /// How a connection begins.
 #[derive(Debug)]
 pub(crate) enum Opening {
@@ -68,12 +76,12 @@ pub(crate) enum Opening {
     Session(Channel),
 }
 
-/// A whole connection.
+/// A whole connection. Nothing large is moved into what is made here: it would have its place there twice.
 pub(crate) async fn converse<H: Handler>(
     shared: &Shared,
     config: Arc<Config>,
     mut link: ServerLink,
-    handler: H,
+    make: impl FnOnce() -> H,
     address: Option<SocketAddr>,
     opening: Opening,
 ) -> io::Result<()> {
@@ -83,8 +91,7 @@ pub(crate) async fn converse<H: Handler>(
         (Opening::Tls, None) => return Err(io::Error::other("no certificate")),
         (Opening::Tls, Some(tls)) => {
             let began = Instant::now();
-            let time = config.handshake_timeout();
-            match or(link.handshake(tls.begin()), expired(time)).await {
+            match Box::pin(link.handshake(tls.begin(), config.handshake_timeout())).await {
                 Ok(info) => {
                     handshake = Some(began.elapsed());
                     Channel::Tls(info)
@@ -97,22 +104,18 @@ pub(crate) async fn converse<H: Handler>(
             }
         }
     };
-    let mut session = Session::new(config, channel);
-    if let Some(offered) = link.offered() {
-        session.tls_offered(offered);
-    }
-    if address.is_some_and(|address| shared.trusted.iter().any(|network| network.contains(address.ip()))) {
-        session.trust();
-    }
-    let clock = Clock { progress: u64::MAX, deadline: Instant::now() };
-    let mut connection = Connection { shared, link, session, handler, address, clock, handshake, stopping: false };
-    let result = connection.run().await;
-    if result.is_err() {
-        // The handler hears of the end all the same.
-        connection.session.lost();
-        let _ = connection.step(&mut &[][..]).await;
-    }
-    result
+    let mut connection = Connection {
+        shared,
+        link,
+        session: Session::new(config, channel),
+        handler: make(),
+        address,
+        clock: Clock { progress: u64::MAX, deadline: Instant::now() },
+        buffer: Buffer::default(),
+        handshake,
+        stop: Some(Box::pin(shared.stop.clone())),
+    };
+    connection.run().await
 }
 
 fn no_handshake(link: &ServerLink, address: Option<SocketAddr>, failure: &TlsFailure) {
@@ -125,11 +128,6 @@ fn no_handshake(link: &ServerLink, address: Option<SocketAddr>, failure: &TlsFai
     }
 }
 
-async fn expired<T>(time: Duration) -> Result<T, TlsFailure> {
-    Timer::after(time).await;
-    Err(TlsFailure::TimedOut)
-}
-
 struct Connection<'s, H> {
     shared: &'s Shared,
     link: ServerLink,
@@ -137,9 +135,11 @@ struct Connection<'s, H> {
     handler: H,
     address: Option<SocketAddr>,
     clock: Clock,
+    /// What was read and is not used up.
+    buffer: Buffer,
     handshake: Option<Duration>,
-    /// The session has been told that the server is stopping.
-    stopping: bool,
+    /// Tells once that the server is stopping.
+    stop: Option<Pin<Box<Receiver<()>>>>,
 }
 
 /// When the present wait is over: it begins anew when the session got on.
@@ -156,19 +156,44 @@ enum Woken {
 }
 
 impl<H: Handler> Connection<'_, H> {
-    /// The driver: see the front page of the core.
     async fn run(&mut self) -> io::Result<()> {
-        let mut buffer = self.shared.buffer();
+        if let Some(offered) = self.link.offered() {
+            self.session.tls_offered(offered);
+        }
+        let trusted = |address: SocketAddr| self.shared.trusted.iter().any(|network| network.contains(address.ip()));
+        if self.address.is_some_and(trusted) {
+            self.session.trust();
+        }
+        let result = self.talk().await;
+        if result.is_err() {
+            // The handler hears of the end all the same.
+            self.session.lost();
+            let _ = self.step(&mut &[][..]).await;
+        }
+        if self.buffer.is_empty() {
+            self.shared.put_back(std::mem::take(&mut self.buffer));
+        }
+        result
+    }
+
+    /// The driver: see the front page of the core.
+    async fn talk(&mut self) -> io::Result<()> {
         // Whoever talks before the greeting is found out only by looking there.
-        if let Some(n) = self.link.read(buffer.space())? {
-            buffer.add(n);
+        self.buffer = self.shared.buffer();
+        if let Some(n) = self.link.read(self.buffer.space())? {
+            self.buffer.add(n);
         }
         let mut rounds = 0;
         loop {
-            let mut input = buffer.filled();
-            let want = self.step(&mut input).await;
-            let left = input.len();
-            buffer.keep_last(left);
+            let want = {
+                let buffer = std::mem::take(&mut self.buffer);
+                let mut input = buffer.filled();
+                let want = self.step(&mut input).await;
+                let left = input.len();
+                self.buffer = buffer;
+                self.buffer.keep_last(left);
+                want
+            };
             // First write out; and while output waits, nothing is read.
             self.write_out().await?;
             match want {
@@ -177,58 +202,48 @@ impl<H: Handler> Connection<'_, H> {
                     if rounds % ROUNDS == 0 {
                         yield_now().await;
                     }
-                    match self.link.read(buffer.space())? {
+                    match self.link.read(self.buffer.space())? {
                         Some(0) => self.session.eof(),
-                        Some(n) => buffer.add(n),
+                        Some(n) => self.buffer.add(n),
                         None => {
-                            // While it waits a connection has no buffer, only the half line that was in it: else every
-                            // peer that leaves one unfinished would cost a whole buffer.
-                            let half: Box<[u8]> = buffer.filled().into();
-                            buffer.keep_last(0);
-                            self.shared.put_back(std::mem::take(&mut buffer));
                             self.session.release();
-                            match self.wait(ServerLink::readable).await {
+                            match self.wait(Ready::Read).await {
                                 Woken::Ready(result) => result?,
                                 Woken::TimedOut => self.session.timed_out(),
                                 Woken::Stopping => self.session.shut_down(),
                             }
-                            buffer = self.shared.buffer();
-                            buffer.extend(&half);
                         }
                     }
                 }
                 Want::Output => {}
                 // Every event is answered in `step`.
                 Want::Decision => return Err(io::Error::other("an event without an answer")),
-                Want::Tls => match &self.shared.tls {
-                    None => self.session.tls_failed(TlsFailure::Refused("no certificate".into())),
-                    Some(tls) => {
-                        let (time, began) = (self.session.timeout(), Instant::now());
-                        let done = or(self.link.handshake(tls.begin()), expired(time)).await;
-                        self.handshake = Some(began.elapsed());
-                        if let Some(offered) = self.link.offered() {
-                            self.session.tls_offered(offered);
-                        }
-                        match done {
-                            Ok(info) => self.session.tls_established(info),
-                            Err(failure) => {
-                                no_handshake(&self.link, self.address, &failure);
-                                self.session.tls_failed(failure);
-                            }
-                        }
-                    }
-                },
+                Want::Tls => Box::pin(self.start_tls()).await,
                 Want::Close => {
-                    if buffer.is_empty() {
-                        self.shared.put_back(buffer);
-                    }
                     self.link.finish();
-                    or(self.link.drain(LINGER_OCTETS), async {
-                        Timer::after(LINGER).await;
-                    })
-                    .await;
+                    self.link.drain(LINGER_OCTETS, LINGER).await;
                     return Ok(());
                 }
+            }
+        }
+    }
+
+    async fn start_tls(&mut self) {
+        let Some(tls) = &self.shared.tls else {
+            self.session.tls_failed(TlsFailure::Refused("no certificate".into()));
+            return;
+        };
+        let began = Instant::now();
+        let done = self.link.handshake(tls.begin(), self.session.timeout()).await;
+        self.handshake = Some(began.elapsed());
+        if let Some(offered) = self.link.offered() {
+            self.session.tls_offered(offered);
+        }
+        match done {
+            Ok(info) => self.session.tls_established(info),
+            Err(failure) => {
+                no_handshake(&self.link, self.address, &failure);
+                self.session.tls_failed(failure);
             }
         }
     }
@@ -249,24 +264,24 @@ impl<H: Handler> Connection<'_, H> {
             let peer = Peer { address, listener, handshake, said, session: &self.session };
             let (ticket, verdict) = match event {
                 Event::Chunk(text) => {
-                    self.handler.chunk(text).await;
+                    aside(self.handler.chunk(text)).await;
                     continue;
                 }
-                Event::Xclient(client, ticket) => (ticket, self.handler.xclient(&peer, &client).await),
-                Event::Xforward(client, ticket) => (ticket, self.handler.xforward(&peer, &client).await),
-                Event::Command(verb, ticket) => (ticket, self.handler.command(&peer, verb).await),
-                Event::Connect(ticket) => (ticket, self.handler.connect(&peer).await),
-                Event::Hello(host, ticket) => (ticket, self.handler.hello(&peer, &host).await),
-                Event::StartTls(ticket) => (ticket, self.handler.start_tls(&peer).await),
+                Event::Xclient(client, ticket) => (ticket, aside(self.handler.xclient(&peer, &client)).await),
+                Event::Xforward(client, ticket) => (ticket, aside(self.handler.xforward(&peer, &client)).await),
+                Event::Command(verb, ticket) => (ticket, aside(self.handler.command(&peer, verb)).await),
+                Event::Connect(ticket) => (ticket, aside(self.handler.connect(&peer)).await),
+                Event::Hello(host, ticket) => (ticket, aside(self.handler.hello(&peer, &host)).await),
+                Event::StartTls(ticket) => (ticket, aside(self.handler.start_tls(&peer)).await),
                 Event::Auth(question, ticket) => {
-                    let answer = self.handler.authenticate(&peer, question).await;
+                    let answer = aside(self.handler.authenticate(&peer, question)).await;
                     self.session.authenticate(ticket, answer);
                     continue;
                 }
-                Event::Mail(mail, ticket) => (ticket, self.handler.mail(&peer, &mail).await),
-                Event::Rcpt(rcpt, ticket) => (ticket, self.handler.rcpt(&peer, &rcpt).await),
-                Event::Data(ticket) => (ticket, self.handler.data(&peer).await),
-                Event::Message(end, ticket) => (ticket, self.handler.message(&peer, end).await),
+                Event::Mail(mail, ticket) => (ticket, aside(self.handler.mail(&peer, &mail)).await),
+                Event::Rcpt(rcpt, ticket) => (ticket, aside(self.handler.rcpt(&peer, &rcpt)).await),
+                Event::Data(ticket) => (ticket, aside(self.handler.data(&peer)).await),
+                Event::Message(end, ticket) => (ticket, aside(self.handler.message(&peer, end)).await),
                 Event::Reset => {
                     self.handler.reset(&peer);
                     continue;
@@ -296,7 +311,7 @@ impl<H: Handler> Connection<'_, H> {
             if self.session.output().is_empty() && self.link.flush()? {
                 return Ok(());
             }
-            match self.wait(ServerLink::writable).await {
+            match self.wait(Ready::Write).await {
                 Woken::Ready(result) => result?,
                 // It does not read: there is nothing more to say to it.
                 Woken::TimedOut => return Err(io::ErrorKind::TimedOut.into()),
@@ -306,7 +321,10 @@ impl<H: Handler> Connection<'_, H> {
     }
 
     /// Waits for the socket, the session's time, or the end of the server; the last is told once.
-    async fn wait(&mut self, ready: impl AsyncFn(&ServerLink) -> io::Result<()>) -> Woken {
+    ///
+    /// While it waits a connection has no buffer, only the half line that was in it: else every peer that leaves one
+    /// unfinished would cost a whole buffer.
+    async fn wait(&mut self, ready: Ready) -> Woken {
         let (progress, time) = (self.session.progress(), self.session.timeout());
         if self.clock.progress != progress {
             self.clock = Clock { progress, deadline: Instant::now() + time };
@@ -315,20 +333,28 @@ impl<H: Handler> Connection<'_, H> {
         if self.session.state() == State::Closed {
             self.clock.deadline = self.clock.deadline.min(Instant::now() + LINGER);
         }
-        let deadline = self.clock.deadline;
-        let waited = or(async { Woken::Ready(ready(&self.link).await) }, async {
-            Timer::at(deadline).await;
-            Woken::TimedOut
-        });
-        if self.stopping {
-            return waited.await;
-        }
-        let woken = or(waited, async {
-            let _ = self.shared.stop.recv().await;
-            Woken::Stopping
+        let half: Box<[u8]> = self.buffer.filled().into();
+        self.buffer.keep_last(0);
+        self.shared.put_back(std::mem::take(&mut self.buffer));
+        let (deadline, link, stop) = (self.clock.deadline, &mut self.link, &mut self.stop);
+        let woken = poll_fn(|context| {
+            if let Poll::Ready(waited) = link.poll(ready, deadline, context) {
+                return Poll::Ready(match waited {
+                    Ok(true) => Woken::Ready(Ok(())),
+                    Ok(false) => Woken::TimedOut,
+                    Err(error) => Woken::Ready(Err(error)),
+                });
+            }
+            // Nobody sends anything: it is closed.
+            if stop.as_mut().is_some_and(|stop| stop.as_mut().poll_next(context).is_ready()) {
+                *stop = None;
+                return Poll::Ready(Woken::Stopping);
+            }
+            Poll::Pending
         })
         .await;
-        self.stopping = matches!(woken, Woken::Stopping);
+        self.buffer = self.shared.buffer();
+        self.buffer.extend(&half);
         woken
     }
 }

@@ -101,6 +101,6 @@ impl Server {
             stop: self.stop.1.clone(),
             spare: Arc::default(),
         };
-        converse(&shared, self.config.clone(), Link::new(socket), handler, peer, opening).await
+        converse(&shared, self.config.clone(), Link::new(socket), || handler, peer, opening).await
     }
 }

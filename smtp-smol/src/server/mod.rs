@@ -363,11 +363,14 @@ impl<H: Handler, M: Fn(Option<SocketAddr>) -> H + Clone + Send + Sync + 'static>
         let (shared, alive, make, choice) =
             (self.shared.clone(), self.alive.clone(), self.make.clone(), self.choice.clone());
         let (implicit_tls, tls_before) = (self.first.tls, self.first.tls_before);
+        let cut_off = self.cut_off.clone();
         let connection = async move {
             let _alive = alive;
+            let _panics = Panics(address);
             let (mut place, mut address, mut channel) = (place, address, Channel::Plain);
             if let (true, Socket::Tcp(balancer), Some(from)) = (behind_proxy, &socket, address) {
-                let Some((client, told)) = client(&shared, balancer, from, tls_before).await else { return };
+                let told = Box::pin(client(&shared, balancer, from, tls_before)).await;
+                let Some((client, told)) = told else { return };
                 channel = told;
                 let Some(counted) = place.of(client.ip()) else {
                     tracing::debug!(peer = %client, "too many connections of one address");
@@ -376,27 +379,31 @@ impl<H: Handler, M: Fn(Option<SocketAddr>) -> H + Clone + Send + Sync + 'static>
                 };
                 (place, address) = (counted, Some(client));
             }
-            let handler = make(address);
             let chosen = choice.and_then(|choice| choice.of(address));
             let config = chosen.unwrap_or_else(|| shared.config.clone());
             let opening = if implicit_tls { Opening::Tls } else { Opening::Session(channel) };
-            if let Err(error) = converse(&shared, config, Link::new(socket), handler, address, opening).await {
+            let make = || make(address);
+            if let Err(error) = converse(&shared, config, Link::new(socket), make, address, opening).await {
                 tracing::debug!(%error, peer = %Name(address), "connection lost");
             }
             drop(place);
         };
-        let cut_off = self.cut_off.clone();
         let connection = or(connection, async move {
             let _ = cut_off.recv().await;
         });
-        self.executor
-            .spawn(async move {
-                // A handler that panics ends its own connection and no other.
-                if AssertUnwindSafe(connection).catch_unwind().await.is_err() {
-                    tracing::error!(peer = %Name(address), "a handler panicked; its connection is closed");
-                }
-            })
-            .detach();
+        // A handler that panics ends its own connection and no other.
+        self.executor.spawn(AssertUnwindSafe(connection).catch_unwind()).detach();
+    }
+}
+
+/// Tells of a handler that panics.
+struct Panics(Option<SocketAddr>);
+
+impl Drop for Panics {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            tracing::error!(peer = %Name(self.0), "a handler panicked; its connection is closed");
+        }
     }
 }
 

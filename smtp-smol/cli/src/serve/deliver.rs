@@ -18,7 +18,7 @@ use smtp_smol::{Handler, Peer};
 use super::books::Books;
 use super::faults::{concerns_text, is_private, line_of, mend};
 use super::head;
-use super::letter::Letter;
+use super::letter::{Letter, hold};
 use super::maildir::{Maildir, unique};
 use super::next_hop::{Answer, NextHop, Passage, Who};
 use super::rates::Rates;
@@ -103,7 +103,8 @@ pub(crate) struct Clerk {
     began: Option<Instant>,
     /// Who tries to log in.
     login: Option<Box<str>>,
-    envelope: Option<Envelope>,
+    /// In a block of its own: most of the time there is none.
+    envelope: Option<Box<Envelope>>,
     /// Whether the session came to a transaction, of which the ledger has its line.
     counted: bool,
     /// Whether mail was refused because it came in plaintext.
@@ -425,7 +426,7 @@ impl Handler for Clerk {
             return Verdict::Refuse(TOO_MANY_MESSAGES);
         }
         self.began = Some(Instant::now());
-        let envelope = self.envelope.insert(Envelope::new(mail.path.as_str()));
+        let envelope = self.envelope.insert(Box::new(Envelope::new(mail.path.as_str())));
         let MailGoes::Through(hop) = &self.office.mail_goes else { return Verdict::Accept };
         let who = Who {
             address: self.peer,
@@ -515,7 +516,7 @@ impl Handler for Clerk {
         let Some(envelope) = &mut self.envelope else { return };
         envelope.size += text.len() as u64;
         let room = head::LOOKED_AT.saturating_sub(envelope.head.len());
-        envelope.head.extend_from_slice(text.get(..room.min(text.len())).unwrap_or_default());
+        hold(&mut envelope.head, text.get(..room.min(text.len())).unwrap_or_default());
         match (&self.office.mail_goes, &mut envelope.passage) {
             (MailGoes::To(maildir), _) => envelope.letter.add(maildir, &envelope.id, text).await,
             (MailGoes::Through(_), Some(passage)) => passage.text(text).await,

@@ -7,7 +7,9 @@ use super::maildir::{Draft, Maildir};
 
 /// Text is held in memory up to here, then goes to the file piece by piece. Every peer that leaves a text unfinished costs
 /// so much.
-const PIECE: usize = 32 << 10;
+const PIECE: usize = 16 << 10;
+/// What is held grows by so much, not to twice its size.
+const GROWTH: usize = 4 << 10;
 
 /// The message itself, on its way to the file.
 #[derive(Debug, Default)]
@@ -20,7 +22,7 @@ pub(crate) struct Letter {
 impl Letter {
     /// Puts these octets behind the others. An error is kept for the end, when it can be answered.
     pub(crate) async fn add(&mut self, maildir: &Arc<Maildir>, id: &str, text: &[u8]) {
-        self.held.extend_from_slice(text);
+        hold(&mut self.held, text);
         if self.held.len() < PIECE {
             return;
         }
@@ -58,8 +60,16 @@ impl Letter {
             none => none.insert(maildir.draft(id)?),
         };
         draft.write(&self.held)?;
-        self.held.clear();
-        self.held.shrink_to(PIECE);
+        // The next piece may be long in coming.
+        self.held = Vec::new();
         Ok(())
     }
+}
+
+/// Puts octets behind those that are held, with little room to spare: every peer that leaves a text unfinished has it held.
+pub(crate) fn hold(held: &mut Vec<u8>, text: &[u8]) {
+    if held.capacity() - held.len() < text.len() {
+        held.reserve_exact(text.len().next_multiple_of(GROWTH));
+    }
+    held.extend_from_slice(text);
 }
