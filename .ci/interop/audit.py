@@ -119,5 +119,44 @@ def a_handshake_that_fails_and_comes_back_in_plaintext_is_one_message():
         assert [mail["failed"] for mail in log["inbound"]["mail"]] == [0, 0, 0], log
 
 
+@test
+def access_tables_let_those_pass_that_would_be_silenced_and_no_others():
+    """RFC 3207 is for all but those in the tables: `audit` makes them from this Postfix's own log, and it reads them."""
+    with Receiver() as postfix:
+        to = ("--to", "u@example.net")
+        postfix.swaks("--from", "s@a.example", *to, "--tls")
+        postfix.swaks("--from", "s@b.example", *to)
+        postfix.delivered(2)
+        # Both came from this machine's network, of which one has TLS: the network is not silenced, the sender is.
+        access = postfix.folder / "etc/plaintext"
+        postfix.audit("--exceptions", str(access), "--exceptions-as", "postfix", str(postfix.log))
+        table = {ending: (postfix.folder / f"etc/plaintext.{ending}").read_text() for ending in ("clients", "senders")}
+        entries = {ending: [line for line in text.splitlines() if line and line[0] != "#"] for ending, text in table.items()}
+        assert entries == {"clients": [], "senders": ["b.example OK"]}, entries
+        # What the table says is to be put into main.cf.
+        lines = [line[4:] for line in table["clients"].splitlines() if line.startswith("#   ")]
+        settings = "\n".join(line for line in lines if "what stands there now" not in line)
+        main_cf = postfix.folder / "etc/main.cf"
+        main_cf.write_text(main_cf.read_text() + "\n" + settings + "\n")
+        postfix.command("reload")
+        wait_for("the settings to be read", lambda: "reload" in postfix.log.read_text())
+
+        def said(*options, code):
+            done, printed = run("swaks", "--server", f"127.0.0.1:{postfix.port}", "--helo", "client.example", *to, *options)
+            assert done == code, f"swaks exited {done}:\n{printed}"
+            return printed
+
+        said("--from", "s@b.example", code=0)
+        said("--from", "s@news.b.example", code=0)
+        refused = said("--from", "s@c.example", code=24)
+        assert "530 5.7.0" in refused or "530 5.7.1" in refused, refused
+        said("--from", "s@c.example", "--tls", code=0)
+        # The same by network: who comes from one in the table needs no TLS, whatever the sender.
+        (postfix.folder / "etc/plaintext.clients").write_text("127.0.0.0/24 OK\n")
+        postfix.command("reload")
+        wait_for("the table to be read", lambda: run("swaks", "--server", f"127.0.0.1:{postfix.port}", "--helo",
+                 "client.example", *to, "--from", "s@c.example")[0] == 0)
+
+
 if __name__ == "__main__":
     main()

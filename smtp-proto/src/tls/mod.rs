@@ -3,6 +3,7 @@
 
 mod cell;
 mod condition;
+mod exceptions;
 mod hash;
 mod hello;
 mod interval;
@@ -22,6 +23,7 @@ use core::fmt;
 
 pub use cell::Cell;
 pub use condition::Condition;
+pub use exceptions::{Exception, Exceptions, NotAnException};
 pub use hello::{ClientHello, CodePoints, HelloError, HelloReader, MOST_OCTETS as MOST_HELLO_OCTETS, ProtocolNames};
 pub use interval::Interval;
 pub use ledger::{Bounds, Ledger, OtherScope, RehearsalCounts, Scope};

@@ -31,13 +31,14 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use smtp_proto::tls::{Bounds, Condition, Scope};
+use smtp_proto::tls::{Bounds, Condition, Exceptions, Scope};
 
 use count::account::Account;
 use count::cells::{Head, Table, domains};
 use count::desk::Desk;
 pub use count::rows::Rows;
 use count::seal::Seal;
+use count::silenced::Parties;
 pub use error::Error;
 pub use marks::{UnwantedIf, end_to_end};
 pub use progress::Progress;
@@ -126,6 +127,17 @@ impl Audit {
         let head = Head { id: name.into(), senders, recipients, key };
         self.desk.elsewhere.files.insert(name.into());
         self.desk.cells = Some(Table::new(Box::new(to), head));
+    }
+
+    /// Sets aside mail of these that does not meet the policy, as a server does that requires it of all others.
+    pub fn except(&mut self, list: Exceptions, require: Condition) {
+        self.desk.except = Some((list, require));
+    }
+
+    /// Finds out whom the policy would silence, for [`Report::exceptions`]. What [`except`](Self::except) sets aside counts
+    /// here, so that a list can be renewed.
+    pub fn find_silenced(&mut self, require: Condition) {
+        self.desk.parties = Some(Parties::new(require));
     }
 
     /// Looks at files and folders, then reads them: rotated logs in the order in which they were written, all else as
@@ -224,7 +236,9 @@ impl Audit {
             let account = serde_json::to_value(&account).map_err(|error| Error::Cells(error.into()))?;
             cells.finish(account).map_err(Error::Cells)?;
         }
-        Ok(Report::new(&self.desk.ledger, &account, require, self.now))
+        let mut report = Report::new(&self.desk.ledger, &account, require, self.now);
+        report.silenced(self.desk.parties.as_ref());
+        Ok(report)
     }
 
     fn blocks(&mut self, mut blocks: Blocks<'_>, source: &Source) -> Result<(), Error> {

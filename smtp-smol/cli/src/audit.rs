@@ -5,13 +5,14 @@ use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::{Timestamp, civil, tz::Offset};
-use smtp_audit::{Audit, Error, Kind, Progress, Rows, Style, UnwantedIf};
+use smtp_audit::{Audit, Error, Kind, Progress, Report, Rows, Style, UnwantedIf};
 use smtp_proto::tls::{Condition, Scope};
 
 use crate::failure::Failure;
+use crate::serve;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -25,6 +26,10 @@ Examples:
       From what `smtp-smol serve --ledger` wrote; asked about TLS 1.3; for programs
   smtp-smol audit ~/Maildir/.TLSRPT
       From reports about TLS: what MTA-STS in mode enforce would have cost
+  smtp-smol audit /var/log/mail.log* --exceptions exceptions
+      List whom requiring TLS would silence; `smtp-smol serve --tls require --except exceptions` lets them pass
+  smtp-smol audit /var/log/mail.log* --exceptions /etc/postfix/plaintext --exceptions-as postfix
+      The same as access tables for Postfix, with what to put into main.cf
   smtp-smol audit ledger.jsonl --cells mx1.cells.jsonl
       Sum it up on each host of a fleet; then `smtp-smol audit *.cells.jsonl` tells of all
   smtp-smol audit ledger.jsonl --rows rows.parquet --key fleet.key
@@ -84,6 +89,20 @@ pub(crate) struct Options {
     #[arg(long)]
     json: bool,
 
+    /// Write to this file whom the policy would silence: domains and networks of which no wanted mail met it, with counts
+    /// and the day of the last
+    #[arg(long, value_name = "FILE")]
+    exceptions: Option<PathBuf>,
+
+    /// Form of --exceptions: `list`, as --except reads it, or `postfix`: access tables, FILE.clients and FILE.senders, of
+    /// whom requires TLS of all others
+    #[arg(long, value_name = "FORM", value_enum, default_value = "list", requires = "exceptions")]
+    exceptions_as: Form,
+
+    /// Set aside mail that does not meet the policy of those whom this file names, as `serve --except` lets it pass
+    #[arg(long, value_name = "FILE")]
+    except: Option<PathBuf>,
+
     /// Write a row a transaction to this file as well, for SQL: JSON lines, or Parquet if its name ends in .parquet;
     /// docs/fleet/README.md explains them
     #[arg(long, value_name = "FILE")]
@@ -107,6 +126,15 @@ pub(crate) struct Options {
     exact: bool,
 }
 
+/// A form of the list of exceptions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// A domain or a network a line
+    List,
+    /// Two access tables
+    Postfix,
+}
+
 /// Reads everything, then answers.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let scope = if !options.senders.is_empty() {
@@ -128,6 +156,18 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         node: options.node.clone(),
         key: key.clone(),
     });
+    if let (Some(file), Form::Postfix, true) =
+        (&options.exceptions, options.exceptions_as, options.policy != Condition::Tls)
+    {
+        let wrong = "Postfix can require TLS of some clients and not of others, but no version and no certificate";
+        return Err(Failure::option("--exceptions", file.display(), wrong, "leave out --policy, or --exceptions-as"));
+    }
+    if let Some(file) = &options.except {
+        audit.except(serve::exceptions(file)?, options.policy);
+    }
+    if options.exceptions.is_some() {
+        audit.find_silenced(options.policy);
+    }
     if let Some(file) = &options.rows {
         audit.rows(rows(file, key)?);
     }
@@ -152,12 +192,30 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         std::fs::write(file, report.html())
             .map_err(|error| Failure::option("--html", file.display(), error, "name a file that can be written"))?;
     }
+    if let Some(file) = &options.exceptions {
+        exceptions(&report, file, options.exceptions_as)?;
+    }
     let out = if options.json { report.json() } else { report.text(Style::of_terminal(io::stdout().is_terminal())) };
     match io::stdout().lock().write_all(out.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Failure::running(format!("the report cannot be printed: {error}")))
         }
         _ => Ok(()),
+    }
+}
+
+fn exceptions(report: &Report, file: &Path, form: Form) -> Result<(), Failure> {
+    let write = |file: &Path, text: &str| {
+        std::fs::write(file, text)
+            .map_err(|error| Failure::option("--exceptions", file.display(), error, "name a file that can be written"))
+    };
+    match form {
+        Form::List => write(file, &report.exceptions().unwrap_or_default()),
+        Form::Postfix => {
+            let [clients, senders] = report.exceptions_for_postfix(&file.display().to_string()).unwrap_or_default();
+            let beside = |ending: &str| PathBuf::from(format!("{}.{ending}", file.display()));
+            write(&beside("clients"), &clients).and_then(|()| write(&beside("senders"), &senders))
+        }
     }
 }
 

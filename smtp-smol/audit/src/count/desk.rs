@@ -6,13 +6,16 @@ use std::ops::AddAssign;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use smtp_proto::tls::{Bounds, Cell, Direction, Disposition, EndToEnd, Hop, Ledger, Record, Retries, Scope, Wanted};
+use smtp_proto::tls::{
+    Bounds, Cell, Condition, Direction, Disposition, EndToEnd, Exceptions, Hop, Ledger, Record, Retries, Scope, Wanted,
+};
 
 use super::arrivals::{Arrival, Arrivals};
 use super::cells::{Head, Table};
 use super::rows::Rows;
 use super::seal::Seal;
 use super::sessions::Reports;
+use super::silenced::Parties;
 use crate::ledger::Entry;
 
 /// A message on its hop, as a reader has seen it. Names are as they were written; the desk makes them comparable.
@@ -136,6 +139,8 @@ pub(crate) struct Aside {
     pub(crate) foreign: u64,
     /// Messages without a date.
     pub(crate) dateless: u64,
+    /// Messages that do not meet the policy, of those of whom it is not required.
+    pub(crate) excepted: u64,
 }
 
 impl AddAssign for Aside {
@@ -147,6 +152,7 @@ impl AddAssign for Aside {
         self.deferred += other.deferred;
         self.foreign += other.foreign;
         self.dateless += other.dateless;
+        self.excepted += other.excepted;
     }
 }
 
@@ -289,6 +295,10 @@ pub(crate) struct Desk {
     pub(crate) cells: Option<Table>,
     /// Of hosts in cells.
     pub(crate) seal: Option<Seal>,
+    /// Who would be silenced, if that is asked.
+    pub(crate) parties: Option<Parties>,
+    /// Of whom what is not required.
+    pub(crate) except: Option<(Exceptions, Condition)>,
     arrivals: Arrivals,
     ledger_lines: LedgerLines,
     pub(crate) elsewhere: Elsewhere,
@@ -321,6 +331,8 @@ impl Desk {
             rows: None,
             cells: None,
             seal: None,
+            parties: None,
+            except: None,
             arrivals: Arrivals::default(),
             ledger_lines: LedgerLines::default(),
             elsewhere: Elsewhere::default(),
@@ -391,7 +403,18 @@ impl Desk {
             self.aside.early += 1;
             return;
         }
-        self.note(entry.tls.hop, Untold::Line);
+        let (host, sender) = (entry.helo.as_deref(), entry.sender_domain.as_deref().unwrap_or_default());
+        let by_server = entry.excepted && entry.tls.hop.plaintext() == Some(true);
+        if by_server || is_excepted(self.except.as_ref(), entry.tls.hop, entry.direction, entry.peer, host, sender) {
+            self.aside.excepted += 1;
+            if let Some(parties) = &mut self.parties {
+                entry.with(|record| parties.add(record));
+            }
+            return;
+        }
+        if entry.tls.hop == Hop::Unknown {
+            note(&mut self.untold, Untold::Line);
+        }
         entry.with(|record| self.sinks().take(record, Some(entry), true));
     }
 
@@ -439,6 +462,9 @@ impl Desk {
             return;
         }
         self.ledger.add_cell(cell);
+        if let Some(parties) = &mut self.parties {
+            parties.add_cell(cell);
+        }
         if let Some(table) = &mut self.cells {
             table.add_cell(cell);
         }
@@ -472,8 +498,8 @@ impl Desk {
 
     /// Nothing more comes from this log: what waits for a further attempt is counted as it is.
     pub(crate) fn finish(&mut self) {
-        let Sinks { retries, ledger, cells, seal, .. } = self.sinks();
-        let mut counts = Counted { ledger, cells, seal };
+        let Sinks { retries, ledger, cells, parties, seal, .. } = self.sinks();
+        let mut counts = Counted { ledger, cells, parties, seal };
         retries.finish(|record| counts.add(record));
         if self.arrivals.full {
             self.notes
@@ -495,7 +521,6 @@ impl Desk {
             self.aside.early += 1;
             return;
         }
-        self.note(seen.hop, seen.untold);
         let [host, sender, to] = &mut self.names;
         let (one, many, more);
         let to: &[&str] = match seen.to {
@@ -517,6 +542,8 @@ impl Desk {
         if sender.is_empty() || seen.peer.is_none() || seen.direction == Direction::Outbound {
             lower_domain(seen.host, host);
         }
+        let excepted =
+            is_excepted(self.except.as_ref(), seen.hop, seen.direction, seen.peer, Some(host.as_str()), sender);
         let mut record = Record::new(seen.time, seen.direction);
         record.peer = seen.peer;
         record.host = registrable(host);
@@ -529,11 +556,22 @@ impl Desk {
         record.wanted = seen.wanted;
         record.hop = seen.hop;
         record.end_to_end = seen.end_to_end;
+        if excepted {
+            self.aside.excepted += 1;
+            if let Some(parties) = &mut self.parties {
+                parties.add(&record);
+            }
+            return;
+        }
+        if seen.hop == Hop::Unknown {
+            note(&mut self.untold, seen.untold);
+        }
         Sinks {
             rows: self.rows.as_mut(),
             retries: &mut self.retries,
             ledger: &mut self.ledger,
             cells: self.cells.as_mut(),
+            parties: self.parties.as_mut(),
             seal: self.seal.as_ref(),
         }
         .take(&record, None, retries);
@@ -546,16 +584,30 @@ impl Desk {
             retries: &mut self.retries,
             ledger: &mut self.ledger,
             cells: self.cells.as_mut(),
+            parties: self.parties.as_mut(),
             seal: self.seal.as_ref(),
         }
     }
+}
 
-    fn note(&mut self, hop: Hop, untold: Untold) {
-        if hop == Hop::Unknown
-            && let Some(at) = Untold::ALL.iter().position(|why| *why == untold)
-        {
-            self.untold[at] += 1;
-        }
+/// Whether mail that does not meet the policy may come all the same.
+fn is_excepted(
+    except: Option<&(Exceptions, Condition)>,
+    hop: Hop,
+    direction: Direction,
+    peer: Option<IpAddr>,
+    host: Option<&str>,
+    sender: &str,
+) -> bool {
+    except.is_some_and(|(list, require)| {
+        direction == Direction::Inbound && require.met(hop, direction) == Some(false) && list.hold(peer, host, sender)
+    })
+}
+
+/// Of a message it cannot be told.
+fn note(counts: &mut [u64; Untold::ALL.len()], untold: Untold) {
+    if let Some(at) = Untold::ALL.iter().position(|why| *why == untold) {
+        counts[at] += 1;
     }
 }
 
@@ -565,17 +617,18 @@ struct Sinks<'a> {
     retries: &'a mut Retries,
     ledger: &'a mut Ledger,
     cells: Option<&'a mut Table>,
+    parties: Option<&'a mut Parties>,
     seal: Option<&'a Seal>,
 }
 
 impl Sinks<'_> {
     /// Attempts at one message are folded, unless each record is a message of its own.
     fn take(self, record: &Record<'_>, entry: Option<&Entry<'_>>, folds: bool) {
-        let Self { rows, retries, ledger, cells, seal } = self;
+        let Self { rows, retries, ledger, cells, parties, seal } = self;
         if let Some(rows) = rows.filter(|_| ledger.scope().holds(record)) {
             rows.add(record, entry, folds);
         }
-        let mut counts = Counted { ledger, cells, seal };
+        let mut counts = Counted { ledger, cells, parties, seal };
         if folds {
             retries.add(record, |record| counts.add(record));
         } else {
@@ -588,6 +641,7 @@ impl Sinks<'_> {
 struct Counted<'a> {
     ledger: &'a mut Ledger,
     cells: Option<&'a mut Table>,
+    parties: Option<&'a mut Parties>,
     seal: Option<&'a Seal>,
 }
 
@@ -596,6 +650,9 @@ impl Counted<'_> {
         if let Some(table) = self.cells.as_mut().filter(|_| self.ledger.scope().holds(record)) {
             let host = record.host_key().map(|host| self.seal.map_or(host, |seal| seal.number("host", host)));
             table.add(record, host);
+        }
+        if let Some(parties) = self.parties.as_mut().filter(|_| self.ledger.scope().holds(record)) {
+            parties.add(record);
         }
         self.ledger.add(record);
     }

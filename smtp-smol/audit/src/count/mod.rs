@@ -8,3 +8,4 @@ pub(crate) mod desk;
 pub(crate) mod rows;
 pub(crate) mod seal;
 pub(crate) mod sessions;
+pub(crate) mod silenced;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use smtp_proto::Leniency;
 use smtp_proto::tls::{ClientCertificate, Direction, EndToEnd, Hop, Rehearsed, TlsOffer, Wanted};
 
 use super::{Ending, Entry, Stamp, VERSION, Wrong, certificate, version};
@@ -55,6 +56,10 @@ struct Line<'a> {
     end_to_end: Option<Cow<'a, str>>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     rehearsal: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    excepted: bool,
+    #[serde(borrow, skip_serializing_if = "Vec::is_empty")]
+    lenient: Vec<Cow<'a, str>>,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -107,6 +112,8 @@ pub(super) fn write(entry: &Entry<'_>) -> Vec<u8> {
         tls: Tls::from(&entry.tls),
         end_to_end: Some(entry.end_to_end).filter(known).map(|kind| kind.as_str().into()),
         rehearsal: entry.rehearsed.map(|found| found.as_str().into()),
+        excepted: entry.excepted,
+        lenient: entry.lenient.iter().map(|leniency| leniency.as_str().into()).collect(),
     };
     // Maps with keys that are no strings, and numbers that are none, would be errors: there are neither.
     let mut octets = serde_json::to_vec(&line).unwrap_or_default();
@@ -171,6 +178,9 @@ pub(super) fn parse(line: &[u8]) -> Result<Entry<'_>, Wrong> {
     let kind = |word: &str| EndToEnd::ALL.into_iter().find(|kind| kind.as_str() == word);
     entry.end_to_end = line.end_to_end.as_deref().and_then(kind).unwrap_or_default();
     entry.rehearsed = line.rehearsal.as_deref().and_then(rehearsed);
+    entry.excepted = line.excepted;
+    // Names that a later program has are none here.
+    entry.lenient = line.lenient.iter().filter_map(|name| name.parse::<Leniency>().ok()).collect();
     Ok(entry)
 }
 
@@ -256,6 +266,8 @@ mod tests {
         entry.tls.by_proxy = true;
         entry.end_to_end = EndToEnd::PgpMime;
         entry.rehearsed = Some(Rehearsed::CameWithTls);
+        entry.excepted = true;
+        entry.lenient = [Leniency::BareLfText, Leniency::HeloName].into_iter().collect();
         entry
     }
 
@@ -283,7 +295,7 @@ mod tests {
             r#""outcome":"accepted","code":251,"verdict":"unwanted","tls":{"outcome":"used","version":"TLS1.2","#,
             r#""cipher":"TLS_AES_128_GCM_SHA256","client_certificate":"self-signed","group":"x25519","#,
             r#""offered_version":"TLS1.3","post_quantum":true,"told_by":"proxy"},"end_to_end":"pgp-mime","#,
-            r#""rehearsal":"came-with-tls"}"#,
+            r#""rehearsal":"came-with-tls","excepted":true,"lenient":["bare-lf-text","helo-name"]}"#,
             "\n"
         );
         assert_eq!(String::from_utf8(write(&entry())).expect("UTF-8"), line);

@@ -53,6 +53,7 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
+use smtp_proto::Leniencies;
 use smtp_proto::server::Session;
 use smtp_proto::tls::{
     ClientCertificate, Direction, Disposition, EndToEnd, Hop, Record, Rehearsed, TlsOffer, TlsOutcome, TlsVersion,
@@ -106,6 +107,10 @@ pub struct Entry<'a> {
     pub end_to_end: EndToEnd,
     /// What a rehearsal did, or found out.
     pub rehearsed: Option<Rehearsed>,
+    /// It came in plaintext where TLS is required, as that is not required of its sender.
+    pub excepted: bool,
+    /// Departures from the standards that were let pass: without these leniencies it would have been refused.
+    pub lenient: Leniencies,
 }
 
 /// Which line of which writer: no two lines have the same, so a line that was shipped twice is known again, and one that
@@ -192,6 +197,8 @@ impl<'a> Entry<'a> {
             tls: Tls { hop: Hop::Unknown, cipher: None, group: None, offered: None, by_proxy: false, reason: None },
             end_to_end: EndToEnd::Unknown,
             rehearsed: None,
+            excepted: false,
+            lenient: Leniencies::STRICT,
         }
     }
 
@@ -269,6 +276,8 @@ impl<'a> Entry<'a> {
             },
             end_to_end: self.end_to_end,
             rehearsed: self.rehearsed,
+            excepted: self.excepted,
+            lenient: self.lenient,
         }
     }
 }

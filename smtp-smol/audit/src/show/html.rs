@@ -246,6 +246,9 @@ fn breakdown(out: &mut String, side: &Side) {
         let words = format!("{} came back in plaintext, {} not at all", number(after), number(failed));
         lines.push(("Handshakes that failed", words));
     }
+    if let Some(line) = text::turned_away(side, "tls") {
+        lines.push(("Turned away", line));
+    }
     if let Some(line) = text::protected(side) {
         lines.push(("Protected in another way", line));
     }

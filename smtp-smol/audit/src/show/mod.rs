@@ -1,5 +1,6 @@
 //! The report: worked out once, and shown as text, as a page and as JSON.
 
+mod exceptions;
 mod html;
 mod json;
 mod plots;
@@ -14,6 +15,7 @@ use jiff::Timestamp;
 use smtp_proto::tls::{Condition, Ledger};
 
 use crate::count::account::Account;
+use crate::count::silenced::Parties;
 pub use report::Report;
 pub use words::Style;
 
@@ -22,6 +24,24 @@ impl Report {
     #[must_use]
     pub fn of(ledger: &Ledger, require: Condition) -> Self {
         Self::new(ledger, &Account::default(), require, Timestamp::now())
+    }
+
+    /// Whom the policy would silence, as `serve --except` reads it: a domain or a network a line. `None` unless it was
+    /// [asked](crate::Audit::find_silenced).
+    #[must_use]
+    pub fn exceptions(&self) -> Option<String> {
+        self.exceptions.as_ref().map(exceptions::Exceptions::text)
+    }
+
+    /// The same for Postfix: a table of networks (`cidr:`), and one of senders' domains (`texthash:`). They will lie in `file`
+    /// with `.clients` and `.senders` behind.
+    #[must_use]
+    pub fn exceptions_for_postfix(&self, file: &str) -> Option<[String; 2]> {
+        self.exceptions.as_ref().map(|exceptions| exceptions.postfix(file))
+    }
+
+    pub(crate) fn silenced(&mut self, parties: Option<&Parties>) {
+        self.exceptions = parties.map(exceptions::Exceptions::new);
     }
 
     /// For a terminal, 80 columns wide.

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use smtp_proto::tls::{ClientCertificate, Condition, Counts, Direction, Hop, Ledger, Share, Tally, TlsVersion, Wanted};
 
+use super::exceptions::Exceptions;
 use super::sessions::TlsReports;
 use super::values::{Period, Point, clean, day, period};
 use crate::count::account::Account;
@@ -38,6 +39,9 @@ pub struct Report {
     pub(crate) not_counted: NotCounted,
     pub(crate) lines: Lines,
     pub(crate) notes: Vec<String>,
+    /// Whom the policy would silence, if that was asked.
+    #[serde(skip)]
+    pub(crate) exceptions: Option<Exceptions>,
     #[serde(skip)]
     pub(crate) require: Condition,
 }
@@ -180,6 +184,8 @@ pub(crate) struct NotCounted {
     pub(crate) deferred: u64,
     pub(crate) foreign: u64,
     pub(crate) dateless: u64,
+    /// Of those of whom the policy is not required.
+    pub(crate) excepted: u64,
     pub(crate) outside_of_scope: u64,
     /// Lines of ledgers that came twice.
     pub(crate) doubled: u64,
@@ -203,7 +209,7 @@ impl Report {
     pub(crate) fn new(ledger: &Ledger, account: &Account, require: Condition, now: Timestamp) -> Self {
         let (senders, recipients) = domains(ledger.scope());
         let period = ledger.period().map(period);
-        let Aside { early, submissions, internal, copies, deferred, foreign, dateless } = account.aside;
+        let Aside { early, submissions, internal, copies, deferred, foreign, dateless, excepted } = account.aside;
         Self {
             version: env!("CARGO_PKG_VERSION"),
             made: now.round(jiff::Unit::Second).unwrap_or(now).to_string(),
@@ -229,6 +235,7 @@ impl Report {
                 deferred,
                 foreign,
                 dateless,
+                excepted,
                 outside_of_scope: account.outside,
                 doubled: account.ledger_lines.doubled,
                 other_version: account.ledger_lines.other_version,
@@ -240,6 +247,7 @@ impl Report {
                 Lines { mail, other, broken, unread }
             },
             notes: notes(ledger, account),
+            exceptions: None,
             require,
         }
     }

@@ -167,6 +167,9 @@ fn mail(side: &Side, style: Style) -> String {
             number(failed)
         ));
     }
+    if let Some(line) = turned_away(side, "tls") {
+        lines.push(line);
+    }
     if let Some(line) = protected(side) {
         lines.push(line);
     }
@@ -183,6 +186,18 @@ fn mail(side: &Side, style: Style) -> String {
     }
     out.push('\n');
     out
+}
+
+/// What was not taken and came without what is asked for: as where it is required already.
+pub(crate) fn turned_away(side: &Side, policy: &str) -> Option<String> {
+    let part = &side.asked(policy).unknown;
+    (part.lost.messages > 0).then(|| {
+        format!(
+            "Not taken, so of unknown worth: {} without TLS, from {}.",
+            number(part.lost.messages),
+            about_so_many(part.senders.lost, part.senders.exact, "sender")
+        )
+    })
 }
 
 /// How much of the plaintext was protected in another way.

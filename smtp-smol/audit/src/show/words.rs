@@ -226,6 +226,7 @@ pub(crate) fn set_aside(report: &Report) -> Vec<String> {
         ),
         (aside.foreign, "without a Received field of the border server"),
         (aside.dateless, "without a date"),
+        (aside.excepted, "that came by an exception, without what is required of others"),
         (aside.doubled, "lines of ledgers that came twice"),
         (aside.other_version, "lines of ledgers that a later program wrote"),
         (aside.broken, "that could not be read"),

@@ -11,6 +11,7 @@ use smtp_proto::tls::Policy;
 use smtp_smol::ClientCertificates;
 
 use super::certificate::{self, Acme, Pair};
+use super::except::Excepted;
 use super::listener::ListenerOptions;
 use super::options::{Options, Tls};
 use super::recipients::Domains;
@@ -44,6 +45,8 @@ pub(super) struct Checked {
     pub(super) acme: Option<Arc<Acme>>,
     /// That of the rehearsal, if there is one.
     pub(super) window: Option<i64>,
+    /// Of whom TLS is not required.
+    pub(super) excepted: Option<Arc<Excepted>>,
     /// One for each of the settings.
     pub(super) listeners: Vec<CheckedListener>,
 }
@@ -104,8 +107,16 @@ pub(super) fn check(settings: &Settings) -> Result<Checked, Failure> {
         let directory = options.acme.tls_acme_directory.clone().unwrap_or_default();
         return Err(Failure::option("--tls-acme-directory", directory, "TLS is off", "leave one of them out"));
     }
+    let excepted = options.except.as_deref().map(Excepted::open).transpose()?.map(Arc::new);
+    let asks =
+        |listener: &ListenerOptions| listener.requires_but_of_some(options) || matches!(listener.tls, Tls::Rehearse(_));
+    if let (Some(file), false) = (&options.except, settings.listeners.iter().any(asks)) {
+        let wrong = "TLS is not required, so nobody is excepted from it";
+        let mend = "say --tls require or --tls rehearse, of a listener of --role mx";
+        return Err(Failure::option("--except", file.display(), wrong, mend));
+    }
     let clients = certificate::clients(options.client_ca.as_deref())?;
-    Ok(Checked { hostname, clients, pairs, acme, window, listeners })
+    Ok(Checked { hostname, clients, pairs, acme, window, excepted, listeners })
 }
 
 fn check_listener(server: &Options, options: &ListenerOptions) -> Result<CheckedListener, Failure> {
@@ -149,6 +160,8 @@ fn config(server: &Options, options: &ListenerOptions) -> Result<Config, Failure
     let config = options.role.configure(config, options).timeouts(times).lenient(lenient);
     Ok(config.tls(match options.tls {
         Tls::Offer | Tls::Rehearse(_) => Policy::Offer,
+        // Where some are excepted it is seen at MAIL who is.
+        Tls::Require if options.requires_but_of_some(server) => Policy::Offer,
         Tls::Require => Policy::Require,
         Tls::Off => Policy::Off,
     }))

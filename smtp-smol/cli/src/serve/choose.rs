@@ -12,6 +12,7 @@ use smtp_proto::tls::Policy;
 use super::check::CheckedListener;
 use super::deliver::MailGoes;
 use super::next_hop::{NextHop, Offered};
+use super::options::Tls;
 use super::role::Role;
 use super::withheld::Withheld;
 
@@ -46,7 +47,7 @@ impl Choice {
         let hop = if let MailGoes::Through(hop) = mail_goes { Some(hop.clone()) } else { None };
         let options = &listener.options;
         // Where TLS is required, mail without it would be refused all the same.
-        let offers = listener.config.tls_policy() == Policy::Offer;
+        let offers = listener.config.tls_policy() == Policy::Offer && options.tls != Tls::Require;
         let withheld = withheld.filter(|_| offers && options.role == Role::Mx).cloned();
         let off_for = if offers { options.starttls_off_for.clone() } else { Vec::new() };
         if hop.is_none() && withheld.is_none() && off_for.is_empty() {

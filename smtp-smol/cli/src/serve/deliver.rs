@@ -13,9 +13,11 @@ use smtp_proto::server::{Fault, FaultKind, MessageEnd, Reason, Verdict};
 use smtp_proto::syntax::{Attributes, Host, Mail, Rcpt, Reply, SyntaxErrorKind};
 use smtp_proto::tls::{Direction, EndToEnd, Hop, Rehearsed, Retries, Wanted};
 use smtp_proto::trace::{self, Received};
+use smtp_proto::{Leniencies, Leniency};
 use smtp_smol::{Handler, Peer};
 
 use super::books::Books;
+use super::except::Excepted;
 use super::faults::{concerns_text, is_private, line_of, mend};
 use super::head;
 use super::letter::{Letter, hold};
@@ -43,6 +45,9 @@ const TOO_MANY_FAILED_LOGINS: Reply<'static> =
 /// RFC 5321 4.2.3, RFC 3463 3.4.
 const NO_ROOM: Reply<'static> = Reply::fixed(452, (4, 3, 1), "There is no room for the message now; try again later");
 
+/// RFC 3207 4: what the core says where nobody is excepted.
+const TLS_REQUIRED: Reply<'static> = Reply::fixed(530, (5, 7, 0), "Must issue a STARTTLS command first");
+
 const NOT_YET: Reply<'static> =
     Reply::fixed(421, (4, 3, 2), "The mail server behind this one cannot be reached; try again later");
 
@@ -54,6 +59,8 @@ pub(crate) struct Office {
     pub(crate) books: Arc<Books>,
     pub(crate) unwanted_if: Vec<UnwantedIf>,
     pub(crate) rehearsing: Option<Rehearsing>,
+    /// Who may go on in plaintext.
+    pub(crate) excepted: Option<Arc<Excepted>>,
     pub(crate) withheld: Option<Arc<Withheld>>,
     /// By the number of the listener.
     pub(crate) desks: Vec<Desk>,
@@ -80,6 +87,8 @@ pub(crate) struct Desk {
     pub(crate) role: Role,
     /// Whether it takes part in the rehearsal.
     pub(crate) rehearses: bool,
+    /// Whether TLS is required, but of some.
+    pub(crate) requires: bool,
     /// Whether STARTTLS is offered there, but to some.
     pub(crate) offers_tls: bool,
 }
@@ -111,6 +120,12 @@ pub(crate) struct Clerk {
     plaintext_refused: bool,
     /// Whether it was said what a refused command would pass with.
     advised: bool,
+    /// Whose that was last, if it came to a reverse-path.
+    refused_sender: Option<String>,
+    /// What was let pass, and holds for all mail of the session.
+    lenient: Leniencies,
+    /// The same of the next transaction.
+    next_lenient: Leniencies,
     /// What is said of the last message; in LMTP of each recipient, or the same of all.
     said: Vec<Said>,
 }
@@ -126,6 +141,12 @@ struct Envelope {
     /// The code by which recipients were refused last: those of domains that are not ours, and by the next hop.
     refused_by: Option<u16>,
     rehearsed: Option<Rehearsed>,
+    /// Its sender is one of whom TLS is not required,
+    exempt: bool,
+    /// and that is why it was let in.
+    excepted: bool,
+    /// What was let pass in it.
+    lenient: Leniencies,
     id: String,
     size: u64,
     /// The first octets of the text.
@@ -172,6 +193,9 @@ impl Clerk {
             counted: false,
             plaintext_refused: false,
             advised: false,
+            refused_sender: None,
+            lenient: Leniencies::STRICT,
+            next_lenient: Leniencies::STRICT,
             said: Vec::new(),
         }
     }
@@ -186,11 +210,16 @@ impl Clerk {
         entry.peer = self.address();
         entry.helo = peer.session.hello().map(|name| name.to_owned().into());
         entry.tls = self.tls(peer);
+        entry.lenient =
+            self.lenient.union(self.envelope.as_ref().map_or(Leniencies::STRICT, |envelope| envelope.lenient));
+        if ending == Ending::TlsRequired {
+            entry.sender_domain = self.refused_sender.as_deref().map(|from| domain(from).into());
+        }
         if let Some(envelope) = &self.envelope {
             entry.sender_domain = Some(domain(&envelope.from).into());
             entry.bytes = envelope.size;
             entry.id = Some(envelope.id.clone().into());
-            entry.rehearsed = envelope.rehearsed;
+            (entry.rehearsed, entry.excepted) = (envelope.rehearsed, envelope.excepted);
             entry.code = envelope.refused_by.filter(|_| matches!(ending, Ending::Refused | Ending::Deferred));
             // Those who were all refused may come again: by them the retry is known.
             let to = if envelope.to.is_empty() { &envelope.turned_away } else { &envelope.to };
@@ -203,6 +232,26 @@ impl Clerk {
             }
         }
         entry
+    }
+
+    /// Notes what the mail that it concerns would have been refused for.
+    fn let_pass(&mut self, peer: &Peer<'_>, leniency: Leniency) {
+        let of_session = matches!(
+            leniency,
+            Leniency::HeloName | Leniency::EarlyTalkers | Leniency::BareLfCommands | Leniency::AuthAfterHelo
+        );
+        let noted = match &mut self.envelope {
+            _ if of_session || peer.session.hello().is_none() => &mut self.lenient,
+            Some(envelope) => &mut envelope.lenient,
+            None => &mut self.next_lenient,
+        };
+        *noted = noted.with(leniency);
+    }
+
+    /// Whether TLS is not required of whoever has this reverse-path, and comes from there.
+    fn is_excepted(&self, peer: &Peer<'_>, from: &str) -> bool {
+        let excepted = self.office.excepted.as_ref();
+        excepted.is_some_and(|excepted| excepted.hold(self.address(), peer.session.hello(), from))
     }
 
     /// What became of TLS. Where it was not offered since it had failed before, that is what became of it.
@@ -425,8 +474,20 @@ impl Handler for Clerk {
             self.office.metrics.limited("messages");
             return Verdict::Refuse(TOO_MANY_MESSAGES);
         }
+        let from = mail.path.as_str();
+        let desk = &self.office.desks[peer.listener];
+        let required = desk.requires && peer.session.tls().is_none();
+        let exempt = (required || desk.rehearses) && self.is_excepted(peer, from);
+        if required && !exempt {
+            tracing::info!(session = self.id, peer = peer_name(self.address()), "mail in plaintext is refused");
+            self.office.metrics.fault(FaultKind::TlsRequired);
+            (self.plaintext_refused, self.refused_sender) = (true, Some(from.into()));
+            return Verdict::Refuse(TLS_REQUIRED);
+        }
         self.began = Some(Instant::now());
-        let envelope = self.envelope.insert(Box::new(Envelope::new(mail.path.as_str())));
+        let envelope = self.envelope.insert(Box::new(Envelope::new(from)));
+        (envelope.exempt, envelope.excepted) = (exempt, required);
+        envelope.lenient = std::mem::take(&mut self.next_lenient);
         let MailGoes::Through(hop) = &self.office.mail_goes else { return Verdict::Accept };
         let who = Who {
             address: self.peer,
@@ -462,7 +523,7 @@ impl Handler for Clerk {
         }
         // Whoever comes by a Unix socket has no TLS to come back with.
         let rehearsing = self.office.rehearsing.as_ref().filter(|_| self.office.desks[peer.listener].rehearses);
-        if let (Some(rehearsing), Some(from)) = (rehearsing, self.peer) {
+        if let (Some(rehearsing), Some(from), false) = (rehearsing, self.peer, envelope.exempt) {
             match rehearsing.rcpt(from.ip(), &envelope.from, to, peer.session.tls().is_some()) {
                 Ok(found) => envelope.rehearsed = envelope.rehearsed.or(found),
                 Err(verdict) => {
@@ -562,6 +623,7 @@ impl Handler for Clerk {
             );
             self.office.books.let_pass(leniency);
             self.office.metrics.fault(fault.kind);
+            self.let_pass(peer, leniency);
             return;
         }
         tracing::info!(session = self.id, peer = peer_name, helo = peer.session.hello(), kind = ?fault.kind, offset = fault.offset, code = fault.code, "fault");
@@ -623,6 +685,9 @@ impl Envelope {
             turned_away: Vec::new(),
             refused_by: None,
             rehearsed: None,
+            exempt: false,
+            excepted: false,
+            lenient: Leniencies::STRICT,
             id: unique(),
             size: 0,
             head: Vec::new(),

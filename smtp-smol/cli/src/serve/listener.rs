@@ -9,7 +9,7 @@ use smtp_proto::auth::MechanismSet;
 use smtp_proto::proxy::Network;
 
 use super::listen::{Place, network, place};
-use super::options::{Oldest, Tls, lenient, mechanisms, pause, size, time, tls};
+use super::options::{Oldest, Options, Tls, lenient, mechanisms, pause, size, time, tls};
 use super::recipients::domain;
 use super::role::Role;
 
@@ -107,6 +107,12 @@ pub(crate) struct ListenerOptions {
 }
 
 impl ListenerOptions {
+    /// Whether TLS is required of all but those whom the file of `--except` names. Users authenticate: of them it is required
+    /// without exception.
+    pub(crate) fn requires_but_of_some(&self, server: &Options) -> bool {
+        self.tls == Tls::Require && self.role == Role::Mx && server.except.is_some()
+    }
+
     /// Whether it says where.
     pub(crate) fn has_address(&self) -> bool {
         !(self.listen.is_empty() && self.implicit_tls.is_empty() && self.proxy.is_empty())

@@ -6,6 +6,7 @@ mod certificate;
 mod check;
 mod choose;
 mod deliver;
+mod except;
 mod faults;
 mod head;
 mod letter;
@@ -35,6 +36,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use smtp_audit::ledger::LedgerFile;
+use smtp_proto::tls::Exceptions;
 use smtp_smol::Server;
 
 use crate::failure::Failure;
@@ -43,6 +45,7 @@ use books::Books;
 use certificate::Pairs;
 use choose::Choice;
 use deliver::{Clerk, Desk, MailGoes, Office};
+use except::Excepted;
 use listen::tell;
 use maildir::Maildir;
 use next_hop::NextHop;
@@ -53,6 +56,7 @@ use seeing::{Metrics, Seeing};
 use withheld::Withheld;
 
 pub(crate) use check::{CheckConfig, check_config};
+pub(crate) use except::read as exceptions;
 pub(crate) use options::Options;
 
 /// How long a host whose handshakes fail is not offered STARTTLS, unless it is said.
@@ -121,13 +125,15 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let choice = |settings: usize| Choice::of(&mail_goes, &checked.listeners[settings], withheld.as_ref());
     let listening = listen::add(bound, &checked, &tls, choice, &mut server);
     let desk = |settings: usize| {
-        let rehearses = matches!(checked.listeners[settings].options.tls, Tls::Rehearse(_));
+        let of = &checked.listeners[settings].options;
+        let (rehearses, requires) = (matches!(of.tls, Tls::Rehearse(_)), of.requires_but_of_some(options));
         let checked = &checked.listeners[settings];
         Desk {
             users: checked.users.clone(),
             domains: checked.domains.clone(),
             role: checked.options.role,
             rehearses,
+            requires,
             offers_tls: checked.config.tls_policy().offers(),
         }
     };
@@ -140,6 +146,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         books: books.clone(),
         unwanted_if: options.unwanted_if.clone(),
         rehearsing,
+        excepted: checked.excepted.clone(),
         withheld: withheld.clone(),
         desks: listening.iter().map(|one| desk(one.settings)).collect(),
         metrics: metrics.clone(),
@@ -150,7 +157,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         },
         json: options.json,
     });
-    heed_signals(&server, seeing.clone(), tls.pairs.clone(), withheld.clone())
+    heed_signals(&server, seeing.clone(), tls.pairs.clone(), withheld.clone(), checked.excepted.clone())
         .map_err(|error| Failure::running(format!("signals cannot be handled: {error}")))?;
     tell(&settings, &checked, &listening, &tls);
     if let (Some(acme), Some(listeners)) = (&checked.acme, challenged_at) {
@@ -182,7 +189,9 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
 
 fn rehearsing(options: &Options, window: i64) -> Result<Rehearsing, Failure> {
     let file = state_folder(options)?.join("rehearsal");
-    Rehearsing::open(&file, window, options.rehearse_except.clone()).map_err(|error| {
+    let mut except = Exceptions::default();
+    options.rehearse_except.iter().for_each(|exception| except.add(exception.clone()));
+    Rehearsing::open(&file, window, except).map_err(|error| {
         Failure::option("--tls", "rehearse", format_args!("{}: {error}", file.display()), "name a folder with --state")
     })
 }
@@ -221,13 +230,14 @@ fn raise_descriptor_limit() {
 }
 
 /// SIGINT or SIGTERM ends the server in order; a second Ctrl-C, by somebody who has waited, at once. SIGTERM never does:
-/// some supervisors send it twice. SIGHUP never does either: it opens the ledger anew and reads the certificate again, as
+/// some supervisors send it twice. SIGHUP never does either: it opens the ledger anew and reads the certificate and the exceptions again, as
 /// with other servers, and a terminal that is closed takes no mail with it. SIGUSR1 prints the report.
 fn heed_signals(
     server: &Server,
     seeing: Arc<Seeing>,
     pairs: Option<Arc<Pairs>>,
     withheld: Option<Arc<Withheld>>,
+    excepted: Option<Arc<Excepted>>,
 ) -> std::io::Result<()> {
     let handle = server.handle();
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGUSR1, SIGHUP])?;
@@ -237,6 +247,9 @@ fn heed_signals(
             match began {
                 _ if signal == SIGHUP => {
                     seeing.books.rotate();
+                    if let Some(Err(failure)) = excepted.as_ref().map(|excepted| excepted.reload()) {
+                        tracing::error!("{failure}; the exceptions read before still hold");
+                    }
                     let Some(pairs) = &pairs else { continue };
                     match pairs.reload() {
                         Ok(()) => {

@@ -8,7 +8,7 @@ use clap::{ArgAction, Args, ValueEnum};
 use smtp_audit::UnwantedIf;
 use smtp_proto::auth::{Mechanism, MechanismSet};
 use smtp_proto::proxy::Network;
-use smtp_proto::tls::Rehearsal;
+use smtp_proto::tls::{Exception, Rehearsal};
 use smtp_proto::{Leniencies, UnknownLeniency};
 
 use super::certificate::AcmeOptions;
@@ -17,7 +17,7 @@ use super::listener::ListenerOptions;
 use super::maildir::Newline;
 use super::next_hop::{NextHopOptions, Place};
 use super::rates::Rate;
-use super::rehearse::{self, Except};
+use super::rehearse;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -36,6 +36,8 @@ Examples:
       Ask plaintext senders once to come again, refuse nobody, and report who came with TLS
   smtp-smol serve --tls require --json
       Refuse mail in plaintext; print a JSON line for each message
+  smtp-smol serve --tls require --except exceptions --ledger ledger.jsonl
+      Refuse mail in plaintext, except from those that `smtp-smol audit --exceptions exceptions` found
   smtp-smol serve --listen [::]:25 --deliver smtp://127.0.0.1:10025 --announce xclient --ledger ledger.jsonl
       Stand before the mail server that is there, which verifies recipients and takes the mail
   printf 'secret\\n' | smtp-smol user alice >users
@@ -51,7 +53,7 @@ Settings:
 Signals:
   SIGTERM, SIGINT  End in order: messages in flight complete. The report is printed on stderr
   SIGUSR1          Print the report on stderr, and go on
-  SIGHUP           Open the ledger anew, and read --cert and --key again; a closed terminal ends nothing";
+  SIGHUP           Open the ledger anew, and read --cert, --key and --except again; a closed terminal ends nothing";
 
 /// Receive mail: offer STARTTLS, keep what comes in a Maildir or hand it on to the server behind, and count who uses TLS.
 ///
@@ -110,7 +112,13 @@ pub(crate) struct Options {
 
     /// Senders that a rehearsal does not ask: a sender's domain, or a client's network; may be given several times
     #[arg(long, value_name = "DOMAIN|NET")]
-    pub(crate) rehearse_except: Vec<Except>,
+    pub(crate) rehearse_except: Vec<Exception>,
+
+    /// Senders that may go on in plaintext with --tls require, and are not asked with --tls rehearse: a file with a domain or
+    /// a network a line, as `smtp-smol audit --exceptions FILE` writes it; read again on SIGHUP. It holds for --role mx. Whoever
+    /// claims to be of a domain passes; a network cannot be forged
+    #[arg(long, value_name = "FILE")]
+    pub(crate) except: Option<PathBuf>,
 
     /// Mail with this field and value counts as unwanted, and other mail as wanted; may be given several times [default:
     /// what is accepted is wanted]

@@ -1,6 +1,7 @@
 //! `serve` as a program: its settings, its listeners, what it says, its end.
 
 mod ending;
+mod except;
 mod lenient;
 mod program;
 mod said;
