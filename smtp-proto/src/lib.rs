@@ -68,6 +68,7 @@ mod leniency;
 pub mod net;
 pub mod proxy;
 pub mod server;
+mod session;
 pub mod syntax;
 pub mod text;
 pub mod tls;

@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 
 use super::state::{Awaited, State};
 use crate::auth::client::{Cancel, NoMechanism};
+use crate::session::Stamp;
 use crate::syntax::{Extension, OwnedReply, ReplyFault, ReplyLines};
 use crate::text::TextFlaw;
 use crate::tls::TlsFailure;
@@ -40,11 +41,7 @@ pub enum Event<'i> {
 /// ```
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a text that is not written leaves the server waiting"]
-pub struct MessageTicket {
-    pub(super) config: usize,
-    pub(super) session: usize,
-    pub(super) serial: u64,
-}
+pub struct MessageTicket(pub(super) Stamp);
 
 /// Why the session does not do what it was asked to. Nothing has been sent, and nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]

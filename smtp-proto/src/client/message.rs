@@ -10,7 +10,6 @@ use crate::text::{TextFlaw, Writer};
 /// A text that is being written.
 #[derive(Debug)]
 pub(super) struct Message {
-    serial: u64,
     kind: Kind,
     writer: Writer,
     /// Octets of the present chunk that are still to be given out by `piece`.
@@ -90,10 +89,9 @@ impl Session {
     }
 
     pub(super) fn begin_text(&mut self) -> MessageTicket {
-        self.serial += 1;
         let writer = Writer::new(self.config.newlines);
-        self.message = Some(Message { serial: self.serial, kind: Kind::Data, writer, left: 0 });
-        MessageTicket { config: self.config_id(), session: self.id, serial: self.serial }
+        self.message = Some(Message { kind: Kind::Data, writer, left: 0 });
+        MessageTicket(self.tickets.issue(&self.config))
     }
 
     /// Puts the next piece of the text out, of any size, dots doubled where that is needed. It waits in
@@ -104,7 +102,7 @@ impl Session {
     /// [`TextError`].
     pub fn write(&mut self, ticket: &MessageTicket, mut text: &[u8]) -> Result<(), TextError> {
         while let Some(piece) = self.next_piece(ticket, &mut text, false)? {
-            self.output.extend_from_slice(piece);
+            self.output.tail().extend_from_slice(piece);
         }
         Ok(())
     }
@@ -117,7 +115,7 @@ impl Session {
     pub fn piece<'t>(&mut self, ticket: &MessageTicket, text: &mut &'t [u8]) -> Result<Option<&'t [u8]>, TextError> {
         let piece = self.next_piece(ticket, text, false)?;
         if let Some(piece) = piece {
-            self.put_out += piece.len() as u64;
+            self.output.passed_by(piece.len());
             self.drip(piece.len());
         }
         Ok(piece)
@@ -146,19 +144,19 @@ impl Session {
             return Err(error);
         }
         while let Some(piece) = self.next_piece(&ticket, &mut text, true)? {
-            self.output.extend_from_slice(piece);
+            self.output.tail().extend_from_slice(piece);
         }
         drop(ticket);
         let Some(message) = self.message.take() else { return Err(TextError::Gone) };
         let end = message.writer.finish().map_err(|flaw| self.flawed(kind, flaw))?;
         if kind != Kind::Binary {
-            self.output.extend_from_slice(end);
+            self.output.tail().extend_from_slice(end);
         }
         if kind == Kind::Data {
             self.go(Move::TextEnd);
-            self.awaited.push(Awaited::Text, self.end());
+            self.awaited.push(Awaited::Text, self.output.end());
         }
-        self.text_end = Some(self.end());
+        self.text_end = Some(self.output.end());
         Ok(())
     }
 
@@ -177,11 +175,10 @@ impl Session {
         }
     }
 
-    fn kind(&mut self, ticket: &MessageTicket) -> Result<Kind, TextError> {
-        let ours = ticket.config == self.config_id() && ticket.session == self.id;
+    fn kind(&mut self, MessageTicket(stamp): &MessageTicket) -> Result<Kind, TextError> {
         match &self.message {
-            Some(message) if ours && ticket.serial == message.serial => Ok(message.kind),
-            _ if ours => Err(TextError::Gone),
+            Some(message) if self.tickets.is_latest(stamp, &self.config) => Ok(message.kind),
+            _ if self.tickets.is_ours(stamp, &self.config) => Err(TextError::Gone),
             _ => {
                 self.misused();
                 Err(TextError::Gone)
@@ -241,11 +238,11 @@ impl Session {
         }
         message.left = octets;
         self.text_rules = rules;
-        self.output.extend_from_slice(b"BDAT ");
-        self.output.extend_from_slice(decimal(&mut [0; 20], octets).as_bytes());
-        self.output.extend_from_slice(if last { b" LAST\r\n" } else { b"\r\n" });
+        self.output.tail().extend_from_slice(b"BDAT ");
+        self.output.tail().extend_from_slice(decimal(&mut [0; 20], octets).as_bytes());
+        self.output.tail().extend_from_slice(if last { b" LAST\r\n" } else { b"\r\n" });
         let awaited = if last { Awaited::Text } else { Awaited::Chunk };
-        self.awaited.push(awaited, self.end() + octets);
+        self.awaited.push(awaited, self.output.end() + octets);
         Ok(())
     }
 
@@ -254,7 +251,7 @@ impl Session {
     fn flawed(&mut self, kind: Kind, flaw: TextFlaw) -> TextError {
         self.message = None;
         if kind == Kind::Data {
-            self.drop_output();
+            self.output.drop_all();
             self.close(Reason::Text(flaw));
         } else {
             self.command(Awaited::Rset, &["RSET"]);

@@ -4,13 +4,16 @@
 //! recipient.
 
 mod config;
+mod due;
 mod envelope;
 mod event;
+mod floor;
 mod message;
 mod offers;
 mod opening;
 mod outcome;
 mod owned;
+mod phase;
 mod replies;
 mod send;
 mod state;
@@ -18,12 +21,8 @@ mod transaction;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::fmt;
-use core::sync::atomic::Ordering;
 use core::time::Duration;
-
-use zeroize::Zeroize as _;
 
 pub use crate::syntax::Body;
 pub use config::{Config, ConfigError, Limits, Protocol, Timeouts, Tls};
@@ -35,11 +34,14 @@ pub use owned::{OwnedBecause, OwnedOutcome, Recipient};
 pub use state::{Awaited, Move, State};
 pub use transaction::{Progress, Transaction};
 
+use crate::session::{Output, Tickets, established, outcome};
 use crate::syntax::{KeywordSet, OwnedReply, ReplyReader};
 use crate::tls::{Channel, TlsFailure, TlsInfo, TlsOutcome};
 use crate::{Step, Want};
+use due::Due;
 use message::{Message, TextRules};
 use opening::Login;
+use phase::Phase;
 use state::Queue;
 
 /// One SMTP or LMTP session, seen from the client.
@@ -89,24 +91,17 @@ use state::Queue;
 /// ```
 pub struct Session {
     config: Arc<Config>,
-    id: usize,
-    serial: u64,
+    tickets: Tickets,
     state: State,
+    phase: Phase,
     awaited: Queue,
     reader: ReplyReader,
-    /// The reply that is being read was there before its command had gone out.
-    early: bool,
     offers: Offers,
-    /// HELO rather than EHLO was accepted.
-    basic: bool,
-    opened: bool,
     tls: Option<Box<TlsInfo>>,
-    tls_offered: bool,
     tls_failure: Option<TlsFailure>,
     /// What the server said to STARTTLS when it refused, and the session went on.
     tls_refusal: Option<OwnedReply>,
     login: Option<Box<Login>>,
-    authenticated: bool,
     /// By XCLIENT, the name of whom this session speaks for.
     spoken_for: Option<Box<str>>,
     message: Option<Message>,
@@ -123,59 +118,31 @@ pub struct Session {
     named: u32,
     /// MAIL asked for SMTPUTF8.
     utf8: bool,
-    output: Vec<u8>,
-    written: usize,
-    /// Octets ever put out before `output[0]`.
-    put_out: u64,
-    /// `output` may hold credentials.
-    secret: bool,
+    output: Output,
     offset: u64,
     progress: u64,
     text_drip: u64,
-    /// QUIT is to be sent when nothing is awaited; it was sent, and why.
-    quitting: bool,
-    parting: Option<Reason>,
     due: Due,
-}
-
-/// Events that are told before anything further is read, in this order.
-#[derive(Debug, Default)]
-struct Due {
-    ready: bool,
-    message: Option<MessageTicket>,
-    fault: Option<Fault>,
-    tolerated: Option<Fault>,
-    closed: Option<Reason>,
 }
 
 impl Session {
     /// A session on a connection that has just been made; `channel` says whether TLS is up already.
     #[must_use]
     pub fn new(config: Arc<Config>, channel: Channel) -> Self {
-        let id = config.sessions.fetch_add(1, Ordering::Relaxed);
-        let tls = match channel {
-            Channel::Plain => None,
-            Channel::Tls(info) => Some(Box::new(info)),
-        };
         let mut awaited = Queue::new();
         awaited.push(Awaited::Greeting, 0);
         let mut session = Self {
             reader: ReplyReader::new(config.limits.reply).bare_lf(config.bare_lf),
+            tickets: Tickets::new(&config.sessions),
             config,
-            id,
-            serial: 0,
             state: State::Connected,
+            phase: Phase::default(),
             awaited,
-            early: false,
             offers: Offers::default(),
-            basic: false,
-            opened: false,
-            tls,
-            tls_offered: false,
+            tls: established(channel),
             tls_failure: None,
             tls_refusal: None,
             login: None,
-            authenticated: false,
             spoken_for: None,
             message: None,
             text_rules: TextRules::default(),
@@ -186,15 +153,10 @@ impl Session {
             mails: 0,
             named: 0,
             utf8: false,
-            output: Vec::new(),
-            written: 0,
-            put_out: 0,
-            secret: false,
+            output: Output::new(),
             offset: 0,
             progress: 0,
             text_drip: 0,
-            quitting: false,
-            parting: None,
             due: Due::default(),
         };
         session.check_verified();
@@ -233,36 +195,24 @@ impl Session {
     /// What is to be written to the server.
     #[must_use]
     pub fn output(&self) -> &[u8] {
-        self.output.get(self.written..).unwrap_or_default()
+        self.output.waiting()
     }
 
     /// Whether [`output`](Self::output) may hold credentials, and is not to be shown.
     #[must_use]
     pub const fn is_secret(&self) -> bool {
-        self.secret
+        self.output.is_secret()
     }
 
     /// Says that the first `n` octets of [`output`](Self::output) have been written.
     pub fn sent(&mut self, n: usize) {
-        let n = n.min(self.output.len() - self.written.min(self.output.len()));
-        self.written += n;
+        let n = self.output.sent(n);
         self.drip(n);
-        if self.written == self.output.len() {
-            self.put_out += self.written as u64;
-            self.written = 0;
-            if core::mem::take(&mut self.secret) {
-                self.output.zeroize();
-            } else {
-                self.output.clear();
-            }
-        }
     }
 
     /// Gives back the memory of the output when nothing waits in it. For sessions that wait long.
     pub fn release(&mut self) {
-        if self.output.is_empty() {
-            self.output = Vec::new();
-        }
+        self.output.release();
     }
 
     /// The handshake is done: the session begins anew, inside TLS (RFC 3207 4.2). Called at any other time it ends the
@@ -287,7 +237,7 @@ impl Session {
     /// caller's to decide, on a new connection.
     pub fn tls_failed(&mut self, failure: TlsFailure) {
         self.tls_failure = Some(failure.clone());
-        self.drop_output();
+        self.output.drop_all();
         self.close(Reason::TlsFailed(failure));
     }
 
@@ -334,7 +284,7 @@ impl Session {
 
     /// Ends the session at once, without another byte: the only way to take back a text that has begun.
     pub fn abandon(&mut self) {
-        self.drop_output();
+        self.output.drop_all();
         self.close(Reason::Abandoned);
     }
 
@@ -347,7 +297,7 @@ impl Session {
     /// Whether nothing is awaited, and a transaction may begin.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.opened && self.state == State::Ready && self.awaited.len() == 0 && !self.reader.in_reply()
+        self.phase.opened && self.state == State::Ready && self.awaited.len() == 0 && !self.reader.in_reply()
     }
 
     /// Parameters of the latest transaction that only ask for something and were left out, since the server does not offer
@@ -360,14 +310,14 @@ impl Session {
     /// Whether greeting, EHLO, STARTTLS and AUTH are done, as far as they were asked for.
     #[must_use]
     pub const fn is_open(&self) -> bool {
-        self.opened
+        self.phase.opened
     }
 
     /// Whether the whole text of the latest transaction has been written to the server, its end included. While its reply
     /// has not come nobody knows whether the server has the message (RFC 1047).
     #[must_use]
     pub fn text_has_gone_out(&self) -> bool {
-        self.text_end.is_some_and(|end| end <= self.gone_out())
+        self.text_end.is_some_and(|end| end <= self.output.gone_out())
     }
 
     /// How many replies are awaited; the several replies of LMTP to one text are one.
@@ -391,7 +341,7 @@ impl Session {
     /// Whether AUTH has succeeded in this session.
     #[must_use]
     pub const fn is_authenticated(&self) -> bool {
-        self.authenticated
+        self.phase.authenticated
     }
 
     /// What is known of the TLS connection, if the hop is encrypted.
@@ -409,104 +359,7 @@ impl Session {
     /// What became of TLS on this hop, so far: the fact for the ledger.
     #[must_use]
     pub fn tls_outcome(&self) -> TlsOutcome {
-        match (&self.tls, &self.tls_failure) {
-            (Some(info), _) => TlsOutcome::Used((**info).clone()),
-            (None, Some(failure)) => TlsOutcome::Failed(failure.clone()),
-            (None, None) if self.tls_offered => TlsOutcome::NotTried,
-            (None, None) => TlsOutcome::NotOffered,
-        }
-    }
-
-    // ---- the small things that everything else is made of
-
-    /// The address of the shared configuration: unique among those in use, as this session keeps it alive.
-    fn config_id(&self) -> usize {
-        Arc::as_ptr(&self.config).addr()
-    }
-
-    fn lmtp(&self) -> bool {
-        self.config.protocol == Protocol::Lmtp
-    }
-
-    /// Octets ever put out, `output` included.
-    fn end(&self) -> u64 {
-        self.put_out + self.output.len() as u64
-    }
-
-    /// Octets ever written to the server.
-    fn gone_out(&self) -> u64 {
-        self.put_out + self.written as u64
-    }
-
-    /// Puts a line out, and awaits its reply. `line` holds no CRLF.
-    fn command(&mut self, awaited: Awaited, line: &[&str]) {
-        for part in line {
-            self.output.extend_from_slice(part.as_bytes());
-        }
-        self.output.extend_from_slice(b"\r\n");
-        self.awaited.push(awaited, self.end());
-    }
-
-    /// The only place where the state is assigned.
-    fn go(&mut self, by: Move) {
-        match self.state.after(by) {
-            Some(next) => self.state = next,
-            None => debug_assert!(false, "{:?} in {:?} has no row in the table", by, self.state),
-        }
-    }
-
-    /// `n` octets were taken: every KiB is progress, so that a slow drip still times out.
-    fn drip(&mut self, n: usize) {
-        self.text_drip += n as u64;
-        if self.text_drip >= 1024 {
-            self.text_drip = 0;
-            self.progress += 1;
-        }
-    }
-
-    fn fault(&mut self, kind: FaultKind, offset: u64) {
-        if self.state != State::Closed {
-            self.drop_output();
-            self.due.fault = Some(Fault { kind, offset });
-            self.close(Reason::Fault(kind));
-        }
-    }
-
-    fn misused(&mut self) {
-        self.fault(FaultKind::ForeignTicket, self.offset);
-    }
-
-    /// QUIT, politely; the session ends for this reason, whatever comes of it.
-    fn leave(&mut self, reason: Reason) {
-        self.parting = Some(reason);
-        self.command(Awaited::Quit, &["QUIT"]);
-    }
-
-    /// The connection is gone, or stands still. After QUIT that changes nothing.
-    fn cut_off(&mut self, reason: Reason) {
-        let reason = self.parting.take().unwrap_or(reason);
-        self.close(reason);
-    }
-
-    /// What has not gone out never will.
-    fn drop_output(&mut self) {
-        self.put_out += self.written as u64;
-        self.written = 0;
-        self.output.zeroize();
-        self.secret = false;
-    }
-
-    fn close(&mut self, reason: Reason) {
-        if self.state == State::Closed {
-            return;
-        }
-        self.go(Move::End);
-        self.message = None;
-        self.login = None;
-        self.awaited.clear();
-        self.due.ready = false;
-        self.due.message = None;
-        self.due.closed = Some(reason);
+        outcome(self.tls(), self.tls_failure.as_ref(), self.phase.tls_offered)
     }
 }
 
@@ -517,26 +370,8 @@ impl fmt::Debug for Session {
             .field("state", &self.state)
             .field("awaited", &self.awaited)
             .field("tls", &self.tls)
-            .field("authenticated", &self.authenticated)
-            .field("output", &self.output().len())
+            .field("phase", &self.phase)
+            .field("output", &self.output)
             .finish_non_exhaustive()
-    }
-}
-
-impl Due {
-    fn next<'i>(&mut self) -> Option<Event<'i>> {
-        if let Some(fault) = self.tolerated.take() {
-            return Some(Event::Tolerated(fault));
-        }
-        if core::mem::take(&mut self.ready) {
-            return Some(Event::Ready);
-        }
-        if let Some(ticket) = self.message.take() {
-            return Some(Event::Message(ticket));
-        }
-        if let Some(fault) = self.fault.take() {
-            return Some(Event::Fault(fault));
-        }
-        self.closed.take().map(Event::Closed)
     }
 }

@@ -53,7 +53,6 @@ impl Session {
     }
 
     pub(super) fn hello(&mut self) {
-        self.basic = false;
         let config = self.config.clone();
         let verb = if config.protocol == Protocol::Lmtp { "LHLO " } else { "EHLO " };
         let name = self.spoken_for.take();
@@ -65,7 +64,7 @@ impl Session {
     /// client, EHLO says that too: the server would forget it otherwise.
     pub(super) fn begin_anew(&mut self) {
         self.offers.forget();
-        (self.opened, self.authenticated) = (false, false);
+        (self.phase.opened, self.phase.authenticated) = (false, false);
         (self.accepted, self.mails, self.named) = (0, 0, 0);
         self.hello();
     }
@@ -89,14 +88,12 @@ impl Session {
             200..=220 | 222..300 => {
                 self.go(Move::Hello);
                 // What EHLO was refused with does not count any more.
-                self.parting = None;
+                self.phase.parting = None;
                 if to == Awaited::Ehlo {
                     self.offers.learn(reply);
-                } else {
-                    self.basic = true;
                 }
                 if self.tls.is_none() {
-                    self.tls_offered = self.offers.has(Extension::StartTls);
+                    self.phase.tls_offered = self.offers.has(Extension::StartTls);
                     return self.encrypt();
                 }
                 self.login();
@@ -112,15 +109,15 @@ impl Session {
                     self.command(Awaited::Helo, &["HELO ", name.as_deref().unwrap_or(&config.name)]);
                     self.spoken_for = name;
                     // Should HELO fail too, the server's first words say more.
-                    self.parting = (!unknown).then(|| Reason::Refused((*reply).into()));
+                    self.phase.parting = (!unknown).then(|| Reason::Refused((*reply).into()));
                 }
             }
             400.. => {
-                let reason = self.parting.take().unwrap_or_else(|| Reason::Refused((*reply).into()));
+                let reason = self.phase.parting.take().unwrap_or_else(|| Reason::Refused((*reply).into()));
                 self.leave(reason);
             }
             // It closes, having said why.
-            221 if self.parting.is_some() => self.cut_off(Reason::Eof),
+            221 if self.phase.parting.is_some() => self.cut_off(Reason::Eof),
             code => return Err(FaultKind::Unexpected { to, code }),
         }
         Ok(())
@@ -129,7 +126,7 @@ impl Session {
     fn encrypt(&mut self) -> Result<(), FaultKind> {
         match self.config.tls {
             Tls::Never => self.login(),
-            _ if self.tls_offered => self.command(Awaited::StartTls, &["STARTTLS"]),
+            _ if self.phase.tls_offered => self.command(Awaited::StartTls, &["STARTTLS"]),
             Tls::Opportunistic => self.login(),
             Tls::Require | Tls::Verify => self.leave(Reason::TlsNotOffered),
         }
@@ -202,12 +199,12 @@ impl Session {
     /// A line that ends in a response, in base64; `empty` stands for an empty one.
     fn response(&mut self, line: &[&str], response: &Secret, empty: &str) {
         let mut encoded = base64::encode(response.expose());
-        self.secret = true;
+        self.output.mark_secret();
         // So that nothing is left behind where the output grows.
         let length = line.iter().map(|part| part.len()).sum::<usize>() + encoded.len() + 4;
-        self.output.reserve(length);
+        self.output.tail().reserve(length);
         for part in line {
-            self.output.extend_from_slice(part.as_bytes());
+            self.output.tail().extend_from_slice(part.as_bytes());
         }
         let text = if encoded.is_empty() { empty } else { &encoded };
         self.command(Awaited::Auth, &[text]);
@@ -223,7 +220,7 @@ impl Session {
                 let proven = login.exchange.as_ref().map_or(Err(Cancel::Early), Exchange::succeeded);
                 proven.map_err(FaultKind::Unproven)?;
                 self.go(Move::Auth);
-                self.authenticated = true;
+                self.phase.authenticated = true;
                 self.opened();
             }
             // RFC 4954 4: the one reply to a cancelled exchange is 501; any other failure will do.
@@ -260,14 +257,14 @@ impl Session {
 
     fn opened(&mut self) {
         self.login = None;
-        self.opened = true;
+        self.phase.opened = true;
         self.due.ready = true;
     }
 
     /// Ends the session by QUIT, as soon as everything that is awaited has come. A text that has begun must be finished,
     /// or [`abandon`](Self::abandon)ed.
     pub fn quit(&mut self) {
-        self.quitting = true;
+        self.phase.quitting = true;
     }
 }
 

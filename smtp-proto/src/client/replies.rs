@@ -9,8 +9,8 @@ use crate::{Step, Want};
 impl Session {
     /// Reads a reply, or says what is needed. `None` is: look again at what is due.
     pub(super) fn read<'i>(&mut self, input: &mut &'i [u8]) -> Option<Step<Event<'i>>> {
-        if self.quitting && self.awaited.len() == 0 && self.message.is_none() && !self.reader.in_reply() {
-            self.quitting = false;
+        if self.phase.quitting && self.awaited.len() == 0 && self.message.is_none() && !self.reader.in_reply() {
+            self.phase.quitting = false;
             self.leave(Reason::Quit);
         }
         if input.is_empty() {
@@ -18,8 +18,8 @@ impl Session {
         }
         // What is there already cannot be the reply to a command that has not gone out.
         let head = self.awaited.first();
-        let gone_out = head.is_some_and(|(_, end)| end <= self.gone_out());
-        self.early |= !gone_out;
+        let gone_out = head.is_some_and(|(_, end)| end <= self.output.gone_out());
+        self.phase.early |= !gone_out;
         let (start, before) = (self.offset, input.len());
         let reply = match self.reader.next(input) {
             Ok(Some(reply)) => reply,
@@ -35,7 +35,7 @@ impl Session {
         };
         self.offset += (before - input.len()) as u64;
         self.progress += 1;
-        let early = core::mem::take(&mut self.early);
+        let early = core::mem::take(&mut self.phase.early);
         let to = head.map_or(Awaited::Nothing, |(to, _)| if early { Awaited::Nothing } else { to });
         let done = match to {
             // RFC 5321 3.8: 421 may come at any time, to any command or to none.
@@ -48,7 +48,7 @@ impl Session {
                 if to != Awaited::Nothing {
                     self.text_end = None;
                 }
-                self.drop_output();
+                self.output.drop_all();
                 self.cut_off(Reason::ServerClosing(reply.into()));
                 Ok(())
             }
@@ -117,7 +117,7 @@ impl Session {
             (Awaited::Chunk, 400..) if self.lmtp() && self.awaited.last() == Some(Awaited::Text) => {
                 // Whether BDAT LAST behind it has one reply or one for each recipient (RFC 2033 4.2) nobody says; a reply
                 // taken for one to the next command would be worse than another connection.
-                self.drop_output();
+                self.output.drop_all();
                 self.cut_off(Reason::Uncounted);
             }
             (Awaited::Chunk, 400..) => self.chunk_refused(),
@@ -171,8 +171,8 @@ impl Session {
         // RFC 2920 3.1: all were refused, and DATA was accepted: an empty text, for nobody.
         self.go(Move::DataForNobody);
         self.go(Move::TextEnd);
-        self.output.extend_from_slice(b".\r\n");
-        self.awaited.push(Awaited::Text, self.end());
+        self.output.tail().extend_from_slice(b".\r\n");
+        self.awaited.push(Awaited::Text, self.output.end());
         Ok(())
     }
 

@@ -113,7 +113,7 @@ impl Session {
 
     /// Whether `awaited` may be sent now: there is a row for it in the table, if all that is unanswered is accepted.
     pub(super) fn may(&self, awaited: Awaited) -> Result<(), NotNow> {
-        if !self.opened || self.parting.is_some() || self.quitting {
+        if !self.phase.opened || self.phase.parting.is_some() || self.phase.quitting {
             return Err(NotNow::State(self.state));
         }
         if self.message.is_some() {
@@ -202,24 +202,24 @@ impl Session {
         params: &Params<'_>,
         left_out: KeywordSet,
     ) -> Result<(), NotNow> {
-        let start = self.output.len();
+        let start = self.output.tail().len();
         for part in line {
-            self.output.extend_from_slice(part.as_bytes());
+            self.output.tail().extend_from_slice(part.as_bytes());
         }
         let out = |keyword| Keyword::from_name(keyword).is_some_and(|keyword| left_out.contains(keyword));
         for param in params.iter().filter(|param| left_out.is_empty() || !out(param.keyword)) {
-            self.output.push(b' ');
-            self.output.extend_from_slice(param.keyword.as_bytes());
+            self.output.tail().push(b' ');
+            self.output.tail().extend_from_slice(param.keyword.as_bytes());
             if let Some(value) = param.value {
-                self.output.push(b'=');
-                self.output.extend_from_slice(value.as_bytes());
+                self.output.tail().push(b'=');
+                self.output.tail().extend_from_slice(value.as_bytes());
             }
         }
         let utf8 = self.utf8;
-        let written = self.output.get(start..).unwrap_or_default();
+        let written = self.output.tail().get(start..).unwrap_or_default();
         let passes = |octet: &u8| matches!(octet, b' '..=b'~') || utf8 && *octet >= 0x80;
         if written.len() + 2 > LINE || !written.iter().all(passes) {
-            self.output.truncate(start);
+            self.output.tail().truncate(start);
             return Err(NotNow::Forbidden);
         }
         self.command(awaited, &[]);

@@ -8,6 +8,8 @@
 use alloc::collections::VecDeque;
 use core::fmt;
 
+use crate::session::transitions;
+
 /// Where a client session stands, by the replies that have come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -77,7 +79,7 @@ pub enum Move {
 use Move as M;
 use State as S;
 
-/// Every transition of the client's role.
+/// Every transition of the client's side.
 #[rustfmt::skip]
 pub(super) const TRANSITIONS: &[(State, Move, State)] = &[
     (S::Connected, M::Greeting,       S::Greeted),
@@ -125,38 +127,13 @@ pub(super) const TRANSITIONS: &[(State, Move, State)] = &[
     (S::Sent,      M::End,            S::Closed),
 ];
 
-const STATES: usize = S::Closed as usize + 1;
-const MOVES: usize = M::End as usize + 1;
-
-/// [`TRANSITIONS`] as a matrix, so that a look-up is one load.
-const MATRIX: [[Option<State>; MOVES]; STATES] = {
-    let mut matrix = [[None; MOVES]; STATES];
-    let mut row = 0;
-    while row < TRANSITIONS.len() {
-        let (from, by, to) = TRANSITIONS[row];
-        assert!(matrix[from as usize][by as usize].is_none(), "one row a state and move");
-        matrix[from as usize][by as usize] = Some(to);
-        row += 1;
-    }
-    matrix
-};
+transitions!(TRANSITIONS: State, Move);
 
 impl State {
-    /// Where `by` leads from here, if anywhere.
-    #[must_use]
-    pub fn after(self, by: Move) -> Option<Self> {
-        MATRIX.get(self as usize).and_then(|row| row.get(by as usize)).copied().flatten()
-    }
-
     /// Whether a transaction is open (RFC 5321 3.3).
     #[must_use]
     pub const fn in_transaction(self) -> bool {
         matches!(self, S::Mail | S::Rcpt | S::Data | S::Chunks | S::Sent)
-    }
-
-    /// Every transition, in the order of the table.
-    pub fn transitions() -> impl Iterator<Item = (Self, Move, Self)> {
-        TRANSITIONS.iter().copied()
     }
 }
 

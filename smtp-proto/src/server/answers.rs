@@ -3,6 +3,7 @@
 use super::auth::Authentication;
 use super::ehlo::Audience;
 use super::intake::Intake;
+use super::phase::RefusedText;
 use super::replies;
 use super::{EndKind, Move, Pending, Role, Session};
 use crate::syntax::Reply;
@@ -13,7 +14,7 @@ impl Session {
             Pending::Connect => {
                 self.go(Move::Greet);
                 let lmtp = self.config.role == Role::Lmtp;
-                replies::greeting(&mut self.output, &self.config.hostname, lmtp, words);
+                replies::greeting(self.output.tail(), &self.config.hostname, lmtp, words);
             }
             Pending::Hello { extended } => {
                 // RFC 5321 4.1.4: EHLO clears what was begun.
@@ -22,14 +23,14 @@ impl Session {
                 }
                 self.go(Move::Hello);
                 self.forget_transaction();
-                self.flags.extended = extended;
+                self.phase.extended = extended;
                 self.names.drain(..self.hello);
                 self.hello = self.names.len();
                 if extended {
                     let audience = self.audience();
-                    self.config.write_ehlo(&mut self.output, audience, words);
+                    self.config.write_ehlo(self.output.tail(), audience, words);
                 } else {
-                    replies::helo(&mut self.output, &self.config.hostname, words);
+                    replies::helo(self.output.tail(), &self.config.hostname, words);
                 }
             }
             Pending::StartTls => {
@@ -38,8 +39,8 @@ impl Session {
             }
             Pending::Mail { utf8, binary } => {
                 self.go(Move::Mail);
-                self.flags.utf8 = utf8;
-                self.flags.binary = binary;
+                self.phase.utf8 = utf8;
+                self.phase.binary = binary;
                 self.recipients = 0;
                 self.transactions += 1;
                 self.reply_in(words, &replies::SENDER_OK);
@@ -63,7 +64,7 @@ impl Session {
                     rare.client = rare.claimed.take().or(rare.client);
                 }
                 let lmtp = self.config.role == Role::Lmtp;
-                replies::greeting(&mut self.output, &self.config.hostname, lmtp, words);
+                replies::greeting(self.output.tail(), &self.config.hostname, lmtp, words);
             }
             Pending::Command(verb) => self.housekeeping(verb, words),
             Pending::Xforward => {
@@ -81,13 +82,13 @@ impl Session {
 
     /// Accepts in the reply of another server's.
     pub(super) fn accept_as(&mut self, pending: Pending, reply: &Reply<'_>) {
-        let start = self.output.len();
+        let start = self.output.tail().len();
         let own_code = matches!(pending, Pending::Mail { .. } | Pending::Rcpt | Pending::Message);
         self.accept(pending, Some(reply.text()));
         // RFC 5321 4.3.2: these may be answered 251 or 252 as well as 250.
         if own_code && matches!(reply.code(), 200..=299) {
-            self.output.truncate(start);
-            replies::write(reply, &mut self.output, self.config.has_enhanced_codes());
+            self.output.tail().truncate(start);
+            replies::write(reply, self.output.tail(), self.config.has_enhanced_codes());
         }
     }
 
@@ -99,10 +100,10 @@ impl Session {
             self.refuse_first_chunk(reply);
             return;
         }
-        replies::write(reply, &mut self.output, self.config.has_enhanced_codes());
+        replies::write(reply, self.output.tail(), self.config.has_enhanced_codes());
         match pending {
             Pending::Hello { .. } => self.names.truncate(self.hello),
-            Pending::Data => self.flags.data_refused = true,
+            Pending::Data => self.phase.refused = RefusedText::Data,
             Pending::Message => self.delivered(),
             _ => {}
         }
@@ -126,8 +127,8 @@ impl Session {
     pub(super) fn forget_transaction(&mut self) {
         self.recipients = 0;
         self.surplus = 0;
-        self.flags.utf8 = false;
-        self.flags.binary = false;
+        self.phase.utf8 = false;
+        self.phase.binary = false;
     }
 
     /// The client is a new one, or the same behind TLS: what was learnt of it is forgotten (RFC 3207 4.2). What
@@ -139,14 +140,14 @@ impl Session {
         if let Some(rare) = &mut self.rare {
             rare.authentication = Authentication::default();
         }
-        self.flags.extended = false;
-        self.flags.trusted = false;
-        self.flags.data_refused = false;
-        self.flags.must_wait = false;
-        self.flags.pipelining_reported = false;
+        self.phase.extended = false;
+        self.phase.trusted = false;
+        self.phase.refused = RefusedText::None;
+        self.phase.must_wait = false;
+        self.phase.pipelining_reported = false;
     }
 
     pub(super) fn audience(&self) -> Audience {
-        Audience { tls: self.tls.is_some(), trusted: self.flags.trusted, mechanisms: self.mechanisms() }
+        Audience { tls: self.tls.is_some(), trusted: self.phase.trusted, mechanisms: self.mechanisms() }
     }
 }

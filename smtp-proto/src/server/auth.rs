@@ -115,9 +115,9 @@ impl Session {
     fn take_turn<'i>(&mut self, turn: Turn, start: u64) -> Option<Step<Event<'i>>> {
         match turn {
             Turn::Challenge(challenge) => {
-                self.output.extend_from_slice(b"334 ");
-                self.output.extend_from_slice(base64::encode(&challenge).as_bytes());
-                self.output.extend_from_slice(b"\r\n");
+                self.output.tail().extend_from_slice(b"334 ");
+                self.output.tail().extend_from_slice(base64::encode(&challenge).as_bytes());
+                self.output.tail().extend_from_slice(b"\r\n");
             }
             Turn::Ask(question) => {
                 let ticket = AuthTicket(self.ticket(Pending::Auth));

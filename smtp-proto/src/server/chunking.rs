@@ -1,6 +1,7 @@
 //! BDAT (RFC 3030): text in chunks, and the octets of chunks that were refused.
 
 use super::intake::{Intake, Reader};
+use super::phase::RefusedText;
 use super::replies::{self, Fixed};
 use super::{Event, Fault, FaultKind, Move, Pending, Session, State};
 use crate::syntax::Reply;
@@ -24,7 +25,7 @@ impl Session {
         if limit != 0 && octets > limit - before.min(limit) {
             // RFC 1870 6.2 and RFC 3030 2: refused, and then so is the message.
             for _ in 1..if last { self.answers_to_text() } else { 1 } {
-                self.replies_held();
+                self.output.hold();
                 self.reply(&replies::TOO_BIG);
             }
             return self.refuse_chunk(octets, FaultKind::MessageTooBig, start, &replies::TOO_BIG, true, input);
@@ -34,7 +35,7 @@ impl Session {
             self.go(Move::Bdat);
             return None;
         }
-        self.text = Intake::chunks(self.config.lenient, self.flags.binary, self.offset, octets, last);
+        self.text = Intake::chunks(self.config.lenient, self.phase.binary, self.offset, octets, last);
         Some(Step::Event(Event::Data(self.ticket(Pending::Bdat))))
     }
 
@@ -49,14 +50,14 @@ impl Session {
         input: &mut &'i [u8],
     ) -> Option<Step<Event<'i>>> {
         if octets > self.config.limits.discard.saturating_sub(self.discarded) {
-            self.replies_withdrawn();
+            self.output.withdraw();
             return self.fatal(input, FaultKind::TooMuchDiscarded, start, &replies::TOO_MUCH_DISCARDED);
         }
         if failed {
             self.go(Move::TextRefused);
             self.due.reset();
         }
-        self.replies_held();
+        self.output.hold();
         self.fault(kind, start, Some(reply));
         self.discard(octets);
         None
@@ -66,9 +67,9 @@ impl Session {
     pub(super) fn refuse_first_chunk(&mut self, reply: &Reply<'_>) {
         let Reader::Chunks { chunk, last, .. } = &self.text.reader else { return };
         let (octets, last) = (chunk.left(), *last);
-        self.replies_held();
+        self.output.hold();
         for _ in 0..if last { self.answers_to_text() } else { 1 } {
-            replies::write(reply, &mut self.output, self.config.has_enhanced_codes());
+            replies::write(reply, self.output.tail(), self.config.has_enhanced_codes());
         }
         self.go(Move::TextRefused);
         self.due.reset();
@@ -89,11 +90,11 @@ impl Session {
     fn discard(&mut self, octets: u64) {
         self.discarded += octets;
         if octets == 0 || self.state == State::Closed {
-            self.replies_shown();
+            self.output.show();
             return;
         }
         self.text = Intake::chunks(self.config.lenient, true, self.offset, octets, false);
-        self.flags.discarding = true;
+        self.phase.refused = RefusedText::Chunk;
     }
 
     pub(super) fn step_discard<'i>(&mut self, input: &mut &'i [u8]) -> Option<Step<Event<'i>>> {
@@ -101,9 +102,9 @@ impl Session {
             Scan::Need => return Some(Step::Want(Want::Input)),
             Scan::Chunk(_) => {}
             Scan::End => {
-                self.flags.discarding = false;
+                self.phase.refused = RefusedText::None;
                 self.progress += 1;
-                self.replies_shown();
+                self.output.show();
             }
         }
         None

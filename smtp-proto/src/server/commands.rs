@@ -2,6 +2,7 @@
 
 use core::net::SocketAddr;
 
+use super::phase::RefusedText;
 use super::replies::{self, Fixed};
 use super::{EndKind, Event, FaultKind, Move, Pending, Role, Session, State};
 use crate::syntax::{
@@ -20,7 +21,7 @@ impl Session {
     ) -> Option<Step<Event<'i>>> {
         let verb = command.verb();
         // RFC 2920 3.1: these end a group; and whoever was not offered PIPELINING waits for each reply.
-        self.flags.must_wait = ends_group(verb) || !(self.flags.extended && self.config.has_pipelining());
+        self.phase.must_wait = ends_group(verb) || !(self.phase.extended && self.config.has_pipelining());
         let (refusal, kind) = match self.admit(verb) {
             Ok(()) => return self.carry_out(command, start, input),
             Err(refusal) => refusal,
@@ -29,7 +30,7 @@ impl Session {
             // RFC 3030 2: its octets are not commands, whatever becomes of it.
             return self.refuse_chunk(size, kind, start, refusal, false, input);
         }
-        self.flags.data_refused = verb == Verb::Data;
+        self.phase.refused = if verb == Verb::Data { RefusedText::Data } else { RefusedText::None };
         self.fault(kind, start, Some(refusal));
         None
     }
@@ -50,13 +51,13 @@ impl Session {
             Verb::Rcpt => Move::Rcpt,
             Verb::Data => Move::Data,
             // Announced in reply to EHLO (RFC 3030 2), as with parameters.
-            Verb::Bdat if !self.flags.extended && self.state != State::Greeted => return order(&replies::EHLO_FIRST),
+            Verb::Bdat if !self.phase.extended && self.state != State::Greeted => return order(&replies::EHLO_FIRST),
             Verb::Bdat if self.config.extensions.chunking => Move::Bdat,
             Verb::Auth if self.config.auth.is_empty() => return order(&replies::NOT_IMPLEMENTED),
             Verb::Auth if self.identity().is_some() => return order(&replies::AUTH_TWICE),
             // Offered in reply to EHLO (RFC 4954 3).
             Verb::Auth
-                if !self.flags.extended
+                if !self.phase.extended
                     && self.state == State::Ready
                     && !self.config.lenient.contains(Leniency::AuthAfterHelo) =>
             {
@@ -64,15 +65,15 @@ impl Session {
             }
             Verb::Auth => Move::Auth,
             // To whom it was not announced it is no command.
-            Verb::Xclient if self.flags.trusted => Move::Xclient,
-            Verb::Xforward if self.flags.trusted => Move::Xforward,
+            Verb::Xclient if self.phase.trusted => Move::Xclient,
+            Verb::Xforward if self.phase.trusted => Move::Xforward,
             Verb::Rset => Move::Rset,
             Verb::Noop | Verb::Vrfy | Verb::Help => Move::Noop,
             Verb::Quit => Move::End,
             Verb::StartTls if self.tls.is_some() => return order(&replies::TLS_ALREADY),
             // STARTTLS is known only to those who read the EHLO reply (RFC 3207 4).
             Verb::StartTls if self.config.tls.offers() => {
-                if !self.flags.extended && self.state == State::Ready {
+                if !self.phase.extended && self.state == State::Ready {
                     return order(&replies::EHLO_FIRST);
                 }
                 Move::StartTls
@@ -81,7 +82,7 @@ impl Session {
             _ => return order(&replies::NOT_IMPLEMENTED),
         };
         match self.state.after(by) {
-            Some(_) if by == Move::Data && self.flags.binary => order(&replies::BINARY_TAKES_CHUNKS),
+            Some(_) if by == Move::Data && self.phase.binary => order(&replies::BINARY_TAKES_CHUNKS),
             // RFC 4954 4, 6: not looked at, as it came in plaintext.
             Some(_) if by == Move::Auth && self.tls.is_none() && self.mechanisms().is_empty() => {
                 Err((&replies::ENCRYPTION_NEEDED, FaultKind::EncryptionNeeded))
@@ -101,7 +102,7 @@ impl Session {
             Command::Bdat { size, last } => self.bdat(size, last, start, input),
             Command::StartTls => Some(Step::Event(Event::StartTls(self.ticket(Pending::StartTls)))),
             Command::Auth { mechanism, initial } => {
-                if !self.flags.extended {
+                if !self.phase.extended {
                     self.due.lenient(Leniency::AuthAfterHelo, start);
                 }
                 self.auth(mechanism, initial, start)
@@ -127,7 +128,7 @@ impl Session {
     pub(super) fn housekeeping(&mut self, verb: Verb, words: Option<&str>) {
         match verb {
             Verb::Quit => {
-                self.replies_withdrawn();
+                self.output.withdraw();
                 self.reply_in(words, &replies::BYE);
                 self.close(EndKind::Quit);
             }
@@ -258,7 +259,7 @@ impl Session {
         if params.is_empty() {
             return false;
         }
-        let mut offered = if self.flags.extended { self.config.offered(self.audience()) } else { KeywordSet::EMPTY };
+        let mut offered = if self.phase.extended { self.config.offered(self.audience()) } else { KeywordSet::EMPTY };
         // RFC 4954 5: to whom has authenticated AUTH is announced no more, and known all the same.
         if self.identity().is_some() {
             offered = offered.with(Keyword::Auth);

@@ -1,6 +1,7 @@
 //! What a server session reports, and how it is answered: events, tickets, verdicts, faults.
 
 use crate::auth::server::{Failure, Question};
+use crate::session::Stamp;
 use crate::syntax::{Attributes, Command, Host, Mail, Options, Rcpt, Reply, SyntaxErrorKind, Verb};
 use crate::text::TextFlaw;
 use crate::{Leniencies, Leniency};
@@ -87,11 +88,7 @@ pub struct MessageEnd {
 /// ```
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a ticket that is dropped leaves the peer without a reply and the session in Want::Decision"]
-pub struct Ticket {
-    pub(super) config: usize,
-    pub(super) session: usize,
-    pub(super) serial: u64,
-}
+pub struct Ticket(pub(super) Stamp);
 
 /// The right, and the duty, to answer the question of an AUTH exchange.
 #[derive(Debug, PartialEq, Eq)]

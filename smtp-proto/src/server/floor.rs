@@ -1,7 +1,6 @@
-//! What the other files of a session share: tickets, the one place that assigns the state, replies, faults, the end.
+//! What the other files of a session share: the one place that assigns the state, replies, faults, the end.
 
-use alloc::sync::Arc;
-
+use super::phase::RefusedText;
 use super::replies::{self, Fixed};
 use super::{EndKind, Event, Fault, FaultKind, Move, Pending, Session, State, Ticket};
 use crate::Step;
@@ -10,22 +9,16 @@ use crate::syntax::{Reply, SyntaxError};
 impl Session {
     pub(super) fn ticket(&mut self, pending: Pending) -> Ticket {
         self.pending = Some(pending);
-        self.serial += 1;
-        Ticket { config: self.config_id(), session: self.id, serial: self.serial }
+        Ticket(self.tickets.issue(&self.config))
     }
 
     /// Which command a ticket stands for, if it is the one that is out.
-    pub(super) fn redeem(&mut self, ticket: &Ticket) -> Option<Pending> {
-        let ours = ticket.config == self.config_id() && ticket.session == self.id && ticket.serial == self.serial;
+    pub(super) fn redeem(&mut self, Ticket(stamp): &Ticket) -> Option<Pending> {
+        let ours = self.tickets.is_latest(stamp, &self.config);
         let pending = self.pending.take_if(|_| ours);
         // From its answer on it is the peer's turn: a new period begins, the one behind the greeting among them.
         self.progress += u64::from(pending.is_some());
         pending
-    }
-
-    /// The address of the shared configuration: unique among those in use, as this session keeps it alive.
-    pub(super) fn config_id(&self) -> usize {
-        Arc::as_ptr(&self.config).addr()
     }
 
     /// The only place where the state is assigned.
@@ -37,34 +30,19 @@ impl Session {
     }
 
     pub(super) fn reply(&mut self, reply: &Fixed) {
-        reply.write(&mut self.output, self.config.has_enhanced_codes());
+        reply.write(self.output.tail(), self.config.has_enhanced_codes());
     }
 
     pub(super) fn reply_in(&mut self, words: Option<&str>, usual: &Fixed) {
         match words {
             None => self.reply(usual),
-            Some(words) => usual.write_in(words, &mut self.output, self.config.has_enhanced_codes()),
+            Some(words) => usual.write_in(words, self.output.tail(), self.config.has_enhanced_codes()),
         }
-    }
-
-    /// What is written from here on is not to be seen yet.
-    pub(super) fn replies_held(&mut self) {
-        self.visible = self.visible.min(self.output.len());
-    }
-
-    pub(super) fn replies_shown(&mut self) {
-        self.visible = usize::MAX;
-    }
-
-    /// What was not to be seen yet never will be.
-    pub(super) fn replies_withdrawn(&mut self) {
-        self.output.truncate(self.visible);
-        self.visible = usize::MAX;
     }
 
     /// The last reply of a session, in place of one that was held back.
     pub(super) fn last_words(&mut self, reply: &Fixed) {
-        self.replies_withdrawn();
+        self.output.withdraw();
         self.reply(reply);
     }
 
@@ -80,7 +58,7 @@ impl Session {
     pub(super) fn syntax_fault(&mut self, error: &SyntaxError, kind: FaultKind, offset: u64) {
         let code = error.code();
         if let Ok(reply) = Reply::new(code, Some(error.enhanced()), error.text()) {
-            replies::write(&reply, &mut self.output, self.config.has_enhanced_codes());
+            replies::write(&reply, self.output.tail(), self.config.has_enhanced_codes());
         }
         self.count_fault(Fault { kind, offset, code });
     }
@@ -125,8 +103,8 @@ impl Session {
         if self.state == State::Closed {
             return;
         }
-        self.replies_withdrawn();
-        self.flags.discarding = false;
+        self.output.withdraw();
+        self.phase.refused = RefusedText::None;
         self.go(Move::End);
         self.pending = None;
         self.due.end(end);

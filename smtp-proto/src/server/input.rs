@@ -1,6 +1,7 @@
 //! What the octets of the peer mean, by state. `None` means: nothing to tell the driver yet, take the next step.
 
 use super::intake::Reader;
+use super::phase::{Greeting, RefusedText};
 use super::{EndKind, Event, Fault, FaultKind, Limits, MessageEnd, Move, Pending, Role, Session, State, replies};
 use crate::framing::Framed;
 use crate::syntax::{Command, Options, SyntaxError, SyntaxErrorKind, Verb};
@@ -11,18 +12,20 @@ impl Session {
     /// RFC 5321 3.1: the client waits for the greeting. RFC 5321 4.3.1: the greeting may be held back for a moment. A
     /// client that sends before it is then refused, unless [`Leniency::EarlyTalkers`] is on.
     pub(super) fn step_connected<'i>(&mut self, input: &mut &'i [u8]) -> Option<Step<Event<'i>>> {
-        if !self.flags.greeted && !input.is_empty() {
-            self.flags.greeted = true;
-            if !self.in_greet_pause() {
+        if self.phase.greeting != Greeting::Past && !input.is_empty() {
+            let held = self.in_greet_pause();
+            self.phase.greeting = Greeting::Past;
+            if !held {
                 self.early_talker();
             } else if self.config.lenient.contains(Leniency::EarlyTalkers) {
                 self.due.lenient(Leniency::EarlyTalkers, self.offset);
+                self.progress += 1;
             } else {
                 return self.fatal(input, FaultKind::EarlyTalker, self.offset, &replies::EARLY_TALKER);
             }
             return None;
         }
-        if self.in_greet_pause() && !self.flags.greeted && !self.flags.shutting_down {
+        if self.in_greet_pause() && !self.phase.shutting_down {
             return Some(Step::Want(Want::Input));
         }
         self.end_greet_pause();
@@ -32,13 +35,16 @@ impl Session {
     /// Whether the greeting is held back, to find clients that do not wait for it.
     pub(super) fn in_greet_pause(&self) -> bool {
         let pause = self.config.timeouts.greet_pause;
-        self.state == State::Connected && self.pending.is_none() && !self.flags.paused && !pause.is_zero()
+        self.state == State::Connected
+            && self.pending.is_none()
+            && self.phase.greeting == Greeting::Held
+            && !pause.is_zero()
     }
 
     /// The time to hold the greeting back is over; the next wait is another.
     pub(super) fn end_greet_pause(&mut self) {
         if self.in_greet_pause() {
-            self.flags.paused = true;
+            self.phase.greeting = Greeting::Due;
             self.progress += 1;
         }
     }
@@ -51,11 +57,12 @@ impl Session {
 
     pub(super) fn step_command<'i>(&mut self, input: &mut &'i [u8]) -> Option<Step<Event<'i>>> {
         // What lies there while the greeting still waits to be written came before it.
-        if !core::mem::replace(&mut self.flags.greeted, true) && !input.is_empty() && !self.output().is_empty() {
+        let before = core::mem::replace(&mut self.phase.greeting, Greeting::Past);
+        if before != Greeting::Past && !input.is_empty() && !self.output().is_empty() {
             self.early_talker();
             return None;
         }
-        if core::mem::take(&mut self.flags.must_wait) && self.did_not_wait(input) {
+        if core::mem::take(&mut self.phase.must_wait) && self.did_not_wait(input) {
             if self.config.wait_your_turn {
                 return self.fatal(input, FaultKind::Pipelining, self.offset, &replies::NOT_WAITED);
             }
@@ -85,7 +92,7 @@ impl Session {
             Framed::Partial => return Some(Step::Want(Want::Input)),
             Framed::TooLong { earlier } => {
                 self.progress += 1;
-                if self.flags.data_refused {
+                if self.phase.refused == RefusedText::Data {
                     return self.fatal(input, FaultKind::TextAsCommands, start - earlier, &replies::TEXT_AS_COMMANDS);
                 }
                 self.fault(FaultKind::LineTooLong, start - earlier, Some(&replies::LINE_TOO_LONG));
@@ -102,7 +109,7 @@ impl Session {
         }
         match Command::parse(line, &self.grammar()) {
             Ok(parsed) => {
-                self.flags.data_refused = false;
+                self.phase.refused = RefusedText::None;
                 self.due.lenient(parsed.used, start);
                 self.command(parsed.command, start, input)
             }
@@ -112,8 +119,8 @@ impl Session {
 
     /// UTF-8 in the addresses of a transaction that asked for it, which MAIL itself does (RFC 6531 3.4).
     fn grammar(&self) -> Options {
-        let utf8 = self.config.extensions.smtp_utf8 && self.flags.extended;
-        let utf8 = utf8 && (self.flags.utf8 || !self.in_transaction());
+        let utf8 = self.config.extensions.smtp_utf8 && self.phase.extended;
+        let utf8 = utf8 && (self.phase.utf8 || !self.in_transaction());
         Options::new().lenient(self.config.lenient).smtputf8(utf8)
     }
 
@@ -129,7 +136,7 @@ impl Session {
     }
 
     pub(super) fn step_text<'i>(&mut self, input: &mut &'i [u8]) -> Option<Step<Event<'i>>> {
-        if core::mem::take(&mut self.flags.must_wait) && self.did_not_wait(input) {
+        if core::mem::take(&mut self.phase.must_wait) && self.did_not_wait(input) {
             return None;
         }
         if self.discarded > self.config.limits.discard {
@@ -206,10 +213,10 @@ impl Session {
     fn did_not_wait(&mut self, input: &[u8]) -> bool {
         // Had the driver written out, it would have read after that.
         let came_together = !input.is_empty() && !self.output().is_empty();
-        if !came_together || self.flags.pipelining_reported {
+        if !came_together || self.phase.pipelining_reported {
             return false;
         }
-        self.flags.pipelining_reported = true;
+        self.phase.pipelining_reported = true;
         if !self.config.wait_your_turn {
             self.due.fault(Fault { kind: FaultKind::Pipelining, offset: self.offset, code: 0 });
         }
@@ -230,13 +237,13 @@ impl Session {
         let at = start + error.offset() as u64;
         let kind = FaultKind::Syntax(error.kind());
         // RFC 6531 3.5: a transaction that did not ask for SMTPUTF8 is told so.
-        let could_ask = self.config.extensions.smtp_utf8 && self.flags.extended && !self.flags.utf8;
+        let could_ask = self.config.extensions.smtp_utf8 && self.phase.extended && !self.phase.utf8;
         if could_ask && error.kind() == SyntaxErrorKind::EightBit && error.verb() == Some(Verb::Rcpt) {
             self.fault(kind, at, Some(&replies::UTF8_NOT_ASKED));
             return None;
         }
         // Whoever did not wait for 354 sends the text all the same: it must not run as a script.
-        if self.flags.data_refused && error.verb().is_none() {
+        if self.phase.refused == RefusedText::Data && error.verb().is_none() {
             return self.fatal(input, FaultKind::TextAsCommands, start, &replies::TEXT_AS_COMMANDS);
         }
         if error.verb() == Some(Verb::Bdat) {

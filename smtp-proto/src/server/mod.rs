@@ -13,6 +13,7 @@ mod extensions;
 mod floor;
 mod input;
 mod intake;
+mod phase;
 mod replies;
 mod setters;
 mod state;
@@ -20,9 +21,7 @@ mod state;
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
-use core::sync::atomic::Ordering;
 use core::time::Duration;
 
 pub use config::{Config, ConfigError, Limits, Role, Timeouts};
@@ -33,8 +32,10 @@ pub use state::{Move, State};
 
 use due::{Due, EndKind};
 use intake::Intake;
+use phase::{Phase, RefusedText};
 
 use crate::framing::Framing;
+use crate::session::{Output, Tickets, established, outcome};
 use crate::syntax::Verb;
 use crate::tls::{Channel, TlsFailure, TlsInfo, TlsOffer, TlsOutcome};
 use crate::trace::{Received, WithProtocol};
@@ -56,16 +57,13 @@ use crate::{Step, Want};
 #[derive(Debug)]
 pub struct Session {
     config: Arc<Config>,
-    id: usize,
-    serial: u64,
+    tickets: Tickets,
     /// Octets taken in this channel.
     offset: u64,
     progress: u64,
     framing: Framing,
-    output: Vec<u8>,
-    written: usize,
-    /// How much of the output may be written: the reply to a refused chunk waits for the end of the chunk.
-    visible: usize,
+    /// The reply to a refused chunk is held back in it until the end of the chunk.
+    output: Output,
     /// The name the client goes by; behind it the one in an EHLO that waits for its answer.
     names: String,
     hello: usize,
@@ -88,7 +86,7 @@ pub struct Session {
     answered: u32,
     state: State,
     pending: Option<Pending>,
-    flags: Flags,
+    phase: Phase,
 }
 
 /// Which answer is waited for; nothing else is parsed before it is given.
@@ -108,32 +106,6 @@ enum Pending {
     Command(Verb),
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-#[allow(clippy::struct_excessive_bools, reason = "each is a fact by itself")]
-struct Flags {
-    /// EHLO or LHLO rather than HELO.
-    extended: bool,
-    /// The transaction asked for SMTPUTF8.
-    utf8: bool,
-    /// The transaction said BODY=BINARYMIME.
-    binary: bool,
-    /// The octets of a refused chunk are being thrown away.
-    discarding: bool,
-    /// DATA was refused: the text may follow all the same.
-    data_refused: bool,
-    /// What was answered must be read before the client goes on (RFC 2920 3.1).
-    must_wait: bool,
-    /// That it did not wait has been reported.
-    pipelining_reported: bool,
-    /// It is known whether the client waited for the greeting.
-    greeted: bool,
-    /// The time to wait before the greeting is over.
-    paused: bool,
-    shutting_down: bool,
-    /// The adapter trusts the peer.
-    trusted: bool,
-}
-
 #[derive(Debug, Default)]
 struct Rare {
     tls_failure: Option<TlsFailure>,
@@ -148,26 +120,18 @@ impl Session {
     /// A session on a connection that has just been made; `channel` says whether TLS is up already.
     #[must_use]
     pub fn new(config: Arc<Config>, channel: Channel) -> Self {
-        let id = config.sessions.fetch_add(1, Ordering::Relaxed);
-        let tls = match channel {
-            Channel::Plain => None,
-            Channel::Tls(info) => Some(Box::new(info)),
-        };
         Self {
             text: Intake::lines(config.lenient, 0),
+            tickets: Tickets::new(&config.sessions),
             config,
-            id,
-            serial: 0,
             offset: 0,
             progress: 0,
             framing: Framing::default(),
-            output: Vec::new(),
-            written: 0,
-            visible: usize::MAX,
+            output: Output::new(),
             names: String::new(),
             hello: 0,
             discarded: 0,
-            tls,
+            tls: established(channel),
             offered: None,
             rare: None,
             due: Due::default(),
@@ -179,7 +143,7 @@ impl Session {
             answered: 0,
             state: State::Connected,
             pending: None,
-            flags: Flags::default(),
+            phase: Phase::default(),
         }
     }
 
@@ -202,14 +166,14 @@ impl Session {
                     *input = &[];
                     return Step::Want(Want::Close);
                 }
-                _ if self.flags.discarding => self.step_discard(input),
+                _ if self.phase.refused == RefusedText::Chunk => self.step_discard(input),
                 State::Connected => self.step_connected(input),
                 State::Data => self.step_text(input),
                 State::Chunk => self.step_chunk(input),
                 State::StartTls => self.step_start_tls(input),
                 _ if self.output().len() > self.config.limits.output => Some(Step::Want(Want::Output)),
                 State::Message => Some(self.step_message()),
-                _ if self.flags.shutting_down => self.end(input, EndKind::ShutDown, &replies::SHUTTING_DOWN),
+                _ if self.phase.shutting_down => self.end(input, EndKind::ShutDown, &replies::SHUTTING_DOWN),
                 State::Auth => self.step_auth(input),
                 _ => self.step_command(input),
             };
@@ -237,29 +201,23 @@ impl Session {
     /// The octets that the driver is to write to the peer now. Say how many went out by [`sent`](Self::sent).
     #[must_use]
     pub fn output(&self) -> &[u8] {
-        self.output.get(self.written..self.output.len().min(self.visible)).unwrap_or_default()
+        self.output.waiting()
     }
 
     /// Says that the first `n` octets of [`output`](Self::output) have been written.
     pub fn sent(&mut self, n: usize) {
-        self.written += n.min(self.output().len());
-        if self.written == self.output.len() {
-            self.output.clear();
-            self.written = 0;
-        }
+        self.output.sent(n);
     }
 
     /// Gives back the memory of the output when nothing waits in it. For sessions that wait long.
     pub fn release(&mut self) {
-        if self.output.is_empty() {
-            self.output = Vec::new();
-        }
+        self.output.release();
     }
 
     /// Says that the peer is trusted to speak for others: XCLIENT and XFORWARD are announced to it, and honoured.
     /// Whoever is trusted so can claim to be anyone. Trust ends with the first XCLIENT, and with TLS.
     pub fn trust(&mut self) {
-        self.flags.trusted = true;
+        self.phase.trusted = true;
     }
 
     /// The client's ClientHello has been read, and offers this: for a driver to say before it tells how the handshake ended.
@@ -285,8 +243,7 @@ impl Session {
     /// Says that the handshake failed: the session is over, and nothing more is written (RFC 3207 4.1).
     pub fn tls_failed(&mut self, failure: TlsFailure) {
         self.rare.get_or_insert_default().tls_failure = Some(failure);
-        self.output.clear();
-        self.written = 0;
+        self.output.drop_all();
         self.close(EndKind::TlsFailed);
     }
 
@@ -297,7 +254,7 @@ impl Session {
             State::Data | State::Chunk => self.config.timeouts.text,
             State::StartTls => self.config.timeouts.handshake,
             State::Connected if self.in_greet_pause() => self.config.timeouts.greet_pause,
-            _ if self.flags.discarding => self.config.timeouts.text,
+            _ if self.phase.refused == RefusedText::Chunk => self.config.timeouts.text,
             _ => self.config.timeouts.command,
         }
     }
@@ -335,13 +292,12 @@ impl Session {
     /// to be written is dropped, so that a driver that cannot write comes to the end too.
     pub fn lost(&mut self) {
         self.eof();
-        self.output.clear();
-        self.written = 0;
+        self.output.drop_all();
     }
 
     /// Ends the session with 421 as soon as no text is in flight (RFC 5321 3.8).
     pub fn shut_down(&mut self) {
-        self.flags.shutting_down = true;
+        self.phase.shutting_down = true;
     }
 
     /// The state that the session is in, as in the transition table.
@@ -396,12 +352,8 @@ impl Session {
     /// What became of TLS on this hop, so far.
     #[must_use]
     pub fn tls_outcome(&self) -> TlsOutcome {
-        match (&self.tls, self.rare.as_ref().and_then(|rare| rare.tls_failure.as_ref())) {
-            (Some(info), _) => TlsOutcome::Used((**info).clone()),
-            (None, Some(failure)) => TlsOutcome::Failed(failure.clone()),
-            (None, None) if self.config.tls.offers() => TlsOutcome::NotTried,
-            (None, None) => TlsOutcome::NotOffered,
-        }
+        let failure = self.rare.as_ref().and_then(|rare| rare.tls_failure.as_ref());
+        outcome(self.tls(), failure, self.config.tls.offers())
     }
 
     /// The protocol type for the Received field (RFC 3848, RFC 6531 4.3).
@@ -409,8 +361,8 @@ impl Session {
     pub fn protocol(&self) -> WithProtocol {
         WithProtocol {
             lmtp: self.config.role == Role::Lmtp,
-            extended: self.flags.extended,
-            utf8: self.flags.utf8,
+            extended: self.phase.extended,
+            utf8: self.phase.utf8,
             tls: self.tls.is_some(),
             authenticated: self.identity().is_some(),
         }

@@ -1,21 +1,17 @@
 //! One envelope sent, and one outcome for each recipient.
 
-use alloc::vec::Vec;
-use core::ops::Range;
+mod replied;
+mod sending;
 
+use alloc::vec::Vec;
+
+use super::Session;
 use super::envelope::Envelope;
-use super::event::{Event, Fault, MessageTicket, NotNow, Reason, TextError};
+use super::event::{Event, Fault, MessageTicket, Reason, TextError};
 use super::outcome::{Fate, Outcome, Slot};
-use super::state::{Awaited, State};
-use super::{Protocol, Session};
-use crate::syntax::{Body, Command, Extension, KeywordSet, ReplyLines};
+use crate::syntax::KeywordSet;
 use crate::tls::{Direction, Disposition, Hop, Record};
 use crate::{Step, Want};
-
-/// A text of at most so many octets goes out with its envelope in one write, by BDAT, where PIPELINING is offered too.
-const EAGER: u64 = 64 << 10;
-/// So many rules that the server broke are told.
-const TOLERATED: usize = 8;
 
 /// Sends one envelope over a [`Session`], and knows what became of each recipient.
 ///
@@ -239,7 +235,7 @@ impl<'e> Transaction<'e> {
         let finished = session.finish_with(ticket, text);
         if finished.is_ok() {
             self.octets += text.len() as u64;
-            self.text_end = Some(session.end());
+            self.text_end = Some(session.output.end());
         } else {
             self.text_end = None;
         }
@@ -289,241 +285,5 @@ impl<'e> Transaction<'e> {
             Disposition::Refused
         };
         record
-    }
-
-    // ---- what has come
-
-    fn event(&mut self, session: &mut Session, event: Event<'_>) {
-        match event {
-            Event::Reply(to, reply) => self.reply(session, to, &reply),
-            Event::Message(ticket) => self.ticket = Some(ticket),
-            Event::Tolerated(fault) if self.tolerated.len() < TOLERATED => self.tolerated.push(fault),
-            Event::Ready | Event::Fault(_) | Event::Tolerated(_) => {}
-            Event::Closed(reason) => {
-                self.closed = Some(reason);
-                self.lost(session);
-            }
-        }
-    }
-
-    fn reply(&mut self, session: &mut Session, to: Awaited, reply: &ReplyLines<'_>) {
-        let fate = match reply.code() {
-            400..500 => Fate::Later,
-            500.. => Fate::Never,
-            _ => Fate::Accepted,
-        };
-        let refused = fate != Fate::Accepted;
-        // A success that the session does not take for one is none.
-        if !refused && session.state() == State::Closed {
-            return;
-        }
-        // Replies come in order: with 421 to one of these the server never came to the text behind them.
-        if reply.code() == 421 && matches!(to, Awaited::Mail | Awaited::Rcpt | Awaited::Chunk) {
-            self.text_end = None;
-        }
-        match to {
-            Awaited::Rcpt => {
-                let next = self.slots.iter().skip(self.answered).position(|slot| *slot == Slot::Waiting);
-                let Some(at) = next.map(|skipped| self.answered + skipped) else { return };
-                self.answered = at + 1;
-                let slot = if refused { self.keep(fate, reply) } else { Slot::Named };
-                self.set(at..at + 1, &slot);
-            }
-            Awaited::Text => {
-                let slot = self.keep(fate, reply);
-                let first = self.slots.iter().position(|slot| *slot == Slot::Named);
-                match (first, session.config().protocol) {
-                    (Some(first), Protocol::Lmtp) => self.set(first..first + 1, &slot),
-                    _ => self.set(0..self.slots.len(), &slot),
-                }
-            }
-            // Before MAIL the reason for which the session ends says more.
-            Awaited::Mail | Awaited::Data | Awaited::Chunk | Awaited::Nothing
-                if refused && self.phase != Phase::Mail =>
-            {
-                let slot = self.keep(fate, reply);
-                self.set(0..self.slots.len(), &slot);
-                if to == Awaited::Chunk
-                    && let Some(ticket) = self.ticket.take()
-                {
-                    session.drop_chunks(ticket);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// Keeps a reply for outcomes.
-    fn keep(&mut self, fate: Fate, reply: &ReplyLines<'_>) -> Slot {
-        let start = self.replies.len();
-        self.replies.extend_from_slice(reply.raw());
-        Slot::Reply(fate, start..self.replies.len())
-    }
-
-    /// Sets those of the slots that are still open.
-    fn set(&mut self, range: Range<usize>, to: &Slot) {
-        for slot in self.slots.get_mut(range).unwrap_or_default() {
-            if matches!(slot, Slot::Waiting | Slot::Named) {
-                slot.clone_from(to);
-            }
-        }
-    }
-
-    /// The session is over. What was sent as a whole may have arrived.
-    fn lost(&mut self, session: &Session) {
-        let arrived = self.text_end.is_some_and(|end| session.gone_out() >= end);
-        let fate = match &self.closed {
-            _ if arrived => Fate::Unknown,
-            Some(reason) if !reason.is_temporary() => Fate::Never,
-            _ => Fate::Later,
-        };
-        self.set(0..self.slots.len(), &Slot::Session(fate));
-        self.ticket = None;
-        self.phase = Phase::Done;
-    }
-
-    fn checked<T>(&mut self, result: Result<T, TextError>) -> Result<T, TextError> {
-        if let Err(TextError::Flaw(flaw)) = result {
-            self.ticket = None;
-            self.set(0..self.slots.len(), &Slot::Text(flaw));
-        }
-        result
-    }
-
-    // ---- what is to be sent
-
-    /// Gives what commands it can. That nothing at all can be done does not happen while the session is the
-    /// transaction's alone; if it does, that is the end.
-    fn turn(&mut self, session: &mut Session) {
-        let before = (self.phase, session.awaited.len());
-        self.advance(session);
-        if self.ticket.is_none() && before == (self.phase, session.awaited.len()) {
-            self.set(0..self.slots.len(), &Slot::NotSent(NotNow::State(session.state())));
-            self.phase = Phase::Done;
-        }
-    }
-
-    fn advance(&mut self, session: &mut Session) {
-        loop {
-            let open = self.slots.iter().any(|slot| matches!(slot, Slot::Waiting | Slot::Named));
-            match self.phase {
-                Phase::Mail => match self.mail(session) {
-                    Ok(()) => {
-                        self.left_out = session.left_out();
-                        self.phase = Phase::Rcpt(0);
-                    }
-                    Err(NotNow::Busy) => return,
-                    Err(why) => {
-                        self.set(0..self.slots.len(), &Slot::NotSent(why));
-                        self.phase = Phase::Done;
-                        return;
-                    }
-                },
-                _ if !open && self.ticket.is_none() => {
-                    self.settle(session);
-                    return;
-                }
-                Phase::Rcpt(at) => match self.envelope.to.get(at) {
-                    None => self.phase = Phase::Data,
-                    Some(rcpt) => {
-                        match self.within_domains(session, at).and_then(|()| session.send(&Command::Rcpt(*rcpt))) {
-                            Ok(()) => self.left_out = session.left_out(),
-                            Err(NotNow::Busy) => return,
-                            Err(why) => self.set(at..at + 1, &Slot::NotSent(why)),
-                        }
-                        self.phase = Phase::Rcpt(at + 1);
-                    }
-                },
-                Phase::Data => {
-                    if !self.data(session) {
-                        return;
-                    }
-                    self.phase = Phase::Text;
-                }
-                Phase::Text | Phase::Done => return,
-            }
-        }
-    }
-
-    fn mail(&self, session: &mut Session) -> Result<(), NotNow> {
-        let offers = session.offers();
-        let need = |extension| if offers.has(extension) { Ok(()) } else { Err(NotNow::NotOffered(extension)) };
-        let body = match self.envelope.body {
-            Some(Body::SevenBit) => "",
-            None | Some(Body::EightBitMime) if offers.has(Extension::EightBitMime) => " BODY=8BITMIME",
-            // An octet beyond ASCII is found out when it comes.
-            None => "",
-            Some(Body::EightBitMime) if session.config().eight_bit_anyway => "",
-            // RFC 6152 3: it must not be sent then.
-            Some(Body::EightBitMime) => return Err(NotNow::NotOffered(Extension::EightBitMime)),
-            Some(Body::BinaryMime) => {
-                need(Extension::BinaryMime)?;
-                need(Extension::Chunking)?;
-                if !session.config().chunking {
-                    return Err(NotNow::NotOffered(Extension::Chunking));
-                }
-                " BODY=BINARYMIME"
-            }
-        };
-        // RFC 6531 3.2, 3.4.
-        let utf8 = self.envelope.needs_utf8();
-        if utf8 {
-            need(Extension::SmtpUtf8)?;
-        }
-        let params = &self.envelope.params;
-        let said = |keyword| params.iter().any(|param| param.keyword.eq_ignore_ascii_case(keyword));
-        let utf8 = if utf8 && !said("SMTPUTF8") { " SMTPUTF8" } else { "" };
-        let body = if said("BODY") { "" } else { body };
-        session.mail(self.envelope.from.as_str(), self.envelope.size, &[body, utf8], params)
-    }
-
-    /// DATA or BDAT, when its time has come.
-    fn data(&mut self, session: &mut Session) -> bool {
-        let binary = self.envelope.body == Some(Body::BinaryMime);
-        let waiting = self.slots.contains(&Slot::Waiting);
-        let chunks = session.offers().has(Extension::Chunking)
-            && session.config().chunking
-            && (binary || session.config().protocol == Protocol::Smtp || session.config().lmtp_chunking);
-        let sent = if !chunks {
-            session.send(&Command::Data)
-        } else if waiting && self.envelope.size.is_none_or(|size| size > EAGER) {
-            Err(NotNow::Busy)
-        } else {
-            session.begin_chunks(binary).map(|ticket| self.ticket = Some(ticket))
-        };
-        match sent {
-            Ok(()) => true,
-            Err(NotNow::Busy) => false,
-            Err(why) => {
-                self.set(0..self.slots.len(), &Slot::NotSent(why));
-                false
-            }
-        }
-    }
-
-    /// All outcomes are known: the session is to be left as it was found.
-    fn settle(&mut self, session: &mut Session) {
-        if session.is_idle() || session.state() == State::Closed {
-            self.phase = Phase::Done;
-        } else if session.awaited.ahead(session.state()).in_transaction() {
-            let _ = session.send(&Command::Rset);
-        }
-    }
-
-    /// RFC 9422 5.3.
-    fn within_domains(&self, session: &Session, at: usize) -> Result<(), NotNow> {
-        let Some(most) = session.offers().rcpt_domain_max() else { return Ok(()) };
-        let domain = |at: usize| {
-            let path = self.envelope.to.get(at).map_or("", |rcpt| rcpt.path.as_str());
-            path.rsplit_once('@').map_or("", |(_, domain)| domain)
-        };
-        let sent = |at: &usize| !matches!(self.slots.get(*at), Some(Slot::NotSent(_)));
-        let (mut others, mut known) = (0, false);
-        for before in (0..at).filter(sent) {
-            let same = |earlier: usize| domain(earlier).eq_ignore_ascii_case(domain(before));
-            known |= domain(before).eq_ignore_ascii_case(domain(at));
-            others += u32::from(!(0..before).filter(sent).any(same));
-        }
-        if known || others < most { Ok(()) } else { Err(NotNow::Limit) }
     }
 }
