@@ -10,6 +10,7 @@
 //! T: one|two               with to=…: a Transaction, and the pieces of its text
 //! O: c@d.example accepted 250 Ok       its outcomes
 //! ! tls | ! tls-verified | ! tls-failed | ! timeout | ! eof | ! abandon
+//! wire: MUST order …       for `smtp-mio conform --client`: docs/conformance.md
 //! ```
 //!
 //! Between two lines of the client nothing is lost, and nothing is sent that the file does not have.

@@ -12,6 +12,8 @@
 //! V: RCPT 550 5.1.1 Unknown      the verdict on the next RCPT (default: accept);  V: MAIL ok Some words
 //! V: AUTH accept                 the answer to the next question of AUTH; also reject, temporary, as NAME, scram PASSWORD
 //! ! tls | ! tls-failed | ! timeout | ! eof | ! shutdown
+//! wire: MUST order …              for `smtp-mio conform`, which plays these on the wire: docs/conformance.md
+//! W: 2 503                        the codes that will do there for the reply above;  W! WC: WS: lines of the wire alone
 //! ```
 
 mod common;
@@ -71,5 +73,18 @@ fn the_runner_notices_a_wrong_transcript() {
         let transcript = Transcript::parse("wrong", wrong);
         assert_ne!(transcript.run_by_line(), transcript.expected(), "{wrong:?}");
         assert!(matches!(transcript.items.first(), Some(Item::Server(_))));
+    }
+}
+
+#[test]
+fn marks_for_the_wire_are_checked() {
+    for wrong in [
+        "wire: MUST\n",
+        "wire: MUST colour\n",
+        "wire: MUST order needs\n",
+        "W: 2\n",
+        "S: 220 mx.example.net ESMTP\nW: 4 5\n",
+    ] {
+        assert!(std::panic::catch_unwind(|| Transcript::parse("wrong", wrong)).is_err(), "{wrong:?}");
     }
 }

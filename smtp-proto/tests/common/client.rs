@@ -55,6 +55,10 @@ impl Transcript {
                 }
                 Some(("C: ", rest)) => Item::Client(format!("{rest}\r\n").replace("\\\\", "\\")),
                 Some(("C= ", rest)) => Item::Client(String::from_utf8(unescape(rest)).expect("UTF-8")),
+                _ if line.starts_with("wire:") => {
+                    super::wire::check_marks(name, line);
+                    continue;
+                }
                 Some(("S: ", rest)) => Item::Server(format!("{rest}\r\n").into_bytes()),
                 Some(("S= ", rest)) => Item::Server(unescape(rest)),
                 Some(("E: ", rest)) => Item::Event(rest.to_owned()),

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
 
 pub mod client;
+pub mod wire;
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;
@@ -101,6 +102,16 @@ impl Transcript {
                     }
                     continue;
                 }
+                _ if line.starts_with("wire:") => {
+                    wire::check_marks(name, line);
+                    continue;
+                }
+                Some(("W: ", codes)) => {
+                    wire::check_codes(name, items.last(), codes);
+                    continue;
+                }
+                // Of the wire alone: docs/conformance.md.
+                Some(("W! " | "WC:" | "WS:", _)) => continue,
                 Some(("C: ", rest)) => Item::Client(format!("{rest}\r\n").into_bytes()),
                 Some(("C= ", rest)) => Item::Client(unescape(rest)),
                 Some(("C! ", rest)) => Item::Early(unescape(rest)),
