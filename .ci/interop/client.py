@@ -67,6 +67,24 @@ def answers(port):
     return True
 
 
+SUBMISSION = """
+submission_relay_host = 127.0.0.1
+submission_relay_port = {relay}
+submission_relay_trusted = no
+disable_plaintext_auth = no
+service submission-login {{
+  inet_listener submission {{
+    port = {port}
+  }}
+}}
+service anvil {{
+  unix_listener anvil {{
+    mode = 0666
+  }}
+}}
+"""
+
+
 class Folder:
     """A folder of its own for a server that runs as several users; with an authority and a certificate by it."""
 
@@ -114,9 +132,12 @@ class Folder:
         port = free_port()
         return self.start(port, "smtp-sink", "-u", "nobody", *options, f"127.0.0.1:{port}", "10")
 
-    def dovecot(self):
-        """LMTP over TCP and a Unix socket, and an authentication server for Postfix. Gives the port and the socket."""
+    def dovecot(self, relay=None):
+        """LMTP over TCP and a Unix socket, and an authentication server for Postfix. Gives the port and the socket. With the port
+        of a relay also submission, at `self.submission`."""
         port, lmtp = free_port(), self.path / "lmtp"
+        self.submission = free_port()
+        submission = relay and SUBMISSION.format(port=self.submission, relay=relay)
         nobody = pwd.getpwnam("nobody")
         (self.path / "users").write_text("".join(
             f"{user}:{{PLAIN}}{PASSWORD}:{nobody.pw_uid}:{nobody.pw_gid}::{self.path}/mail/{user}::{extra}\n"
@@ -128,7 +149,7 @@ class Folder:
 base_dir = {self.path}/run
 state_dir = {self.path}/state
 log_path = {self.path}/dovecot.log
-protocols = lmtp
+protocols = lmtp {"submission" if relay else ""}
 ssl = no
 listen = 127.0.0.1
 default_internal_user = nobody
@@ -172,6 +193,7 @@ service stats {{
     mode = 0666
   }}
 }}
+{submission or ""}
 """)
         self.start(port, "dovecot", "-F", "-c", str(self.path / "dovecot.conf"))
         return port, lmtp

@@ -221,19 +221,24 @@ match from any for domain "plain.example" action "plain"
 """
 
 
+def start_opensmtpd(smtpd, tls="127.0.0.1:1", plain="127.0.0.1:1"):
+    """Where it relays to, inside TLS and without."""
+    conf = smtpd.folder / "etc/smtpd.conf"
+    conf.write_text(OPENSMTPD.format(folder=smtpd.folder, port=smtpd.port, tls=tls, plain=plain))
+    # Its places are compiled in.
+    mounts = ["for d in /var/spool /var/lib /run; do mount -t tmpfs -o mode=755 none $d; done",
+              "mkdir -p /var/lib/opensmtpd/empty /var/spool/smtpd; chmod 711 /var/spool/smtpd",
+              "mount -t tmpfs -o mode=755 none /usr/libexec && mkdir /usr/libexec/opensmtpd",
+              f"mount --bind {smtpd.programs}/usr/libexec/opensmtpd /usr/libexec/opensmtpd"]
+    smtpd.start([smtpd.programs / "usr/sbin/smtpd", "-F", "-f", conf], mounts)
+
+
 @test
 def the_log_of_an_opensmtpd_says_what_was_sent():
     """Debian 12's does not come to an end with any handshake of a client's, so that mail over TLS is that which it sends."""
     with harness.Server("--domain", "*", "--domain", "*") as tls, \
             harness.Server("--tls", "off", "--domain", "*", "--domain", "*") as plain, Server("opensmtpd") as smtpd:
-        conf = smtpd.folder / "etc/smtpd.conf"
-        conf.write_text(OPENSMTPD.format(folder=smtpd.folder, port=smtpd.port, tls=tls.address, plain=plain.address))
-        # Its places are compiled in.
-        mounts = ["for d in /var/spool /var/lib /run; do mount -t tmpfs -o mode=755 none $d; done",
-                  "mkdir -p /var/lib/opensmtpd/empty /var/spool/smtpd; chmod 711 /var/spool/smtpd",
-                  "mount -t tmpfs -o mode=755 none /usr/libexec && mkdir /usr/libexec/opensmtpd",
-                  f"mount --bind {smtpd.programs}/usr/libexec/opensmtpd /usr/libexec/opensmtpd"]
-        smtpd.start([smtpd.programs / "usr/sbin/smtpd", "-F", "-f", conf], mounts)
+        start_opensmtpd(smtpd, tls.address, plain.address)
         for sender in ("b", "c", "c"):
             smtpd.swaks("--from", f"s@{sender}.example", "--to", "u@example.net")
         smtpd.swaks("--from", "s@spam.example", "--to", "u@other.example", code=24)

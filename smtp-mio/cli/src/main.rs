@@ -1,6 +1,7 @@
-//! `smtp-mio`: a sink for mail that misbehaves on request, and a load generator.
+//! `smtp-mio`: a sink for mail that misbehaves on request, a load generator, and tests of conformance.
 
 mod blast;
+mod conform;
 mod failure;
 mod sink;
 
@@ -11,13 +12,13 @@ use clap::{Parser, Subcommand};
 use failure::Failure;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-/// SMTP over mio: swallow mail as fast as it comes and misbehave on request, or send it and measure.
+/// SMTP over mio: swallow mail as fast as it comes and misbehave on request, send it and measure, or test servers and clients.
 #[derive(Debug, Parser)]
 #[command(
     version,
     about,
     arg_required_else_help = true,
-    after_help = "Try: smtp-mio sink --help, smtp-mio blast --help"
+    after_help = "Try: smtp-mio sink --help, smtp-mio blast --help, smtp-mio conform --help"
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -28,6 +29,7 @@ struct Arguments {
 enum Command {
     Sink(sink::Options),
     Blast(blast::Options),
+    Conform(conform::Options),
     /// Is a part of smtp-smol
     #[command(hide = true)]
     Serve(Elsewhere),
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Sink(options) => sink::run(&options).map(|()| true),
         Command::Blast(options) => blast::run(&options),
+        Command::Conform(options) => conform::run(&options),
         Command::Serve(_) => Err(Failure::usage("serve is a part of smtp-smol: run smtp-smol serve")),
         Command::Send(_) => Err(Failure::usage("send is a part of smtp-smol: run smtp-smol send")),
         Command::Audit(_) => Err(Failure::usage("audit is a part of smtp-smol: run smtp-smol audit")),

@@ -306,7 +306,11 @@ mod tests {
         assert!(of(Side::Server) >= 90 && of(Side::Client) >= 20, "{} {}", of(Side::Server), of(Side::Client));
         for case in &cases {
             assert!(!case.source.is_empty() || case.level == Level::Practice, "{} owes something to no RFC", case.id);
-            assert!(case.side == Side::Server || case.tell.is_some() || case.class == "TLS", "{} judges nothing", case.id);
+            assert!(
+                case.side == Side::Server || case.tell.is_some() || case.class == "TLS",
+                "{} judges nothing",
+                case.id
+            );
         }
     }
 
