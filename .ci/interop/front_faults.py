@@ -1,5 +1,6 @@
 """`serve` in front of a next hop that fails: in every way that one can be told to, and by kill -9 of each link of a chain."""
 
+import json
 import os
 import random
 import re
@@ -8,6 +9,8 @@ import smtplib
 import socket
 import threading
 import time
+import urllib.error
+import urllib.request
 
 from chain import Dovecot, Haproxy, front, mail_server
 from harness import HOSTNAME, PATIENCE, Raw, test, wait_for
@@ -272,6 +275,87 @@ def connections_to_the_next_hop_are_used_again():
             assert stages(smtp)[-1][0] == 250
 
 
+@test
+def where_tls_is_offered_and_fails_mail_goes_on_in_plaintext():
+    """RFC 7435 section 4.1; and `verify` does not."""
+    offers = ("PIPELINING", "8BITMIME", "STARTTLS")
+    with Hop(offers=offers) as hop, front(f"smtp://127.0.0.1:{hop.port}?tls=offer") as server:
+        for _ in range(5):
+            with client(server.port) as smtp:
+                assert stages(smtp)[-1][0] == 250
+        assert len(hop.texts) == 5 and hop.connections <= 3, hop.connections
+        told = [line for line in server.err if "TLS handshake with the next hop failed" in line]
+        assert len(told) == 1 and "handshake_failure" in told[0] and "in plaintext" in told[0], server.err
+    with Hop(offers=offers) as hop, front(f"smtp://127.0.0.1:{hop.port}?tls=verify", "--next-hop-wait", "1s") as server:
+        wait_for("a word about it", lambda: "is down" in server.printed())
+        assert not hop.texts and not any(command.startswith("MAIL") for command in hop.commands), hop.commands
+
+
+def http(server, path):
+    address = re.search(r"metrics: http://([^/]*)/", server.printed())[1]
+    try:
+        with urllib.request.urlopen(f"http://{address}{path}", timeout=PATIENCE) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+@test
+def it_is_ready_when_the_next_hop_is():
+    with Hop() as hop, before(hop, "--metrics", "127.0.0.1:0") as server:
+        assert wait_for("to be ready", lambda: http(server, "/readyz"))[0] == 200
+        hop.stop()
+        for _ in range(3):
+            with client(server.port) as smtp:
+                assert smtp.mail(FROM)[0] == 451
+        code, why = wait_for("not to be", lambda: (found := http(server, "/readyz"))[0] == 503 and found)
+        assert f"the next hop smtp://127.0.0.1:{hop.port} is down: " in why and "refused" in why, why
+        assert http(server, "/healthz")[0] == 200
+        hop.start()
+        wait_for("to be ready again", lambda: http(server, "/readyz")[0] == 200)
+
+
+@test
+def the_log_has_one_id_a_session_and_a_message():
+    with Hop() as hop, before(hop, "--log", "debug", "--log-format", "json", "--json") as server:
+        with client(server.port) as smtp:
+            assert stages(smtp)[-1][0] == 250
+            smtp.docmd("NONSENSE")
+            hop.says = {"RCPT": "close"}
+            assert stages(smtp)[-1][0] == 451
+        # One that breaks off within TLS.
+        with Raw(server) as raw:
+            raw.ask(b"EHLO client.example", b"250")
+            raw.ask(b"STARTTLS", b"220")
+            raw.send(b"no TLS at all, and never will be\r\n")
+            raw.rest()
+        server.stop()
+        [taken] = [json.loads(line) for line in server.out]
+        lines = [json.loads(line) for line in server.err if line.startswith("{")]
+        of_sessions = [line for line in lines if "peer" in line or "id" in line]
+        assert len({line["session"] for line in of_sessions}) == 2, of_sessions
+        said = {line["message"].split(" (")[0]: line for line in of_sessions}
+        assert said["fault"]["session"] == taken["session"] and said["the TLS handshake failed"]["session"] != taken["session"]
+        [lost] = [line for line in of_sessions if line["message"].startswith("a message did not go through")]
+        records = server.ledger()
+        assert lost["session"] == taken["session"] and [taken["id"], lost["id"]] == [record["id"] for record in records[:2]], records
+
+
+@test
+def the_name_of_a_client_goes_along_where_it_is_known():
+    names = "XCLIENT NAME ADDR PORT PROTO HELO"
+    with (Hop({"XCLIENT": "220 hop.example"}, offers=("PIPELINING", names)) as hop,
+          before(hop, "--announce", "xclient", "--trust", "127.0.0.1") as server):
+        for said, name in ((b"NAME=mail.example.org", "mail.example.org"), (b"NAME=[UNAVAILABLE]", "[UNAVAILABLE]")):
+            with Raw(server) as raw:
+                raw.ask(b"EHLO balancer.example", b"250")
+                raw.ask(b"XCLIENT ADDR=192.0.2.7 PORT=77 " + said, b"220")
+                raw.ask(b"EHLO client.example", b"250")
+                raw.ask(b"MAIL FROM:<a@client.example>", b"250")
+            told = [command for command in hop.commands if command.startswith("XCLIENT")][-1]
+            assert told == f"XCLIENT NAME={name} ADDR=192.0.2.7 PORT=77 PROTO=ESMTP HELO=client.example", told
+
+
 class Load:
     """Clients that do as a mail queue does: each message is sent until it is acknowledged. Knows how often it may lie there."""
 
@@ -300,6 +384,7 @@ class Load:
                             if code == 250:
                                 with self.lock:
                                     self.acknowledged.add(name)
+                                time.sleep(0.02)  # or the queue behind it grows for as long as this runs
                                 break
                             # "It did not answer": the front cannot know, and says so.
                             sent = words.startswith(b"4.4.2")
@@ -338,7 +423,7 @@ class Load:
                     found.setdefault(name, set()).add(number)
             return found
 
-        wait_for("everything acknowledged to arrive", lambda: self.acknowledged <= set(stored()), timeout=90)
+        wait_for("everything acknowledged to arrive", lambda: self.acknowledged <= set(stored()), timeout=90 + 6 * ROUNDS)
         time.sleep(1)
         doubled = {name: len(numbers) for name, numbers in stored().items()
                    if len(numbers) > self.uncertain.get(name, 0) + (name in self.acknowledged)}

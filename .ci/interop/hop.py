@@ -11,6 +11,7 @@ class Hop:
 
     def __init__(self, says=None, offers=("PIPELINING", "8BITMIME", "SMTPUTF8", "SIZE 1000000"), cut=None):
         self.says, self.offers, self.cut = says or {}, offers, cut
+        self.commands = []
         self.texts, self.connections, self.now, self.most = [], 0, 0, 0
         self.lock, self.open = threading.Lock(), set()
         self.listener = None
@@ -69,6 +70,7 @@ class Hop:
             return
         for line in lines:
             verb = line.split(b" ")[0].strip().upper().decode("ascii", "replace")
+            self.commands.append(line.decode("utf-8", "replace").strip())
             if verb in ("EHLO", "LHLO"):
                 words = ["hop.example", *self.offers]
                 usual = "\r\n".join(f"250{'-' if word is not words[-1] else ' '}{word}" for word in words)
@@ -79,6 +81,12 @@ class Hop:
                     return
                 if self.says.get("DATA", "354").startswith("354") and not self._text(connection, lines):
                     return
+            elif verb == "STARTTLS":
+                # There is no TLS behind it: handshake_failure is what a handshake gets.
+                connection.sendall(b"220 2.0.0 go on\r\n")
+                connection.recv(4096)
+                connection.sendall(b"\x15\x03\x03\x00\x02\x02\x28")
+                return
             elif verb == "QUIT":
                 connection.sendall(b"221 2.0.0 bye\r\n")
                 return

@@ -51,6 +51,10 @@ use smtp_proto::trace::Date;
 /// }
 /// ```
 pub trait Handler: Send + 'static {
+    /// By which name the log calls the session, if it has one: it stands in each line of the adapter's about it.
+    fn session(&self) -> Option<&str> {
+        None
+    }
     /// The peer has connected.
     fn connect(&mut self, _peer: &Peer<'_>) -> impl Future<Output = Verdict<'_>> + Send {
         async { Verdict::Accept }

@@ -88,7 +88,10 @@ pub(crate) async fn converse<H: Handler>(
     let mut handshake = None;
     let channel = match (opening, &shared.tls) {
         (Opening::Session(channel), _) => channel,
-        (Opening::Tls, None) => return Err(io::Error::other("no certificate")),
+        (Opening::Tls, None) => {
+            tracing::error!(peer = %Name(address), "TLS comes first here, and there is no certificate");
+            return Ok(());
+        }
         (Opening::Tls, Some(tls)) => {
             let began = Instant::now();
             match Box::pin(link.handshake(tls.begin(), config.handshake_timeout())).await {
@@ -97,7 +100,8 @@ pub(crate) async fn converse<H: Handler>(
                     Channel::Tls(info)
                 }
                 Err(failure) => {
-                    no_handshake(&link, address, &failure);
+                    // There is no handler yet that could have named the session.
+                    no_handshake(&link, None, address, &failure);
                     link.finish();
                     return Ok(());
                 }
@@ -118,13 +122,13 @@ pub(crate) async fn converse<H: Handler>(
     connection.run().await
 }
 
-fn no_handshake(link: &ServerLink, address: Option<SocketAddr>, failure: &TlsFailure) {
+fn no_handshake(link: &ServerLink, session: Option<&str>, address: Option<SocketAddr>, failure: &TlsFailure) {
     let (peer, offered) = (Name(address), link.offered().map(|offered| offered.version.as_str()));
     if link.has_begun() {
-        tracing::info!(%peer, %failure, offered, "the TLS handshake failed");
+        tracing::info!(session, %peer, %failure, offered, "the TLS handshake failed");
     } else {
         // Such as a load balancer that looks whether the server is there.
-        tracing::debug!(%peer, %failure, "no TLS handshake was begun");
+        tracing::debug!(session, %peer, %failure, "no TLS handshake was begun");
     }
 }
 
@@ -165,7 +169,8 @@ impl<H: Handler> Connection<'_, H> {
             self.session.trust();
         }
         let result = self.talk().await;
-        if result.is_err() {
+        if let Err(error) = &result {
+            tracing::debug!(session = self.handler.session(), peer = %Name(self.address), %error, "connection lost");
             // The handler hears of the end all the same.
             self.session.lost();
             let _ = self.step(&mut &[][..]).await;
@@ -242,7 +247,7 @@ impl<H: Handler> Connection<'_, H> {
         match done {
             Ok(info) => self.session.tls_established(info),
             Err(failure) => {
-                no_handshake(&self.link, self.address, &failure);
+                no_handshake(&self.link, self.handler.session(), self.address, &failure);
                 self.session.tls_failed(failure);
             }
         }

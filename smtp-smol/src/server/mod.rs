@@ -383,9 +383,8 @@ impl<H: Handler, M: Fn(Option<SocketAddr>) -> H + Clone + Send + Sync + 'static>
             let config = chosen.unwrap_or_else(|| shared.config.clone());
             let opening = if implicit_tls { Opening::Tls } else { Opening::Session(channel) };
             let make = || make(address);
-            if let Err(error) = converse(&shared, config, Link::new(socket), make, address, opening).await {
-                tracing::debug!(%error, peer = %Name(address), "connection lost");
-            }
+            // What becomes of it, it tells itself.
+            let _ = converse(&shared, config, Link::new(socket), make, address, opening).await;
             drop(place);
         };
         let connection = or(connection, async move {

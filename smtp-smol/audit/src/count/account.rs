@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::desk::{Aside, Broken, Desk, LedgerLines, Lines, Untold};
 use super::sessions::Reports;
+use crate::ledger::Withheld;
 
 /// Of everything that a report tells beside the counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +22,7 @@ pub(crate) struct Account {
     pub(crate) ledger_lines: LedgerLines,
     pub(crate) broken: Broken,
     pub(crate) tls_reports: Reports,
+    pub(crate) withheld: Withheld,
     /// Messages outside of the scope.
     pub(crate) outside: u64,
     pub(crate) notes: BTreeSet<String>,
@@ -48,6 +50,7 @@ impl Account {
             ledger_lines: desk.ledger_lines(),
             broken: desk.broken.clone(),
             tls_reports: desk.reports.clone(),
+            withheld: desk.withheld.clone(),
             outside: desk.outside(),
             notes: desk.notes.iter().cloned().collect(),
             sources: desk.elsewhere.sources.clone(),
@@ -66,6 +69,7 @@ impl Account {
         desk.elsewhere.ledger_lines += self.ledger_lines;
         desk.broken.merge(self.broken);
         desk.reports += self.tls_reports;
+        desk.withheld.merge(self.withheld);
         desk.elsewhere.outside += self.outside;
         for note in self.notes {
             if !desk.notes.contains(&note) {

@@ -16,7 +16,7 @@ use super::rows::Rows;
 use super::seal::Seal;
 use super::sessions::Reports;
 use super::silenced::Parties;
-use crate::ledger::Entry;
+use crate::ledger::{Entry, Withheld};
 
 /// A message on its hop, as a reader has seen it. Names are as they were written; the desk makes them comparable.
 #[derive(Clone, Copy, Debug)]
@@ -313,6 +313,7 @@ pub(crate) struct Desk {
     pub(crate) lines: Lines,
     /// What TLS reports tell.
     pub(crate) reports: Reports,
+    pub(crate) withheld: Withheld,
     /// First and last year that were inferred, of logs whose times have none.
     years: Option<(i64, i64)>,
     /// What the reader of the report should know of how it came about.
@@ -342,6 +343,7 @@ impl Desk {
             untold: [0; Untold::ALL.len()],
             lines: Lines::default(),
             reports: Reports::default(),
+            withheld: Withheld::default(),
             years: None,
             broken: Broken::default(),
             notes: Vec::new(),
@@ -414,6 +416,10 @@ impl Desk {
         }
         if entry.tls.hop == Hop::Unknown {
             note(&mut self.untold, Untold::Line);
+        }
+        if entry.with(|record| self.ledger.scope().holds(record)) {
+            let seal = self.seal.as_ref();
+            self.withheld.add_as(entry, |number| seal.map_or(number, |seal| seal.number("sender", number)));
         }
         entry.with(|record| self.sinks().take(record, Some(entry), true));
     }

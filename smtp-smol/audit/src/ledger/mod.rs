@@ -47,6 +47,7 @@
 
 mod file;
 mod line;
+mod withheld;
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -62,6 +63,7 @@ use smtp_proto::tls::{
 
 pub use file::LedgerFile;
 pub(crate) use line::rehearsed;
+pub use withheld::{NOT_OFFERED_AGAIN, Withheld};
 
 /// Of the format: what is written. Lines of versions 0 and 1 are read as well, and lines of later ones are refused.
 /// Fields that a reader does not know it skips, so that a new field alone makes no new version.

@@ -249,6 +249,13 @@ fn breakdown(out: &mut String, side: &Side) {
     if let Some(line) = text::turned_away(side, "tls") {
         lines.push(("Turned away", line));
     }
+    if let Some(withheld) = side.withheld {
+        let (messages, senders) = (number(withheld.messages), number(withheld.senders as u64));
+        lines.push((
+            "Not offered STARTTLS, since handshakes had failed",
+            format!("{messages} messages of {senders} senders"),
+        ));
+    }
     if let Some(line) = text::protected(side) {
         lines.push(("Protected in another way", line));
     }

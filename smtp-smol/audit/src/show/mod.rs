@@ -16,14 +16,16 @@ use smtp_proto::tls::{Condition, Ledger};
 
 use crate::count::account::Account;
 use crate::count::silenced::Parties;
+use crate::ledger::Withheld;
 pub use report::Report;
 pub use words::Style;
 
 impl Report {
     /// Of what was counted already, such as by a running server.
     #[must_use]
-    pub fn of(ledger: &Ledger, require: Condition) -> Self {
-        Self::new(ledger, &Account::default(), require, Timestamp::now())
+    pub fn of(ledger: &Ledger, withheld: &Withheld, require: Condition) -> Self {
+        let account = Account { withheld: withheld.clone(), ..Account::default() };
+        Self::new(ledger, &account, require, Timestamp::now())
     }
 
     /// Whom the policy would silence, as `serve --except` reads it: a domain or a network a line. `None` unless it was

@@ -10,6 +10,7 @@ use super::values::{Period, Point, clean, day, period};
 use crate::count::account::Account;
 use crate::count::cells::domains;
 use crate::count::desk::{self as count, Aside, Untold};
+use crate::ledger::Withheld;
 use crate::read::syslog::FORMS;
 use crate::source::Kind;
 
@@ -68,6 +69,15 @@ pub(crate) struct Side {
     /// Of wanted mail.
     pub(crate) end_to_end: Vec<Protection>,
     pub(crate) rehearsal: Option<Rehearsal>,
+    /// Of hosts that were not offered STARTTLS again.
+    pub(crate) withheld: Option<NotOfferedAgain>,
+}
+
+/// Mail of hosts whose handshakes had failed before.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct NotOfferedAgain {
+    pub(crate) messages: u64,
+    pub(crate) senders: usize,
 }
 
 /// Mail of one verdict, by what became of TLS; in messages.
@@ -218,7 +228,8 @@ impl Report {
                 .iter()
                 .map(|(kind, path)| SourceView { path: clean(path, 400), kind: kind_of(kind) })
                 .collect(),
-            inbound: Side::new(ledger, Direction::Inbound, require, period.as_ref()),
+            inbound: Side::new(ledger, Direction::Inbound, require, period.as_ref())
+                .map(|side| Side { withheld: not_offered_again(&account.withheld), ..side }),
             outbound: Side::new(ledger, Direction::Outbound, require, period.as_ref()),
             period,
             senders,
@@ -251,6 +262,11 @@ impl Report {
             require,
         }
     }
+}
+
+fn not_offered_again(withheld: &Withheld) -> Option<NotOfferedAgain> {
+    let (messages, senders) = (withheld.messages(), withheld.senders());
+    (messages > 0).then_some(NotOfferedAgain { messages, senders })
 }
 
 impl Side {
@@ -323,6 +339,7 @@ impl Side {
                 .filter(|protection| protection.messages > 0)
                 .collect(),
             rehearsal: (rehearsal.with_tls + rehearsal.in_plaintext + rehearsal.not_again > 0).then_some(rehearsal),
+            withheld: None,
         })
     }
 

@@ -170,6 +170,14 @@ fn mail(side: &Side, style: Style) -> String {
     if let Some(line) = turned_away(side, "tls") {
         lines.push(line);
     }
+    if let Some(withheld) = side.withheld {
+        lines.push(format!(
+            "Not offered STARTTLS, since handshakes had failed: {} messages of {} senders, which are among those that came \
+             back in plaintext.",
+            number(withheld.messages),
+            number(withheld.senders as u64)
+        ));
+    }
     if let Some(line) = protected(side) {
         lines.push(line);
     }

@@ -8,11 +8,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use smtp_audit::Report;
-use smtp_audit::ledger::{Ending, Entry, LedgerFile};
+use smtp_audit::ledger::{Entry, LedgerFile, Withheld};
 use smtp_proto::tls::{Condition, Direction, EndToEnd, Ledger, Retries, Share, Wanted};
 use smtp_proto::{Leniency, LeniencyCounts};
 
-use super::withheld;
 use crate::outlet::Outlet;
 
 /// The account of a running server.
@@ -30,8 +29,7 @@ struct Counts {
     retries: Retries,
     ledger: Ledger,
     lenient: LeniencyCounts,
-    /// Messages of hosts that were not offered STARTTLS, as their handshakes had failed.
-    withheld: u64,
+    withheld: Withheld,
 }
 
 impl Books {
@@ -61,8 +59,7 @@ impl Books {
         }
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let Counts { retries, ledger, withheld, .. } = &mut *counts;
-        let told = entry.ending == Ending::Accepted && entry.tls.reason.as_deref() == Some(withheld::REASON);
-        *withheld += u64::from(told);
+        withheld.add(entry);
         entry.with(|record| retries.add(record, |record| ledger.add(record)));
     }
 
@@ -90,9 +87,9 @@ impl Books {
     pub(crate) fn report(&self) -> String {
         let (lenient, withheld) = {
             let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-            (counts.lenient.clone(), counts.withheld)
+            (counts.lenient.clone(), counts.withheld.clone())
         };
-        let mut report = report(&self.now(), self.since, withheld);
+        let mut report = report(&self.now(), self.since, &withheld);
         if lenient.iter().next().is_some() {
             let _ = writeln!(report, "  let pass by --lenient: {lenient}");
         }
@@ -106,7 +103,8 @@ impl Books {
 
     /// The same as a whole report.
     pub(crate) fn live(&self, require: Condition) -> Report {
-        Report::of(&self.now(), require)
+        let withheld = self.counts.lock().unwrap_or_else(PoisonError::into_inner).withheld.clone();
+        Report::of(&self.now(), &withheld, require)
     }
 
     fn now(&self) -> Ledger {
@@ -133,7 +131,7 @@ fn weight(note: &Note) -> usize {
     }
 }
 
-fn report(ledger: &Ledger, since: Timestamp, withheld: u64) -> String {
+fn report(ledger: &Ledger, since: Timestamp, withheld: &Withheld) -> String {
     let mut out = String::new();
     let inbound = Direction::Inbound;
     let loss = ledger.loss(inbound, Condition::Tls, 5);
@@ -156,10 +154,11 @@ fn report(ledger: &Ledger, since: Timestamp, withheld: u64) -> String {
             );
         }
     }
-    if withheld > 0 {
+    if withheld.messages() > 0 {
+        let (messages, senders) = (withheld.messages(), withheld.senders());
         let _ = writeln!(
             out,
-            "  {withheld} came from hosts that were not offered STARTTLS, as their handshakes had failed"
+            "  not offered STARTTLS, since handshakes had failed: {messages} messages of {senders} senders"
         );
     }
     for heavy in &loss.wanted.heaviest {

@@ -7,10 +7,10 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use smtp_audit::ledger::{Ending, Entry, Tls};
+use smtp_audit::ledger::{Ending, Entry, NOT_OFFERED_AGAIN, Tls};
 use smtp_proto::auth::server::{self, Failure, Identity, Question};
 use smtp_proto::server::{Fault, FaultKind, MessageEnd, Reason, Verdict};
-use smtp_proto::syntax::{Attributes, Host, Mail, Rcpt, Reply, SyntaxErrorKind};
+use smtp_proto::syntax::{AttributeValue, Attributes, Host, Mail, Rcpt, Reply, SyntaxErrorKind};
 use smtp_proto::tls::{Direction, EndToEnd, Hop, Rehearsed, Retries, Wanted};
 use smtp_proto::trace::{self, Received};
 use smtp_proto::{Leniencies, Leniency};
@@ -30,7 +30,7 @@ use super::rehearse::Rehearsing;
 use super::role::Role;
 use super::seeing::{Metrics, Way};
 use super::users::Users;
-use super::withheld::{self, Withheld};
+use super::withheld::Withheld;
 use crate::outlet;
 use crate::shown::{Line, Shown};
 use smtp_audit::UnwantedIf;
@@ -106,8 +106,10 @@ pub(crate) enum MailGoes {
 pub(crate) struct Clerk {
     office: Arc<Office>,
     /// By which log and output name the session.
-    id: String,
+    id: Arc<str>,
     peer: Option<SocketAddr>,
+    /// The name of its host, where somebody who is trusted has told it.
+    name: Option<Box<str>>,
     /// When the transaction began.
     began: Option<Instant>,
     /// Who tries to log in.
@@ -147,7 +149,7 @@ struct Envelope {
     excepted: bool,
     /// What was let pass in it.
     lenient: Leniencies,
-    id: String,
+    id: Arc<str>,
     size: u64,
     /// The first octets of the text.
     head: Vec<u8>,
@@ -185,8 +187,9 @@ impl Clerk {
         office.metrics.open(1);
         Self {
             office,
-            id: unique(),
+            id: unique().into(),
             peer,
+            name: None,
             began: None,
             login: None,
             envelope: None,
@@ -218,7 +221,7 @@ impl Clerk {
         if let Some(envelope) = &self.envelope {
             entry.sender_domain = Some(domain(&envelope.from).into());
             entry.bytes = envelope.size;
-            entry.id = Some(envelope.id.clone().into());
+            entry.id = Some(envelope.id.to_string().into());
             (entry.rehearsed, entry.excepted) = (envelope.rehearsed, envelope.excepted);
             entry.code = envelope.refused_by.filter(|_| matches!(ending, Ending::Refused | Ending::Deferred));
             // Those who were all refused may come again: by them the retry is known.
@@ -261,7 +264,7 @@ impl Clerk {
             |address| self.office.withheld.as_ref().is_some_and(|held| held.is_from(address, Instant::now()));
         let offers = self.office.desks.get(peer.listener).is_some_and(|desk| desk.offers_tls);
         if tls.hop == Hop::NotOffered && offers && self.address().is_some_and(withheld) {
-            (tls.hop, tls.reason) = (Hop::FailedThenPlaintext, Some(withheld::REASON.into()));
+            (tls.hop, tls.reason) = (Hop::FailedThenPlaintext, Some(NOT_OFFERED_AGAIN.into()));
         }
         tls
     }
@@ -353,7 +356,7 @@ impl Clerk {
     /// louder than `info` where anybody can connect from.
     fn advise(&mut self, kind: FaultKind, said: &[u8]) {
         let Some(mend) = mend(kind, said) else { return };
-        let (session, peer) = (&self.id, peer_name(self.address()));
+        let (session, peer) = (&*self.id, peer_name(self.address()));
         let what = match kind {
             FaultKind::Text(flaw) => flaw.to_string(),
             FaultKind::TextLineTooLong => "a line that is too long".into(),
@@ -375,12 +378,12 @@ impl Clerk {
     fn limited(&self) -> Option<Reply<'static>> {
         let (address, limits, now) = (self.address()?, &self.office.limits, Instant::now());
         if limits.connections.as_ref().is_some_and(|rates| rates.count(address, now)) {
-            tracing::info!(session = self.id, peer = %address, "too many connections in a short time");
+            tracing::info!(session = &*self.id, peer = %address, "too many connections in a short time");
             self.office.metrics.limited("connections");
             return Some(TOO_MANY_CONNECTIONS);
         }
         if limits.failed_logins.as_ref().is_some_and(|rates| rates.is_full(address, now)) {
-            tracing::info!(session = self.id, peer = %address, "too many failed logins in a short time");
+            tracing::info!(session = &*self.id, peer = %address, "too many failed logins in a short time");
             self.office.metrics.limited("failed-logins");
             return Some(TOO_MANY_FAILED_LOGINS);
         }
@@ -397,7 +400,7 @@ impl Clerk {
         }
         let (address, user) = (peer_name(self.address()), self.login.as_deref().unwrap_or_default());
         self.office.metrics.failed_login();
-        tracing::warn!(session = self.id, "failed login: address={address} user=<{}>", Shown(user));
+        tracing::warn!(session = &*self.id, "failed login: address={address} user=<{}>", Shown(user));
     }
 }
 
@@ -416,6 +419,10 @@ impl Drop for Clerk {
 }
 
 impl Handler for Clerk {
+    fn session(&self) -> Option<&str> {
+        Some(&self.id)
+    }
+
     async fn connect(&mut self, peer: &Peer<'_>) -> Verdict<'_> {
         self.office.metrics.opened(self.office.desks[peer.listener].role.as_str());
         if let Some(refusal) = self.limited() {
@@ -444,10 +451,19 @@ impl Handler for Clerk {
         Verdict::Accept
     }
 
+    /// Whose address it is counts from the next command on; its host's name is handed on.
+    async fn xclient(&mut self, _: &Peer<'_>, client: &Attributes<'_>) -> Verdict<'_> {
+        self.name = match client.get("NAME") {
+            Some(AttributeValue::Text(name)) => Some(name.decode().into()),
+            _ => None,
+        };
+        Verdict::Accept
+    }
+
     /// For the log alone: whose hop this is stays what it is.
     async fn xforward(&mut self, _: &Peer<'_>, client: &Attributes<'_>) -> Verdict<'_> {
         let (peer, client) = (peer_name(self.address()), Line(client.as_str().as_bytes()));
-        tracing::info!(session = self.id, peer, %client, "speaks for a client");
+        tracing::info!(session = &*self.id, peer, %client, "speaks for a client");
         Verdict::Accept
     }
 
@@ -470,7 +486,7 @@ impl Handler for Clerk {
     async fn mail(&mut self, peer: &Peer<'_>, mail: &Mail<'_>) -> Verdict<'_> {
         let too_many = |address| self.office.limits.messages.as_ref().is_some_and(|r| r.count(address, Instant::now()));
         if self.address().is_some_and(too_many) {
-            tracing::info!(session = self.id, peer = peer_name(self.address()), "too many messages in a short time");
+            tracing::info!(session = &*self.id, peer = peer_name(self.address()), "too many messages in a short time");
             self.office.metrics.limited("messages");
             return Verdict::Refuse(TOO_MANY_MESSAGES);
         }
@@ -479,7 +495,7 @@ impl Handler for Clerk {
         let required = desk.requires && peer.session.tls().is_none();
         let exempt = (required || desk.rehearses) && self.is_excepted(peer, from);
         if required && !exempt {
-            tracing::info!(session = self.id, peer = peer_name(self.address()), "mail in plaintext is refused");
+            tracing::info!(session = &*self.id, peer = peer_name(self.address()), "mail in plaintext is refused");
             self.office.metrics.fault(FaultKind::TlsRequired);
             (self.plaintext_refused, self.refused_sender) = (true, Some(from.into()));
             return Verdict::Refuse(TLS_REQUIRED);
@@ -494,6 +510,8 @@ impl Handler for Clerk {
             helo: peer.session.hello(),
             extended: peer.session.protocol().extended,
             login: peer.session.identity().map(Identity::name),
+            name: self.name.as_deref(),
+            session: &self.id,
             id: &envelope.id,
         };
         let answer = match timed(&self.office.metrics, hop.begin(who, mail)).await {
@@ -614,7 +632,7 @@ impl Handler for Clerk {
         let peer_name = peer_name(self.address());
         if let FaultKind::Lenient(leniency) = fault.kind {
             tracing::info!(
-                session = self.id,
+                session = &*self.id,
                 peer = peer_name,
                 helo = peer.session.hello(),
                 leniency = leniency.as_str(),
@@ -626,9 +644,9 @@ impl Handler for Clerk {
             self.let_pass(peer, leniency);
             return;
         }
-        tracing::info!(session = self.id, peer = peer_name, helo = peer.session.hello(), kind = ?fault.kind, offset = fault.offset, code = fault.code, "fault");
+        tracing::info!(session = &*self.id, peer = peer_name, helo = peer.session.hello(), kind = ?fault.kind, offset = fault.offset, code = fault.code, "fault");
         if let Some(line) = line_of(fault.kind, peer.said) {
-            tracing::debug!(session = self.id, peer = peer_name, line = %Line(line), "the line at fault");
+            tracing::debug!(session = &*self.id, peer = peer_name, line = %Line(line), "the line at fault");
         }
         self.office.metrics.fault(fault.kind);
         // Of a client that ended its first command in CRLF no LF is let pass. And what has no code was served.
@@ -648,9 +666,9 @@ impl Handler for Clerk {
     }
 
     fn closed(&mut self, peer: &Peer<'_>, reason: Reason) {
-        tracing::debug!(session = self.id, peer = peer_name(self.address()), ?reason, "closed");
+        tracing::debug!(session = &*self.id, peer = peer_name(self.address()), ?reason, "closed");
         if reason == Reason::TimedOut && self.envelope.as_ref().is_some_and(|envelope| envelope.size > 0) {
-            let (session, peer) = (&self.id, peer_name(self.address()));
+            let (session, peer) = (&*self.id, peer_name(self.address()));
             tracing::warn!(
                 session,
                 peer,
@@ -688,7 +706,7 @@ impl Envelope {
             exempt: false,
             excepted: false,
             lenient: Leniencies::STRICT,
-            id: unique(),
+            id: unique().into(),
             size: 0,
             head: Vec::new(),
             refused: false,

@@ -138,7 +138,11 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         }
     };
     let metrics = Arc::new(Metrics::new());
-    let seeing = Arc::new(Seeing { metrics: metrics.clone(), books: books.clone(), ready: false.into() });
+    let next_hop = match &mail_goes {
+        MailGoes::Through(hop) => Some(hop.clone()),
+        MailGoes::Nowhere | MailGoes::To(_) => None,
+    };
+    let seeing = Arc::new(Seeing { metrics: metrics.clone(), books: books.clone(), ready: false.into(), next_hop });
     let seen_at = options.metrics.map(|address| seeing.listen(address)).transpose()?;
     let office = Arc::new(Office {
         hostname: hostname.clone(),

@@ -13,9 +13,6 @@ const FAILURES: u32 = 2;
 /// Hosts that are remembered at most.
 const MOST: usize = 10_000;
 
-/// What the ledger gives as the reason.
-pub(crate) const REASON: &str = "not offered again: earlier handshakes failed";
-
 /// Remembers hosts whose handshakes fail. A host is an IPv4 address, or an IPv6 network of 64 bits.
 #[derive(Debug)]
 pub(crate) struct Withheld {

@@ -11,7 +11,7 @@ mod watch;
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
@@ -20,10 +20,11 @@ use smol::Timer;
 use smol::channel::{Receiver, Sender};
 use smol::future::or;
 use smol::lock::{Semaphore, SemaphoreGuardArc};
-use smtp_proto::client::{Config, Timeouts, Tls};
+use smtp_proto::client::{Config, Reason, Timeouts, Tls};
 use smtp_proto::proxy::{Addresses, Transport};
 use smtp_proto::syntax::Extension;
-use smtp_smol::{Client, ClientTls, Pool, PoolLimits, Target};
+use smtp_proto::tls::TlsFailure;
+use smtp_smol::{Client, ClientTls, Lent, Pool, PoolLimits, Stopped, Target};
 
 use crate::failure::Failure;
 pub(crate) use answer::Answer;
@@ -40,6 +41,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// While it is up, what it offers is looked at so often, and idle connections are closed.
 const LOOK: Duration = Duration::from_secs(300);
 const TIDY: Duration = Duration::from_secs(10);
+/// After a handshake that failed mail goes in plaintext for so long, where TLS is opportunistic.
+const PLAINLY: Duration = Duration::from_secs(600);
 /// To be met before anybody connects here.
 const FIRST: Duration = Duration::from_secs(5);
 /// For a place among the connections to the next hop.
@@ -51,6 +54,8 @@ pub(crate) struct NextHop {
     place: Place,
     announce: Option<Announce>,
     pool: Pool,
+    /// Without TLS, for when it fails where it is opportunistic.
+    plain: Option<Pool>,
     gate: Arc<Semaphore>,
     state: Mutex<State>,
     /// A message for the watch: something has gone wrong.
@@ -61,8 +66,10 @@ pub(crate) struct NextHop {
 struct State {
     /// Failures in a row.
     failures: u32,
-    /// Nobody is sent to it until the watch has found it back.
-    down: bool,
+    /// Why nobody is sent to it, until the watch has found it back.
+    down: Option<String>,
+    /// So long it is spoken to in plaintext, since a handshake has failed.
+    plain_until: Option<Instant>,
     /// What it offers, once that is known.
     offered: Option<Offered>,
 }
@@ -79,11 +86,13 @@ impl NextHop {
         times.data = Duration::from_secs(100);
         times.text = Duration::from_secs(150);
         times.text_end = Duration::from_secs(570);
-        let config = Config::new(hostname).map_err(|error| Failure::running(error.to_string()))?;
-        // What a client's text is like is for the next hop to judge; what it must not get is seen to by `watch`.
-        let config = config.send_eight_bit_anyway(true).send_long_lines(true);
-        let config = config.protocol(place.protocol).tls(place.tls).timeouts(times).shared();
-        let mut client = Client::new(config).connect_time(wait);
+        let config = |tls| {
+            let config = Config::new(hostname).map_err(|error| Failure::running(error.to_string()))?;
+            // What a client's text is like is for the next hop to judge; what it must not get is seen to by `watch`.
+            let config = config.send_eight_bit_anyway(true).send_long_lines(true);
+            Ok::<_, Failure>(config.protocol(place.protocol).timeouts(times).tls(tls).shared())
+        };
+        let mut client = Client::new(config(place.tls)?).connect_time(wait);
         if place.tls != Tls::Never {
             let tls = ClientTls::new(authorities(options.next_hop_ca.as_deref())?);
             client = client.tls(tls.map_err(|error| Failure::running(format!("TLS cannot be set up: {error}")))?);
@@ -94,7 +103,12 @@ impl NextHop {
         let connections = usize::from(options.next_hop_connections);
         let mut limits = PoolLimits::default();
         (limits.idle_per_target, limits.idle, limits.messages) = (connections, connections, u32::MAX);
+        let plain = match place.tls {
+            Tls::Opportunistic => Some(Client::new(config(Tls::Never)?).connect_time(wait)),
+            _ => None,
+        };
         Ok(Self {
+            plain: plain.map(|client| Pool::new(client, limits)),
             place,
             announce: options.announce,
             pool: Pool::new(client, limits),
@@ -111,6 +125,17 @@ impl NextHop {
     /// What it offers; `None` before that is known.
     pub(crate) fn offered(&self) -> Option<Offered> {
         self.state().offered
+    }
+
+    /// Why no mail goes there now, if that is so.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        let state = self.state();
+        let why = match (&state.down, state.offered) {
+            (Some(why), _) => why,
+            (None, None) => "it has not answered yet",
+            (None, Some(_)) => return None,
+        };
+        Some(format!("the next hop {} is down: {why}", self.place))
     }
 
     /// Asks it what it offers, before anybody else can ask. It need not be there yet.
@@ -130,7 +155,8 @@ impl NextHop {
         smol::spawn(async move {
             let mut pause = PAUSE;
             loop {
-                if hop.state().down {
+                let down = hop.state().down.is_some();
+                if down {
                     wait(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 } else {
@@ -148,6 +174,9 @@ impl NextHop {
             loop {
                 wait(TIDY).await;
                 tidying.pool.close_idle(false).await;
+                if let Some(plain) = &tidying.plain {
+                    plain.close_idle(false).await;
+                }
             }
         })
         .detach();
@@ -160,8 +189,8 @@ impl NextHop {
     /// Connects, and looks at what is offered.
     async fn probe(&self) -> Result<(), String> {
         let target = self.target(None);
-        let mut hop = self.pool.new_connection(&target).await.map_err(|reason| reason.to_string())?;
-        let offers = hop.ready().await.map_err(|stopped| stopped.to_string())?;
+        let hop = self.ready(&target, false).await.map_err(|stopped| stopped.to_string())?;
+        let offers = hop.session().offers();
         let needs = match self.announce {
             Some(Announce::Xclient) => Some(Extension::XClient),
             Some(Announce::Xforward) => Some(Extension::XForward),
@@ -173,13 +202,60 @@ impl NextHop {
         }
         let offered = Offered::of(hop.session());
         self.learn(offered);
-        self.pool.give_back(hop).await;
+        self.give_back(hop).await;
         Ok(())
+    }
+
+    /// A connection that is ready for a message; an idle one if there is one and if it may be. Where TLS is opportunistic
+    /// and the handshake fails, in plaintext, then and for a while (RFC 7435 4.1).
+    async fn ready(&self, target: &Target, idle: bool) -> Result<Lent, Stopped> {
+        let connected = async |pool: &Pool| {
+            let lent = if idle { pool.connection(target).await } else { pool.new_connection(target).await };
+            let mut lent = lent.map_err(Stopped::Ended)?;
+            lent.ready().await?;
+            Ok(lent)
+        };
+        match (connected(self.pool()).await, &self.plain) {
+            (Err(Stopped::Ended(Reason::TlsFailed(failure))), Some(plain)) => {
+                self.tls_failed(&failure);
+                connected(plain).await
+            }
+            (connected, _) => connected,
+        }
+    }
+
+    fn pool(&self) -> &Pool {
+        let plainly = self.state().plain_until.is_some_and(|until| Instant::now() < until);
+        self.plain.as_ref().filter(|_| plainly).unwrap_or(&self.pool)
+    }
+
+    /// Keeps the connection for the next message, unless it stands for one client alone.
+    async fn give_back(&self, lent: Lent) {
+        if self.announce == Some(Announce::Proxy) {
+            return;
+        }
+        // Each to its own.
+        let plain = self.plain.as_ref().filter(|_| lent.session().config().tls_policy() == Tls::Never);
+        plain.unwrap_or(&self.pool).give_back(lent).await;
+    }
+
+    fn tls_failed(&self, failure: &TlsFailure) {
+        let now = Instant::now();
+        let until = self.state().plain_until.replace(now + PLAINLY);
+        // Others may have found it out meanwhile.
+        if until.is_none_or(|until| until <= now) {
+            let minutes = PLAINLY.as_secs() / 60;
+            tracing::error!(
+                next_hop = %self.place,
+                "the TLS handshake with the next hop failed ({failure}); mail goes on in plaintext, as ?tls=offer says, and TLS \
+                 is tried again every {minutes} minutes"
+            );
+        }
     }
 
     /// A place among the connections to it, or what a client is told that gets none.
     async fn admit(&self) -> Result<SemaphoreGuardArc, Answer> {
-        if self.state().down {
+        if self.is_known_down() {
             return Err(answer::UNREACHABLE);
         }
         let place = or(async { Some(self.gate.acquire_arc().await) }, async {
@@ -188,7 +264,11 @@ impl NextHop {
         });
         let place = place.await.ok_or(answer::BUSY)?;
         // While it waited, others may have found out.
-        if self.state().down { Err(answer::UNREACHABLE) } else { Ok(place) }
+        if self.is_known_down() { Err(answer::UNREACHABLE) } else { Ok(place) }
+    }
+
+    fn is_known_down(&self) -> bool {
+        self.state().down.is_some()
     }
 
     /// Where to connect for this client.
@@ -221,12 +301,12 @@ impl NextHop {
     }
 
     /// A connection came to nothing. After some of them nobody is sent there any more.
-    fn failed(&self, why: &dyn fmt::Display) {
+    fn failed(&self, why: &dyn fmt::Display, session: &str, id: &str) {
         let mut state = self.state();
         state.failures = state.failures.saturating_add(1);
-        let now_down = state.failures >= FAILURES && !std::mem::replace(&mut state.down, true);
+        let now_down = state.failures >= FAILURES && state.down.replace(why.to_string()).is_none();
         drop(state);
-        tracing::warn!(next_hop = %self.place, "the next hop failed: {why}");
+        tracing::warn!(session, id, next_hop = %self.place, "the next hop failed: {why}");
         if now_down {
             tracing::error!(next_hop = %self.place, "the next hop is down; mail is put off");
         }
@@ -237,16 +317,15 @@ impl NextHop {
     fn is_up(&self) {
         let mut state = self.state();
         state.failures = 0;
-        if std::mem::take(&mut state.down) {
+        if state.down.take().is_some() {
             drop(state);
             tracing::warn!(next_hop = %self.place, "the next hop is up again");
         }
     }
 
     fn is_down(&self, why: &str) {
-        let mut state = self.state();
-        if !std::mem::replace(&mut state.down, true) {
-            drop(state);
+        let news = self.state().down.replace(why.to_owned()).is_none();
+        if news {
             tracing::error!(next_hop = %self.place, "the next hop is down; mail is put off: {why}");
         }
     }

@@ -24,8 +24,12 @@ pub(crate) struct Who<'a> {
     pub(crate) extended: bool,
     /// Whom it has authenticated as.
     pub(crate) login: Option<&'a str>,
+    /// Its host's name, where somebody who is trusted has told it.
+    pub(crate) name: Option<&'a str>,
+    /// Our name for the session.
+    pub(crate) session: &'a Arc<str>,
     /// Our name for the message.
-    pub(crate) id: &'a str,
+    pub(crate) id: &'a Arc<str>,
 }
 
 /// A transaction with the next hop. Dropped, it is given up: a text that has begun can be taken back by the end of the
@@ -33,6 +37,8 @@ pub(crate) struct Who<'a> {
 #[derive(Debug)]
 pub(crate) struct Passage {
     hop: Arc<NextHop>,
+    /// By which the log names session and message.
+    names: [Arc<str>; 2],
     /// Gone when the connection is of no more use.
     lent: Option<Lent>,
     _place: SemaphoreGuardArc,
@@ -55,14 +61,17 @@ impl NextHop {
         let target = self.target(who.address);
         let mut again = false;
         loop {
-            let lent =
-                if again { self.pool.new_connection(&target).await } else { self.pool.connection(&target).await };
-            let mut lent = match lent {
+            let mut lent = match self.ready(&target, !again).await {
                 Ok(lent) => lent,
-                Err(reason) => {
-                    self.failed(&reason);
-                    return Err(answer::UNREACHABLE);
+                Err(Stopped::Ended(reason)) => {
+                    self.failed(&reason, who.session, who.id);
+                    // What it says in its greeting is handed on.
+                    return Err(match reason {
+                        Reason::ServerClosing(_) => Answer::of(Stopped::Ended(reason)),
+                        _ => answer::UNREACHABLE,
+                    });
                 }
+                Err(stopped) => return Err(Answer::of(stopped)),
             };
             let used = lent.is_used();
             let opened = self.open(&mut lent, who, mail).await;
@@ -75,7 +84,7 @@ impl NextHop {
                 }
                 Err(stopped) => {
                     match &stopped {
-                        Stopped::Ended(why) => self.failed(why),
+                        Stopped::Ended(why) => self.failed(why, who.session, who.id),
                         // The next session hears what is offered now.
                         Stopped::NotSent(_) => drop(self.trouble.0.try_send(())),
                         _ => {}
@@ -97,6 +106,7 @@ impl NextHop {
             let binary = mail.params.body() == Body::BinaryMime;
             let passage = Passage {
                 hop: self.clone(),
+                names: [who.session.clone(), who.id.clone()],
                 lent: Some(lent),
                 _place: place,
                 offered,
@@ -112,7 +122,6 @@ impl NextHop {
 
     /// Tells who the client is, and says MAIL.
     async fn open(&self, hop: &mut Lent, who: Who<'_>, mail: &Mail<'_>) -> Result<OwnedReply, Stopped> {
-        hop.ready().await?;
         let announce = self.announce.filter(|_| who.address.is_some());
         let reply = match announce {
             Some(Announce::Xclient) => {
@@ -154,13 +163,6 @@ impl NextHop {
         let params = Params::parse(&kept, Verb::Mail, mail.params.smtputf8()).unwrap_or(mail.params);
         // As the client said it: nothing is declared in its place.
         hop.command(&Command::Mail(Mail { path: mail.path, params })).await
-    }
-
-    /// Keeps the connection for the next message, unless it stands for one client alone.
-    async fn give_back(&self, lent: Lent) {
-        if self.announce != Some(Announce::Proxy) {
-            self.pool.give_back(lent).await;
-        }
     }
 }
 
@@ -267,9 +269,10 @@ impl Passage {
         if let Stopped::Ended(reason) | Stopped::Unknown(reason) = &stopped {
             self.lent = None;
             if *reason == Reason::TimedOut {
-                self.hop.failed(reason);
+                self.hop.failed(reason, &self.names[0], &self.names[1]);
             } else {
-                tracing::warn!(next_hop = %self.hop.place, "a message did not go through: {stopped}");
+                let (session, id) = (&*self.names[0], &*self.names[1]);
+                tracing::warn!(session, id, next_hop = %self.hop.place, "a message did not go through: {stopped}");
             }
         }
         Answer::of(stopped)
@@ -314,7 +317,7 @@ fn attributes(hop: &Lent, extension: Extension, who: Who<'_>) -> Result<Attribut
     let port = who.address.map(|address| address.port().to_string());
     let proto = if who.extended { "ESMTP" } else { "SMTP" };
     for (name, value) in [
-        ("NAME", None),
+        ("NAME", who.name),
         ("ADDR", address.as_deref()),
         ("PORT", port.as_deref()),
         ("PROTO", Some(proto)),

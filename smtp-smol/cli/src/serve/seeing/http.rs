@@ -42,8 +42,8 @@ impl Answer {
         Self::plain("404 Not Found", "there are /metrics, /healthz, /readyz, /loss and /loss.json\n")
     }
 
-    pub(super) fn not_ready() -> Self {
-        Self::plain("503 Service Unavailable", "not ready\n")
+    pub(super) fn not_ready(why: &str) -> Self {
+        Self::plain("503 Service Unavailable", &format!("not ready: {why}\n"))
     }
 
     fn plain(status: &'static str, body: &str) -> Self {

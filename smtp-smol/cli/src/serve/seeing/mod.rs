@@ -11,6 +11,7 @@ use smol::Async;
 use smtp_proto::tls::Condition;
 
 use super::books::Books;
+use super::next_hop::NextHop;
 use crate::failure::Failure;
 use crate::outlet;
 use http::{Answer, Request};
@@ -24,6 +25,8 @@ pub(crate) struct Seeing {
     pub(crate) books: Arc<Books>,
     /// Mail is taken.
     pub(crate) ready: AtomicBool,
+    /// The mail server behind, without which none is.
+    pub(crate) next_hop: Option<Arc<NextHop>>,
 }
 
 impl Seeing {
@@ -50,10 +53,11 @@ impl Seeing {
                 )
             }
             "/healthz" => Answer::good("text/plain; charset=utf-8", "well\n".into()),
-            "/readyz" if self.ready.load(Ordering::Acquire) => {
-                Answer::good("text/plain; charset=utf-8", "ready\n".into())
-            }
-            "/readyz" => Answer::not_ready(),
+            "/readyz" if !self.ready.load(Ordering::Acquire) => Answer::not_ready("the server starts, or ends"),
+            "/readyz" => match self.next_hop.as_ref().and_then(|hop| hop.trouble()) {
+                None => Answer::good("text/plain; charset=utf-8", "ready\n".into()),
+                Some(why) => Answer::not_ready(&why),
+            },
             "/loss" => Answer::good("text/html; charset=utf-8", self.books.live(Condition::Tls).html()),
             "/loss.json" => Answer::good("application/json", self.books.live(Condition::Tls).json()),
             _ => Answer::not_found(),
