@@ -108,5 +108,25 @@ def the_settings_shown_can_be():
             succeed(binary(), "check-config", file.name)
 
 
+@test
+def a_socket_of_systemds_starts_it():
+    """As systemd itself does, which listens until somebody connects."""
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        serve = [binary(), "serve", "--listen", "systemd:mx", "--domain", "mx.example.net", "--tls", "off", "--deliver", f"maildir:{folder}/mail"]
+        activate = subprocess.Popen(["systemd-socket-activate", "-l", f"127.0.0.1:{port}", "--fdname=mx", *serve],
+                                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        try:
+            assert b"Listening on" in activate.stderr.readline()
+            for _ in range(2):
+                with smtplib.SMTP("127.0.0.1", port, local_hostname="client.example", timeout=PATIENCE) as client:
+                    assert client.sendmail("me@example.org", ["bob@mx.example.net"], "Subject: x\r\n\r\nhello\r\n") == {}
+            assert len(list(pathlib.Path(folder, "mail/new").iterdir())) == 2
+        finally:
+            # It has become the server.
+            activate.terminate()
+            assert activate.wait(PATIENCE) == 0
+
+
 if __name__ == "__main__":
     main()
