@@ -3,6 +3,7 @@
 mod blast;
 mod conform;
 mod failure;
+mod log;
 mod sink;
 
 use std::process::ExitCode;

@@ -335,6 +335,57 @@ fn what_mends_a_refusal_is_told() {
     child.wait().expect("ended");
 }
 
+/// Nothing that reads a sink, or drips into it, keeps it from ending.
+#[test]
+fn it_ends_whatever_others_do() {
+    let begin = |options: &[&str]| {
+        let mut child = Command::new(PROGRAM)
+            .args(["sink", "--listen", "127.0.0.1:0", "--tls", "off"])
+            .args(options)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("started");
+        let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
+        let mut line = String::new();
+        stderr.read_line(&mut line).expect("a line");
+        (child, stderr, line.split(' ').nth(2).expect("an address").to_owned())
+    };
+    let end = |child: &mut Child, told: &dyn Fn()| {
+        assert!(Command::new("kill").arg(child.id().to_string()).status().expect("told").success());
+        let begun = std::time::Instant::now();
+        while child.try_wait().expect("a child").is_none() {
+            assert!(begun.elapsed() < std::time::Duration::from_secs(60), "it does not end");
+            told();
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+    };
+    let words = "EHLO c.example\r\nMAIL FROM:<a@c.example>\r\nRCPT TO:<b@d.example>\r\nDATA\r\n";
+    let (mut child, _stderr, address) = begin(&[]);
+    let client = TcpStream::connect(&address).expect("connected");
+    (&client).write_all(words.as_bytes()).expect("written");
+    let mut lines = BufReader::new(&client).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.starts_with("354 ")));
+    end(&mut child, &|| drop((&client).write_all(b"a line\r\n")));
+    // A log that nobody reads: more lines than a pipe takes.
+    let (mut child, _stderr, address) = begin(&["--lenient", "helo-name"]);
+    for _ in 0..50 {
+        let mut client = TcpStream::connect(&address).expect("connected");
+        client.write_all(format!("{}QUIT\r\n", "HELO my_printer\r\n".repeat(50)).as_bytes()).expect("written");
+        let mut said = String::new();
+        client.read_to_string(&mut said).expect("the end");
+        assert!(said.contains("\r\n221 "), "it answers");
+    }
+    end(&mut child, &|| ());
+    // Mail on a pipe that nobody reads.
+    let (mut child, _stderr, address) = begin(&["--deliver", "json"]);
+    let text = format!("{}\r\n", "x".repeat(900)).repeat(200);
+    let client = TcpStream::connect(&address).expect("connected");
+    (&client).write_all(format!("{words}{text}.\r\n").as_bytes()).expect("written");
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    end(&mut child, &|| ());
+}
+
 #[test]
 fn what_cannot_begin_is_told_in_a_line() {
     for (arguments, word) in [

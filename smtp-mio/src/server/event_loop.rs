@@ -110,9 +110,11 @@ impl<H: Handler, F: Fn(Option<SocketAddr>) -> H> Loop<H, F> {
         let mut events = Events::with_capacity(1024);
         let mut due = Vec::new();
         let mut stopping = false;
+        let mut deadline = None;
         loop {
             if self.handle.is_stopped() && !stopping {
                 stopping = true;
+                deadline = Instant::now().checked_add(self.limits.drain);
                 self.listeners.clear();
                 (0..self.antechamber.clear()).for_each(|_| self.counts.leave(None));
                 let keys: Vec<usize> = self.connections.iter().map(|(key, _)| key).collect();
@@ -120,6 +122,9 @@ impl<H: Handler, F: Fn(Option<SocketAddr>) -> H> Loop<H, F> {
                     self.connections[key].session.shut_down();
                     self.turn(key);
                 }
+            }
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                self.cut_off();
             }
             if stopping && self.connections.is_empty() {
                 return Ok(());
@@ -352,6 +357,21 @@ impl<H: Handler, F: Fn(Option<SocketAddr>) -> H> Loop<H, F> {
         let Some(connection) = self.connections.get_mut(key) else { return };
         if connection.deadline < connection.scheduled {
             connection.scheduled = self.wheel.put(key, connection.question.generation, connection.deadline);
+        }
+    }
+
+    /// Ends all connections, whatever their peers do. Each handler hears of it.
+    fn cut_off(&mut self) {
+        let keys: Vec<usize> = self.connections.iter().map(|(key, _)| key).collect();
+        if !keys.is_empty() {
+            tracing::warn!(connections = keys.len(), "the time to end is over: connections are cut off");
+        }
+        for key in keys {
+            self.connections[key].session.lost();
+            self.turn(key);
+            if self.connections.contains(key) {
+                self.leave(key);
+            }
         }
     }
 

@@ -41,7 +41,8 @@ pub(crate) struct Accepted {
 }
 
 impl Handle {
-    /// No new connections; messages in flight complete; 421 to the rest. `run` returns when all have ended.
+    /// No new connections; messages in flight complete; 421 to the rest. `run` returns when all have ended, or after
+    /// [`Limits::drain`](super::Limits::drain).
     pub fn shut_down(&self) {
         self.shared.stop.store(true, Ordering::Release);
         for of in self.loops().iter() {

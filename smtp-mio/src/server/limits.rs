@@ -17,11 +17,19 @@ pub struct Limits {
     pub per_address: u32,
     /// Time for the PROXY header, on listeners where it comes first: 5 s.
     pub proxy_time: Duration,
+    /// How long the server waits for connections to end when it has been told to end itself, whatever their peers do;
+    /// then it cuts them off: 60 s.
+    pub drain: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 10_000, per_address: 1_000, proxy_time: Duration::from_secs(5) }
+        Self {
+            connections: 10_000,
+            per_address: 1_000,
+            proxy_time: Duration::from_secs(5),
+            drain: Duration::from_secs(60),
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 
 mod audit;
 mod failure;
+#[cfg(test)]
+mod hints;
 mod manual;
 mod node;
 mod outlet;

@@ -30,6 +30,9 @@ use smtp_testing::{Rule, Rules};
 use store::Store;
 use swallow::{Kitchen, Swallow};
 
+/// How long messages in flight may take when the sink is told to end.
+const DRAIN: Duration = Duration::from_secs(5);
+
 const EXAMPLES: &str = "\
 Verbs: CONNECT (the greeting), EHLO, STARTTLS, AUTH, MAIL, RCPT, DATA, BDAT (the first chunk),
 MESSAGE (the end of the text), RSET, NOOP, VRFY, HELP, QUIT.
@@ -55,8 +58,8 @@ Examples:
 
 /// Swallow mail as fast as it comes, or keep it; refuse, delay and drop on request.
 ///
-/// For tests of programs that send mail: nothing is relayed. Ends in order on SIGINT or SIGTERM, and then tells what
-/// came.
+/// For tests of programs that send mail: nothing is relayed. Ends in order on SIGINT or SIGTERM, after 5 seconds
+/// whatever peers do, and then tells what came.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
@@ -160,7 +163,7 @@ enum Tls {
 /// Runs until it is told to end.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
+        .with_writer(crate::log::Unread::begin())
         .with_max_level(tracing::Level::WARN)
         .with_target(false)
         // Where nobody reads stderr there is nowhere to complain of it.
@@ -182,7 +185,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         None => Server::new(config),
     };
     let mut limits = smtp_mio::Limits::default();
-    (limits.connections, limits.per_address) = (usize::MAX, u32::MAX);
+    (limits.connections, limits.per_address, limits.drain) = (usize::MAX, u32::MAX, DRAIN);
     server = server.limits(limits);
     if options.tls != Tls::Off || !options.implicit_tls.is_empty() {
         server = server.tls(certificate(&hostname)?);
@@ -393,7 +396,13 @@ fn end_on_signal(handle: &Handle) -> std::io::Result<()> {
                 std::process::exit(128 + signal);
             }
             handle.shut_down();
+            // A pipe that nobody reads holds whoever writes to it.
+            std::thread::Builder::new().name("end".into()).spawn(|| {
+                std::thread::sleep(2 * DRAIN);
+                std::process::exit(1);
+            })?;
         }
+        Ok::<(), std::io::Error>(())
     })?;
     Ok(())
 }

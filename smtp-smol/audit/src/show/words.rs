@@ -318,13 +318,17 @@ fn digits(share: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{number, percent, range};
+    use super::{about_so_many, counted, number, percent, range};
 
     #[test]
     fn numbers_read_well() {
         for (value, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
             assert_eq!(number(value), text);
         }
+        for (count, text) in [(0, "0 messages"), (1, "1 message"), (2, "2 messages"), (1001, "1,001 messages")] {
+            assert_eq!(counted(count, "message"), text);
+        }
+        assert_eq!(about_so_many(1, false, "sender"), "about 1 sender");
         for (value, text) in [
             (0.0, "0 %"),
             (0.000_03, "0.0030 %"),

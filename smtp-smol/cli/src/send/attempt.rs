@@ -167,7 +167,12 @@ impl Office<'_> {
         let outcomes = transaction.outcomes().zip(of).filter_map(|(outcome, at)| {
             let (end, words) = told(&outcome);
             let (server, tls, notes) = (Some(server.clone()), Some(tls.clone()), notes.clone());
-            let hop = if failed { "no TLS: the handshake failed" } else { "plaintext" };
+            // Where the session ended by itself nothing of the message went out, in plaintext or otherwise.
+            let hop = match outcome {
+                _ if failed => "no TLS: the handshake failed",
+                Outcome::Later(Because::Session(_)) | Outcome::Never(Because::Session(_)) => "",
+                _ => "plaintext",
+            };
             Some(Fate { to: self.message.to.get(*at)?.clone(), end, words, server, tls, hop, notes })
         });
         let fates: Vec<Fate> = outcomes.collect();

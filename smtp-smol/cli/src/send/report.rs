@@ -109,7 +109,7 @@ pub(crate) fn print(message: &Message, fates: &[Fate], json: bool) {
         }
         if let Some(tls) = &fate.tls {
             let hop = tls.version().map_or(fate.hop, TlsVersion::as_str);
-            let _ = write!(out, " ({hop})");
+            let _ = if hop.is_empty() { Ok(()) } else { write!(out, " ({hop})") };
         }
         let _ = writeln!(out, ": {}", fate.words);
     }

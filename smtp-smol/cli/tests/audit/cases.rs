@@ -276,3 +276,10 @@ fn a_guess_from_a_few_messages_is_none() {
         assert!(error.contains("2 of 45") && error.contains("--by"), "{error}");
     }
 }
+
+#[test]
+fn one_is_one() {
+    let told = text(&["--by", "mx.example.org"], &[&case("one-message.eml")]);
+    assert!(told.contains("Of 1 wanted message of one day, none came"), "{told}");
+    assert!(told.contains("\n1 sender and 1 host; "), "{told}");
+}

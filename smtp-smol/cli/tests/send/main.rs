@@ -283,6 +283,11 @@ fn what_else_is_to_be_known_is_noted() {
     assert!(done.out.contains("(plaintext)"), "{done:?}");
     let json = send(&server, &["--json"], TEXT);
     assert!(json.out.contains("\"notes\":[\"the server broke the protocol"), "{json:?}");
+    // Nothing of the message went anywhere.
+    for refuses in [("GREETING", "554 5.7.1 No"), ("EHLO", "421 4.3.2 No")] {
+        let done = send(&serve(Setup { refuses: vec![refuses].leak(), ..Setup::default() }), &[], TEXT);
+        assert!(!done.out.contains("plaintext") && done.out.contains(refuses.1), "{done:?}");
+    }
     // 220 to STARTTLS, and then no handshake, nor a second connection: nothing went in plaintext.
     let server = serve(Setup { offers: &["STARTTLS"], once: true, ..Setup::default() });
     let done = send(&server, &["--tls", "require"], TEXT);
