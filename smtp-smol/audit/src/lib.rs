@@ -237,6 +237,7 @@ impl Audit {
             cells.finish(account).map_err(Error::Cells)?;
         }
         let mut report = Report::new(&self.desk.ledger, &account, require, self.now);
+        report.know(&self.desk.clients);
         report.silenced(self.desk.parties.as_ref());
         Ok(report)
     }

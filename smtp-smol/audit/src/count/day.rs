@@ -9,6 +9,11 @@ pub(crate) fn day(days: i64) -> String {
     i32::try_from(days).ok().and_then(|days| EPOCH.checked_add(days.days()).ok()).unwrap_or(EPOCH).to_string()
 }
 
+/// The day of a time in seconds since 1970.
+pub(crate) fn of(time: i64) -> i32 {
+    i32::try_from(time.div_euclid(86_400)).unwrap_or_default()
+}
+
 /// The other way round.
 pub(crate) fn number(day: &str) -> Option<i32> {
     EPOCH.until(day.parse::<Date>().ok()?).ok().map(|span| span.get_days())

@@ -12,6 +12,7 @@ use smtp_proto::tls::{
 
 use super::arrivals::{Arrival, Arrivals};
 use super::cells::{Head, Table};
+use super::clients::Clients;
 use super::rows::Rows;
 use super::seal::Seal;
 use super::sessions::Reports;
@@ -295,6 +296,8 @@ pub(crate) struct Desk {
     pub(crate) cells: Option<Table>,
     /// Of hosts in cells.
     pub(crate) seal: Option<Seal>,
+    /// What ledgers alone know of clients.
+    pub(crate) clients: Clients,
     /// Who would be silenced, if that is asked.
     pub(crate) parties: Option<Parties>,
     /// Of whom what is not required.
@@ -332,6 +335,7 @@ impl Desk {
             rows: None,
             cells: None,
             seal: None,
+            clients: Clients::default(),
             parties: None,
             except: None,
             arrivals: Arrivals::default(),
@@ -421,7 +425,12 @@ impl Desk {
             let seal = self.seal.as_ref();
             self.withheld.add_as(entry, |number| seal.map_or(number, |seal| seal.number("sender", number)));
         }
-        entry.with(|record| self.sinks().take(record, Some(entry), true));
+        entry.with(|record| {
+            if self.ledger.scope().holds(record) {
+                self.clients.add(entry, record.party().unwrap_or_default());
+            }
+            self.sinks().take(record, Some(entry), true);
+        });
     }
 
     /// A line of a ledger that a later program wrote.

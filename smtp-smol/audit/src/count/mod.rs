@@ -3,6 +3,7 @@
 pub(crate) mod account;
 pub(crate) mod arrivals;
 pub(crate) mod cells;
+pub(crate) mod clients;
 pub(crate) mod day;
 pub(crate) mod desk;
 pub(crate) mod rows;

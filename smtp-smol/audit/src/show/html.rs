@@ -3,8 +3,10 @@
 
 use std::fmt::Write as _;
 
+use super::clients;
 use super::plots::{self, escape};
 use super::report::{Mail, Report, Side};
+use super::stacked;
 use super::text;
 use super::values::ratio;
 use super::words::{
@@ -93,7 +95,14 @@ fn direction(out: &mut String, report: &Report, side: &Side) {
             without(report.require)
         );
     }
+    let made_of = [stacked::versions(side), stacked::groups(side)];
+    if made_of.iter().any(|plot| !plot.is_empty()) {
+        out.push_str("<section class=\"made-of\"><h2>Versions and groups</h2>\n<p class=\"note\">Wanted mail, each column all of it.</p>\n");
+        made_of.iter().for_each(|plot| out.push_str(plot));
+        out.push_str("</section>\n");
+    }
     senders(out, side, part.lost.messages, part.senders.lost);
+    out.push_str(&clients::section(side));
     if inbound {
         breakdown(out, side);
     } else {

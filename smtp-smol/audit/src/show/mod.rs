@@ -1,11 +1,13 @@
 //! The report: worked out once, and shown as text, as a page and as JSON.
 
+mod clients;
 mod exceptions;
 mod html;
 mod json;
 mod plots;
 mod report;
 mod sessions;
+mod stacked;
 mod text;
 mod tlsrpt;
 mod values;
@@ -15,6 +17,7 @@ use jiff::Timestamp;
 use smtp_proto::tls::{Condition, Ledger};
 
 use crate::count::account::Account;
+use crate::count::clients::Clients;
 use crate::count::silenced::Parties;
 use crate::ledger::Withheld;
 pub use report::Report;
@@ -40,6 +43,13 @@ impl Report {
     #[must_use]
     pub fn exceptions_for_postfix(&self, file: &str) -> Option<[String; 2]> {
         self.exceptions.as_ref().map(|exceptions| exceptions.postfix(file))
+    }
+
+    /// Adds what ledgers alone know of clients.
+    pub(crate) fn know(&mut self, clients: &Clients) {
+        if let Some(side) = &mut self.inbound {
+            side.know(clients);
+        }
     }
 
     pub(crate) fn silenced(&mut self, parties: Option<&Parties>) {

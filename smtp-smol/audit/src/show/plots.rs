@@ -25,7 +25,7 @@ pub(crate) fn escape(text: &str) -> String {
 }
 
 /// The start of a plot, with what it shows for those who cannot see it.
-fn open(height: u32, id: &str, title: &str, description: &str) -> String {
+pub(crate) fn open(height: u32, id: &str, title: &str, description: &str) -> String {
     format!(
         "<svg class=\"plot\" role=\"img\" width=\"100%\" height=\"{height}\" aria-labelledby=\"{id}-t {id}-d\">\
          <title id=\"{id}-t\">{}</title><desc id=\"{id}-d\">{}</desc>\n",

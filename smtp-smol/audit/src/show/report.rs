@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use smtp_proto::tls::{ClientCertificate, Condition, Counts, Direction, Hop, Ledger, Share, Tally, TlsVersion, Wanted};
 
+use super::clients::{Could, Groups, Strictness};
 use super::exceptions::Exceptions;
 use super::sessions::TlsReports;
 use super::values::{Period, Point, clean, day, period};
@@ -64,6 +65,14 @@ pub(crate) struct Side {
     /// Of wanted mail under the policy in question: who would lose, the heaviest first.
     pub(crate) heaviest: Vec<Sender>,
     pub(crate) trend: Trend,
+    /// Wanted mail by version, in the periods of the trend.
+    pub(crate) versions: Vec<Versions>,
+    /// Of wanted mail, from ledgers alone: by group, in the same periods.
+    pub(crate) groups: Vec<Groups>,
+    /// What requiring more would have cost by what clients could do.
+    pub(crate) could: Vec<Could>,
+    /// What refusing departures from the standards would have cost.
+    pub(crate) strictness: Vec<Strictness>,
     /// Of wanted mail.
     pub(crate) certificates: Vec<Class>,
     /// Of wanted mail.
@@ -149,6 +158,18 @@ pub(crate) struct Sender {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
 const fn is_zero(number: &u64) -> bool {
     *number == 0
+}
+
+/// Messages of a period by what became of TLS.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Versions {
+    pub(crate) from: String,
+    pub(crate) tls13: u64,
+    pub(crate) tls12: u64,
+    pub(crate) older: u64,
+    /// Over TLS, of whatever version.
+    pub(crate) unknown: u64,
+    pub(crate) plaintext: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -332,6 +353,10 @@ impl Side {
             what_if,
             heaviest,
             trend: Trend { days_each, points },
+            versions: versions(ledger, direction, days_each),
+            groups: Vec::new(),
+            could: Vec::new(),
+            strictness: Vec::new(),
             certificates: certificates(ledger, direction),
             end_to_end: ledger
                 .protected(direction, Wanted::Yes)
@@ -410,6 +435,27 @@ impl From<Tally> for Of {
     fn from(tally: Tally) -> Self {
         Self { lost: tally.lost, of: tally.total, exact: tally.exact }
     }
+}
+
+/// By version over time, from what each condition would have cost.
+fn versions(ledger: &Ledger, direction: Direction, days_each: u16) -> Vec<Versions> {
+    let trend = |condition| ledger.trend(direction, Wanted::Yes, condition, days_each);
+    let [of12, of13] = [Condition::Tls12, Condition::Tls13].map(trend);
+    let at = |points: &[smtp_proto::tls::Point], day| {
+        points.iter().find(|point| point.day == day).map_or((0, 0), |point| (point.lost, point.total))
+    };
+    let of = |point: smtp_proto::tls::Point| {
+        let ((lost12, _), (lost13, told)) = (at(&of12, point.day), at(&of13, point.day));
+        Versions {
+            from: day(point.day.into()),
+            tls13: told.saturating_sub(lost13),
+            tls12: lost13.saturating_sub(lost12),
+            older: lost12.saturating_sub(point.lost),
+            unknown: point.total.saturating_sub(told),
+            plaintext: point.lost,
+        }
+    };
+    trend(Condition::Tls).into_iter().map(of).collect()
 }
 
 /// What is said of lines in no form that is read.

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::clients;
 use super::report::{Part, Report, Side};
 use super::values::ratio;
 use super::words::{
@@ -22,6 +23,7 @@ pub(crate) fn screen(report: &Report, style: Style) -> String {
             out.push_str(&senders(side, style));
             out.push_str(&trend(report, side, style));
             out.push_str(&mail(side, style));
+            out.push_str(&clients::screen(side, |text| style.bold(text)));
         }
     }
     if let Some(reports) = &report.tls_reports {

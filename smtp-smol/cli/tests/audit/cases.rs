@@ -283,3 +283,32 @@ fn one_is_one() {
     assert!(told.contains("Of 1 wanted message of one day, none came"), "{told}");
     assert!(told.contains("\n1 sender and 1 host; "), "{told}");
 }
+
+/// When summer time ends an hour of local time comes twice: sessions go on over it, an attempt that was put off comes again
+/// «before» it was made, and no year is over.
+#[test]
+fn the_hour_that_comes_twice_in_autumn() {
+    let log = "\
+Oct 25 02:59:57 mx postfix/smtpd[11]: connect from a.example[192.0.2.1]
+Oct 25 02:59:58 mx postfix/smtpd[11]: Anonymous TLS connection established from a.example[192.0.2.1]: TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256/256 bits)
+Oct 25 02:59:58 mx postfix/smtpd[12]: connect from grey.example[192.0.2.10]
+Oct 25 02:59:58 mx postfix/smtpd[12]: NOQUEUE: reject: RCPT from grey.example[192.0.2.10]: 450 4.2.0 <u@example.net>: Greylisted; from=<s@grey.example> to=<u@example.net> proto=ESMTP helo=<grey.example>
+Oct 25 02:59:59 mx postfix/smtpd[12]: disconnect from grey.example[192.0.2.10] ehlo=1 mail=1 rcpt=0/1 quit=1 commands=3/4
+Oct 25 02:00:00 mx postfix/smtpd[11]: AAAA1: client=a.example[192.0.2.1]
+Oct 25 02:00:00 mx postfix/qmgr[31]: AAAA1: from=<x@a.example>, size=1000, nrcpt=1 (queue active)
+Oct 25 02:00:01 mx postfix/smtpd[11]: disconnect from a.example[192.0.2.1] ehlo=2 starttls=1 mail=1 rcpt=1 data=1 quit=1 commands=7
+Oct 25 02:00:01 mx postfix/lmtp[41]: AAAA1: to=<u@example.net>, relay=mx.example.net[private/lmtp], delay=1, delays=1/0/0/0, dsn=2.0.0, status=sent (250 2.0.0 Saved)
+Oct 25 02:00:01 mx postfix/qmgr[31]: AAAA1: removed
+Oct 25 02:04:58 mx postfix/smtpd[12]: connect from grey.example[192.0.2.10]
+Oct 25 02:04:59 mx postfix/smtpd[12]: AAAA2: client=grey.example[192.0.2.10]
+Oct 25 02:04:59 mx postfix/qmgr[31]: AAAA2: from=<s@grey.example>, size=300, nrcpt=1 (queue active)
+Oct 25 02:05:00 mx postfix/smtpd[12]: disconnect from grey.example[192.0.2.10] ehlo=1 mail=1 rcpt=1 data=1 quit=1 commands=5
+Oct 25 02:05:01 mx postfix/lmtp[41]: AAAA2: to=<u@example.net>, relay=mx.example.net[private/lmtp], delay=1, delays=1/0/0/0, dsn=2.0.0, status=sent (250 2.0.0 Saved)
+Oct 25 02:05:01 mx postfix/qmgr[31]: AAAA2: removed
+";
+    let place = Place::new();
+    let report = json(&[], &[&place.file("mail.log", log)]);
+    assert_eq!(counts(&report, "inbound")[0], [1, 1, 0, 0], "{report:#}");
+    assert_eq!(at(&report, "/period/days"), 1, "no year is over");
+    assert!(!report["notes"].to_string().contains("more than a year"), "{report:#}");
+}

@@ -1,6 +1,7 @@
 //! `smtp-smol audit` on logs, mailboxes and ledgers with known counts.
 
 mod cases;
+mod clients;
 mod exceptions;
 mod postfix;
 mod servers;

@@ -3,6 +3,7 @@
 mod ending;
 mod except;
 mod lenient;
+mod noted;
 mod program;
 mod said;
 mod seeing;
