@@ -68,6 +68,15 @@ impl Cost {
         self.untold <= self.of
     }
 
+    /// How many there are in all says the first table.
+    fn brief(&self) -> String {
+        if !self.is_told() {
+            return "cannot be told".into();
+        }
+        let interval = self.interval.map_or_else(String::new, |[low, high]| format!(" ({})", range(low, high, " – ")));
+        format!("{}{interval}", percent(self.share))
+    }
+
     fn words(&self) -> String {
         if !self.is_told() {
             return "cannot be told".into();
@@ -135,7 +144,7 @@ pub(crate) fn screen(side: &Side, bold: impl Fn(&str) -> String) -> String {
         )));
         out.push('\n');
         for could in &side.could {
-            let words = |cost: &Option<Cost>, none: &str| cost.map_or_else(|| none.to_owned(), |cost| cost.words());
+            let words = |cost: &Option<Cost>, none: &str| cost.map_or_else(|| none.to_owned(), |cost| cost.brief());
             let (used, offered) = (words(&could.used, "cannot be told"), words(&could.offered, NEGOTIATED));
             let _ = writeln!(out, "{:<18}{used:>31}{offered:>31}", name(could.policy));
         }
