@@ -371,7 +371,7 @@ impl fmt::Debug for Session {
             .field("awaited", &self.awaited)
             .field("tls", &self.tls)
             .field("phase", &self.phase)
-            .field("output", &self.output)
+            .field("output", &self.output().len())
             .finish_non_exhaustive()
     }
 }

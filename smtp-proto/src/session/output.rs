@@ -101,10 +101,16 @@ impl Output {
     }
 }
 
-/// Without the octets, which may be credentials.
+/// Without credentials, and without what only counts.
 impl core::fmt::Debug for Output {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Output").field("waiting", &self.waiting().len()).finish_non_exhaustive()
+        let octets = if self.secret { &[][..] } else { &self.octets };
+        let mut shown = f.debug_struct("Output");
+        shown
+            .field("waiting", &octets)
+            .field("written", &self.written)
+            .field("held", &self.held)
+            .finish_non_exhaustive()
     }
 }
 

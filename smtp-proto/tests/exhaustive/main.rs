@@ -269,7 +269,7 @@ impl Search {
 /// no such short sequence brings to its limit (faults, commands, transactions).
 fn fold(rig: &Rig) -> String {
     let debug = format!("{:?}", rig.session);
-    let (_, mut rest) = debug.split_once("}, id: ").expect("the configuration stands first");
+    let (_, mut rest) = debug.split_once("}, tickets: Tickets { session: ").expect("the configuration stands first");
     rest = rest.trim_start_matches(|char: char| char.is_ascii_digit());
     let mut out = String::new();
     const NEUTRAL: [&str; 10] = [
@@ -284,7 +284,7 @@ fn fold(rig: &Rig) -> String {
         "drip: ",
         "octets: ",
     ];
-    for name in ["state: ", "pending: ", "recipients: ", "rare: ", "flags: ", "tls: "] {
+    for name in ["state: ", "pending: ", "recipients: ", "rare: ", "phase: ", "output: ", "tls: "] {
         assert!(rest.contains(name), "{name} is not shown: {debug}");
     }
     while let Some(at) = rest.find(|char: char| char.is_ascii_digit()) {
