@@ -39,8 +39,14 @@ fn missing(folder: &Path, commands: &[&str], wrong: &mut Vec<String>, seen: &mut
             missing(&path, commands, wrong, seen);
             continue;
         }
-        // It also says how to send a first message.
-        let known = options(if path.ends_with("listen.rs") { &["serve", "send"] } else { commands });
+        let known = options(match path.file_name().and_then(|name| name.to_str()) {
+            // How to send a first message.
+            Some("listen.rs") => &["serve", "send"],
+            // How a list of exceptions is made.
+            Some("except.rs") => &["serve", "audit"],
+            Some("options.rs") if commands == ["serve"] => &["serve", "audit"],
+            _ => commands,
+        });
         let text = std::fs::read_to_string(&path).expect("text");
         // Its own tests may give what is wrong.
         let text = text.split("#[cfg(test)]").next().unwrap_or_default();
