@@ -53,9 +53,13 @@ impl<'a> Base64<'a> {
             3 => 1,
             _ => return error(digits.len()),
         };
-        // The bits that are left over are in the last group.
-        let group = octets.get(octets.len().saturating_sub(4)..).unwrap_or_default();
-        if padding != expected || base64ct::Base64::decode(group, &mut [0; 3]).is_err() {
+        // RFC 4648 3.5: the last digit's bits that stand for nothing, four of them or two, are zero.
+        let canonical = match (expected, digits.last()) {
+            (2, Some(last)) => matches!(last, b'A' | b'Q' | b'g' | b'w'),
+            (1, Some(last)) => b"AEIMQUYcgkosw048".contains(last),
+            _ => true,
+        };
+        if padding != expected || !canonical {
             return error(digits.len());
         }
         Ok(Self(text))

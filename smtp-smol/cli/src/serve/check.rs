@@ -115,7 +115,8 @@ pub(super) fn check(settings: &Settings) -> Result<Checked, Failure> {
         let mend = "say --tls require or --tls rehearse, of a listener of --role mx";
         return Err(Failure::option("--except", file.display(), wrong, mend));
     }
-    let clients = certificate::clients(options.client_ca.as_deref())?;
+    let has_tls = settings.listeners.iter().any(|listener| listener.tls != Tls::Off);
+    let clients = certificate::clients(options.client_ca.as_deref(), has_tls)?;
     Ok(Checked { hostname, clients, pairs, acme, window, excepted, listeners })
 }
 

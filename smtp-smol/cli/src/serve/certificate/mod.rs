@@ -65,10 +65,12 @@ impl Tls {
     }
 }
 
-/// Who vouches for clients' certificates: the authorities in this file, or those that the system trusts.
-pub(crate) fn clients(authorities: Option<&Path>) -> Result<Arc<ClientCertificates>, Failure> {
+/// Who vouches for clients' certificates: the authorities in this file, or those that the system trusts. These take a
+/// while to read, and are not when nobody `asks` for certificates.
+pub(crate) fn clients(authorities: Option<&Path>, asks: bool) -> Result<Arc<ClientCertificates>, Failure> {
     let mut roots = RootCertStore::empty();
     match authorities {
+        None if !asks => {}
         None => drop(roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
         Some(file) => {
             let wrong = |wrong: String| {
