@@ -209,8 +209,8 @@ def relay(_):
         sink.stdout.close()
 
 
-@test
-def pool(_):
+def many(name):
+    """A client that sends 1,000 messages, to a server of other people's."""
     port = free_port()
     # Postfix's; it does not run as root.
     sink = subprocess.Popen(["smtp-sink", "-u", "nobody", f"127.0.0.1:{port}", "100"], stdout=subprocess.DEVNULL,
@@ -220,11 +220,21 @@ def pool(_):
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
                 break
             time.sleep(0.05)
-        done = subprocess.run([BUILT / "pool", f"127.0.0.1:{port}", "1000"], capture_output=True, text=True, timeout=100)
+        done = subprocess.run([BUILT / name, f"127.0.0.1:{port}", "1000"], capture_output=True, text=True, timeout=100)
         assert done.returncode == 0 and done.stdout.startswith("1000 of 1000 accepted in "), done
     finally:
         sink.terminate()
         sink.wait(10)
+
+
+@test
+def pool(_):
+    many("pool")
+
+
+@test
+def mailing(_):
+    many("mailing")
 
 
 @test

@@ -171,7 +171,7 @@ pub(crate) struct Question {
     pub(crate) serial: u64,
 }
 
-/// A handler's answer.
+/// A handler's answer to a command: a verdict, at once or later.
 #[derive(Debug)]
 #[must_use]
 pub enum Answer<'r> {
@@ -260,7 +260,7 @@ impl OwnedVerdict {
 pub struct Deferred(Owed);
 
 impl Deferred {
-    /// Gives the answer.
+    /// Gives the answer; it may be called from any thread.
     pub fn answer(mut self, verdict: OwnedVerdict) {
         self.0.send(Given::Verdict(verdict));
     }
@@ -279,7 +279,7 @@ impl Drop for Deferred {
 pub struct DeferredAuth(Owed);
 
 impl DeferredAuth {
-    /// Gives the answer.
+    /// Gives the answer to AUTH; it may be called from any thread.
     pub fn answer(mut self, login: Login) {
         self.0.send(Given::Login(Some(login)));
     }

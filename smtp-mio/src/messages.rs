@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use smtp_proto::auth::server::{Answer as Login, Question};
 use smtp_proto::server::{Envelope, Fault, Gather, MessageEnd, Reason, Room, Verdict};
-use smtp_proto::syntax::{Host, Mail, Rcpt};
+use smtp_proto::syntax::{Attributes, Host, Mail, Rcpt, Verb};
 
 use crate::handler::{Answer, AuthAnswer, Handler, Peer};
 
 /// What a server does with whole messages: the return value is the answer.
 ///
-/// [`Messages`] makes a [`Handler`] of it, and as there an answer may come later. That one is for applications that deal with text as it comes, or whose
-/// messages are too large for memory.
+/// [`Messages`] makes a [`Handler`] of it, and as there an answer may come later. That one is for applications that deal
+/// with text as it comes, or whose messages are too large for memory.
 ///
 /// ```
 /// use smtp_proto::server::{Envelope, Verdict};
@@ -43,12 +43,29 @@ pub trait MessageHandler: Send + 'static {
     fn hello(&mut self, _peer: &Peer<'_>, _host: &Host<'_>) -> Answer<'_> {
         Verdict::Accept.into()
     }
+    /// The peer wants to begin TLS, by STARTTLS.
+    fn start_tls(&mut self, _peer: &Peer<'_>) -> Answer<'_> {
+        Verdict::Accept.into()
+    }
     /// The peer wants to authenticate, and this is what its mechanism asks; [`Users`](crate::Users) has answers. By
     /// default nobody is known here.
     fn authenticate(&mut self, _peer: &Peer<'_>, _question: Question) -> AuthAnswer {
         Login::Reject.into()
     }
-    /// MAIL begins a transaction.
+    /// RSET, NOOP, VRFY, HELP or QUIT, where the configuration
+    /// [has them asked about](smtp_proto::server::Config::ask_about_all).
+    fn command(&mut self, _peer: &Peer<'_>, _verb: Verb) -> Answer<'_> {
+        Verdict::Accept.into()
+    }
+    /// XCLIENT, of a peer that [is trusted](crate::Server::trust): who its client is.
+    fn xclient(&mut self, _peer: &Peer<'_>, _client: &Attributes<'_>) -> Answer<'_> {
+        Verdict::Accept.into()
+    }
+    /// XFORWARD, of a peer that is trusted likewise: who its client is, for the log alone.
+    fn xforward(&mut self, _peer: &Peer<'_>, _client: &Attributes<'_>) -> Answer<'_> {
+        Verdict::Accept.into()
+    }
+    /// MAIL begins a transaction: the sender, and what is asked of the message.
     fn mail(&mut self, _peer: &Peer<'_>, _mail: &Mail<'_>) -> Answer<'_> {
         Verdict::Accept.into()
     }
@@ -106,6 +123,22 @@ impl<H: MessageHandler> Handler for Messages<H> {
 
     fn hello(&mut self, peer: &Peer<'_>, host: &Host<'_>) -> Answer<'_> {
         self.handler.hello(peer, host)
+    }
+
+    fn start_tls(&mut self, peer: &Peer<'_>) -> Answer<'_> {
+        self.handler.start_tls(peer)
+    }
+
+    fn command(&mut self, peer: &Peer<'_>, verb: Verb) -> Answer<'_> {
+        self.handler.command(peer, verb)
+    }
+
+    fn xclient(&mut self, peer: &Peer<'_>, client: &Attributes<'_>) -> Answer<'_> {
+        self.handler.xclient(peer, client)
+    }
+
+    fn xforward(&mut self, peer: &Peer<'_>, client: &Attributes<'_>) -> Answer<'_> {
+        self.handler.xforward(peer, client)
     }
 
     fn authenticate(&mut self, peer: &Peer<'_>, question: Question) -> AuthAnswer {

@@ -83,7 +83,7 @@ impl Sink {
         Ok(Self { address, tls_address, certificate, inbox, handle, thread: Some(thread) })
     }
 
-    /// Where it listens.
+    /// The address and port that it listens on.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address

@@ -11,7 +11,7 @@ use smtp_mio::{Answer, AuthAnswer, Handle, MessageHandler, Messages, OwnedVerdic
 use smtp_proto::auth::server::Question;
 use smtp_proto::auth::{Mechanism, MechanismSet};
 use smtp_proto::server::{Config, Envelope, Role, Room, Verdict};
-use smtp_proto::syntax::{Enhanced, Rcpt, Reply};
+use smtp_proto::syntax::{Attributes, Enhanced, Rcpt, Reply, Verb};
 use smtp_proto::tls::Policy;
 
 /// Hands messages on, but for those to nobody.
@@ -161,4 +161,39 @@ fn users_authenticate_and_others_do_not() {
     assert_eq!(server.messages.try_iter().map(|(.., user)| user).collect::<Vec<_>>(), [Some("ann".to_owned())]);
     let error = Users::from_passwords([("ann", "")]).expect_err("no password");
     assert!(error.to_string().contains("\"ann\""), "{error}");
+}
+
+/// Asks for more than mail: every command of a peer is put to it.
+struct Strict;
+
+impl MessageHandler for Strict {
+    fn command(&mut self, _: &Peer<'_>, verb: Verb) -> Answer<'_> {
+        if verb == Verb::Noop {
+            const { Reply::fixed(450, (4, 7, 0), "Not that") }.into()
+        } else {
+            Verdict::Accept.into()
+        }
+    }
+    fn xclient(&mut self, _: &Peer<'_>, _: &Attributes<'_>) -> Answer<'_> {
+        const { Reply::fixed(550, (5, 7, 0), "Not that") }.into()
+    }
+    fn xforward(&mut self, _: &Peer<'_>, _: &Attributes<'_>) -> Answer<'_> {
+        const { Reply::fixed(554, (5, 7, 0), "Not that") }.into()
+    }
+    fn message(&mut self, _: &Peer<'_>, _: Envelope) -> Answer<'_> {
+        Verdict::Accept.into()
+    }
+}
+
+#[test]
+fn a_handler_of_messages_decides_on_other_commands_too() {
+    let config = config().tls(Policy::Off).ask_about_all(true).shared();
+    let mut server = Server::with_threads(config, 1).trust(&["127.0.0.0/8".parse().expect("a network")]);
+    let address = server.listen(SocketAddr::from(([127, 0, 0, 1], 0))).expect("bound");
+    let (handle, room) = (server.handle(), Arc::new(Room::default()));
+    let running = thread::spawn(move || server.run(move |_| Messages::new(Strict, &room)));
+    let lines = "EHLO client.example\nNOOP\nRSET\nXCLIENT ADDR=192.0.2.1\nXFORWARD NAME=c.example\nQUIT\n";
+    assert_eq!(codes(address, lines), "250 450 250 550 554 221");
+    handle.shut_down();
+    running.join().expect("no panic").expect("ended");
 }

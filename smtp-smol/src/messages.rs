@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use smtp_proto::auth::server::{Answer, Question};
 use smtp_proto::server::{Envelope, Fault, Gather, MessageEnd, Reason, Room, Verdict};
-use smtp_proto::syntax::{Host, Mail, Rcpt};
+use smtp_proto::syntax::{Attributes, Host, Mail, Rcpt, Verb};
 
 use crate::handler::{Handler, Peer};
 
@@ -44,12 +44,29 @@ pub trait MessageHandler: Send + 'static {
     fn hello(&mut self, _peer: &Peer<'_>, _host: &Host<'_>) -> impl Future<Output = Verdict<'_>> + Send {
         async { Verdict::Accept }
     }
+    /// The peer wants to begin TLS, by STARTTLS.
+    fn start_tls(&mut self, _peer: &Peer<'_>) -> impl Future<Output = Verdict<'_>> + Send {
+        async { Verdict::Accept }
+    }
     /// The peer wants to authenticate, and this is what its mechanism asks; [`Users`](crate::Users) has answers. By
     /// default nobody is known here.
     fn authenticate(&mut self, _peer: &Peer<'_>, _question: Question) -> impl Future<Output = Answer> + Send {
         async { Answer::Reject }
     }
-    /// MAIL begins a transaction.
+    /// RSET, NOOP, VRFY, HELP or QUIT, where the configuration
+    /// [has them asked about](smtp_proto::server::Config::ask_about_all).
+    fn command(&mut self, _peer: &Peer<'_>, _verb: Verb) -> impl Future<Output = Verdict<'_>> + Send {
+        async { Verdict::Accept }
+    }
+    /// XCLIENT, of a peer that [is trusted](crate::Server::trust): who its client is.
+    fn xclient(&mut self, _peer: &Peer<'_>, _client: &Attributes<'_>) -> impl Future<Output = Verdict<'_>> + Send {
+        async { Verdict::Accept }
+    }
+    /// XFORWARD, of a peer that is trusted likewise: who its client is, for the log alone.
+    fn xforward(&mut self, _peer: &Peer<'_>, _client: &Attributes<'_>) -> impl Future<Output = Verdict<'_>> + Send {
+        async { Verdict::Accept }
+    }
+    /// MAIL begins a transaction: the sender, and what is asked of the message.
     fn mail(&mut self, _peer: &Peer<'_>, _mail: &Mail<'_>) -> impl Future<Output = Verdict<'_>> + Send {
         async { Verdict::Accept }
     }
@@ -107,6 +124,22 @@ impl<H: MessageHandler> Handler for Messages<H> {
 
     async fn hello(&mut self, peer: &Peer<'_>, host: &Host<'_>) -> Verdict<'_> {
         self.handler.hello(peer, host).await
+    }
+
+    async fn start_tls(&mut self, peer: &Peer<'_>) -> Verdict<'_> {
+        self.handler.start_tls(peer).await
+    }
+
+    async fn command(&mut self, peer: &Peer<'_>, verb: Verb) -> Verdict<'_> {
+        self.handler.command(peer, verb).await
+    }
+
+    async fn xclient(&mut self, peer: &Peer<'_>, client: &Attributes<'_>) -> Verdict<'_> {
+        self.handler.xclient(peer, client).await
+    }
+
+    async fn xforward(&mut self, peer: &Peer<'_>, client: &Attributes<'_>) -> Verdict<'_> {
+        self.handler.xforward(peer, client).await
     }
 
     async fn authenticate(&mut self, peer: &Peer<'_>, question: Question) -> Answer {

@@ -12,7 +12,7 @@ use smtp_proto::auth::server::{Answer, Question};
 use smtp_proto::auth::{Mechanism, MechanismSet};
 use smtp_proto::client;
 use smtp_proto::server::{Config, Envelope, Role, Room, Verdict};
-use smtp_proto::syntax::{Rcpt, Reply};
+use smtp_proto::syntax::{Attributes, Rcpt, Reply, Verb};
 use smtp_proto::tls::Policy;
 use smtp_smol::{Client, Handle, MessageHandler, Messages, Peer, Server, Target, Users};
 
@@ -172,4 +172,39 @@ fn users_authenticate_by_every_mechanism_that_fits() {
     }
     let error = Users::from_passwords([("ann", "")]).expect_err("no password");
     assert!(error.to_string().contains("\"ann\""), "{error}");
+}
+
+/// Asks for more than mail: every command of a peer is put to it.
+struct Strict;
+
+impl MessageHandler for Strict {
+    async fn command(&mut self, _: &Peer<'_>, verb: Verb) -> Verdict<'_> {
+        if verb == Verb::Noop {
+            Verdict::Refuse(const { Reply::fixed(450, (4, 7, 0), "Not that") })
+        } else {
+            Verdict::Accept
+        }
+    }
+    async fn xclient(&mut self, _: &Peer<'_>, _: &Attributes<'_>) -> Verdict<'_> {
+        Verdict::Refuse(const { Reply::fixed(550, (5, 7, 0), "Not that") })
+    }
+    async fn xforward(&mut self, _: &Peer<'_>, _: &Attributes<'_>) -> Verdict<'_> {
+        Verdict::Refuse(const { Reply::fixed(554, (5, 7, 0), "Not that") })
+    }
+    async fn message(&mut self, _: &Peer<'_>, _: Envelope) -> Verdict<'_> {
+        Verdict::Accept
+    }
+}
+
+#[test]
+fn a_handler_of_messages_decides_on_other_commands_too() {
+    let config = config().tls(Policy::Off).ask_about_all(true).shared();
+    let mut server = Server::new(config).trust(&["127.0.0.0/8".parse().expect("a network")]);
+    let address = server.listen(SocketAddr::from(([127, 0, 0, 1], 0))).expect("bound");
+    let (handle, room) = (server.handle(), Arc::new(Room::default()));
+    let running = thread::spawn(move || server.run(move |_| Messages::new(Strict, &room)));
+    let lines = "EHLO client.example\nNOOP\nRSET\nXCLIENT ADDR=192.0.2.1\nXFORWARD NAME=c.example\nQUIT\n";
+    assert_eq!(codes(address, lines), "250 450 250 550 554 221");
+    handle.shut_down();
+    running.join().expect("no panic").expect("ended");
 }

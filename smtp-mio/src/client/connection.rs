@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 use mio::event::Event;
 use mio::{Registry, Token};
 use smtp_proto::auth::Nonce;
-use smtp_proto::client::{Awaited, Envelope, Event as Told, Progress, Reason, Session, State, Tls, Transaction};
+use smtp_proto::client::{
+    Awaited, Envelope, Event as Told, NoConnection, Progress, Reason, Session, State, Tls, Transaction,
+};
 use smtp_proto::tls::TlsFailure;
 use smtp_proto::{Channel, Step, Want};
 use smtp_rustls::ClientEnd;
 
-use super::attempts::Attempts;
+use super::attempts::{Attempts, no_connection};
 use super::sender::{Closed, Key, Line, Next, Sender, Text};
 use super::settings::{Scratch, Settings};
 use super::target::Target;
@@ -110,8 +112,8 @@ impl<'e> Connection<'e> {
     }
 
     /// Begins to connect to the next address.
-    pub(super) fn try_next(&mut self, registry: &Registry) -> io::Result<()> {
-        self.attempts.next(&self.target, registry, Token(self.key.slot))
+    pub(super) fn try_next(&mut self, registry: &Registry) -> Result<(), NoConnection> {
+        self.attempts.next(&self.target, registry, Token(self.key.slot)).map_err(|error| no_connection(&error))
     }
 
     pub(super) const fn is_waiting(&self) -> bool {
@@ -149,7 +151,7 @@ impl<'e> Connection<'e> {
             match self.attempts.connected(&self.target, registry, Token(self.key.slot)) {
                 Ok(None) => return false,
                 Ok(Some((socket, address))) => self.connected(settings, Link::new(socket), address, sender),
-                Err(error) => self.end = Some(Closed::Io(error)),
+                Err(error) => self.end = Some(not_connected(no_connection(&error))),
             }
         }
         let more = self.end.is_none() && self.drive(settings, scratch, sender);
@@ -167,9 +169,9 @@ impl<'e> Connection<'e> {
     pub(super) fn timed_out(&mut self, now: u64, registry: &Registry) {
         match self.phase {
             Phase::Connect if self.connect_deadline <= now => {
-                self.end = Some(Closed::Io(io::ErrorKind::TimedOut.into()));
+                self.end = Some(not_connected(NoConnection::TimedOut));
             }
-            Phase::Connect => self.end = self.try_next(registry).err().map(Closed::Io),
+            Phase::Connect => self.end = self.try_next(registry).err().map(not_connected),
             Phase::Handshake if self.is_before_session() => self.end = Some(Closed::Tls(TlsFailure::TimedOut)),
             Phase::Handshake | Phase::Talk => {
                 self.session.timed_out();
@@ -476,7 +478,7 @@ impl<'e> Connection<'e> {
         let mut random = [0; 18];
         match getrandom::fill(&mut random) {
             Ok(()) => self.session.authenticate(credentials.clone(), Nonce::new(&random)),
-            Err(_) => self.end = Some(Closed::Io(io::Error::other("no random numbers"))),
+            Err(_) => self.end = Some(not_connected(NoConnection::Other("no random numbers".into()))),
         }
     }
 
@@ -484,4 +486,8 @@ impl<'e> Connection<'e> {
         let resumed = self.link.as_ref().is_some_and(Link::is_resumed);
         Line { key: self.key, address: self.address, session: &self.session, resumed }
     }
+}
+
+const fn not_connected(why: NoConnection) -> Closed {
+    Closed::Session(Reason::NotConnected(why))
 }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use mio::{Events, Poll, Token};
 use slab::Slab;
 use smtp_proto::auth::client::Credentials;
-use smtp_proto::client::{Config, Envelope, Tls};
+use smtp_proto::client::{Config, Envelope, NoConnection, Reason, Tls};
 
 use crate::wheel::{TICK, Wheel, ticks};
 use connection::{Connection, Phase};
@@ -113,7 +113,7 @@ impl<'e> Client<'e> {
         })
     }
 
-    /// Whom to trust.
+    /// Does TLS by this: whom to trust, and which certificate to show, if any.
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn tls(mut self, tls: &smtp_rustls::ClientTls) -> Self {
@@ -121,7 +121,7 @@ impl<'e> Client<'e> {
         self
     }
 
-    /// Authenticates with these.
+    /// Authenticates each connection with these, by the strongest mechanism that both sides know.
     #[must_use]
     pub fn credentials(mut self, credentials: Credentials) -> Self {
         self.settings.credentials = Some(credentials);
@@ -135,18 +135,17 @@ impl<'e> Client<'e> {
         self
     }
 
-    /// Begins to connect. [`Sender::ready`] is asked when the session is ready.
+    /// Begins to connect. [`Sender::ready`] is asked when the session is ready, and [`Sender::closed`] is told when there
+    /// will be none.
     ///
     /// # Errors
-    /// Those of the operating system, when no address can even be tried; [`io::ErrorKind::InvalidInput`] when TLS is wanted
-    /// and [`Client::tls`] was not said.
-    pub fn connect(&mut self, target: &Target) -> io::Result<Key> {
+    /// [`Reason::NotConnected`], when no address can even be tried, or when TLS is wanted and [`Client::tls`] was not said:
+    /// the same words in which a session ends, for [`Transaction::fail`](smtp_proto::client::Transaction::fail).
+    pub fn connect(&mut self, target: &Target) -> Result<Key, Reason> {
         let wanted = target.is_implicit_tls() || self.settings.config.tls_policy() != Tls::Never;
         if self.settings.tls.is_none() && wanted {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "TLS is wanted but nobody is trusted: say so with Client::tls, or say Tls::Never",
-            ));
+            let words = "TLS is wanted but nobody is trusted: say so with Client::tls, or say Tls::Never";
+            return Err(Reason::NotConnected(NoConnection::NotSetUp(words.into())));
         }
         self.turn_of_the_clock();
         self.generation += 1;
@@ -154,7 +153,7 @@ impl<'e> Client<'e> {
         let key = Key { slot: entry.key(), generation: self.generation };
         let mut connection = Connection::new(target.clone(), key, &self.settings);
         let deadline = self.now + ticks(self.settings.connect_time);
-        connection.try_next(self.poll.registry())?;
+        connection.try_next(self.poll.registry()).map_err(Reason::NotConnected)?;
         connection.set_clock(self.now, deadline);
         connection.scheduled = self.wheel.put(key.slot, key.generation, connection.deadline);
         entry.insert(Box::new(connection));

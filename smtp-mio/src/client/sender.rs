@@ -32,11 +32,11 @@ pub trait Sender<'e> {
 #[derive(Debug)]
 #[must_use]
 pub enum Next<'e> {
-    /// Send this message.
+    /// Send this message to the recipients of this envelope.
     Send(Envelope<'e>, Text<'e>),
     /// Wait for [`Client::send`](super::Client::send) or [`Client::quit`](super::Client::quit).
     Wait,
-    /// Say QUIT.
+    /// Say QUIT, and close the connection.
     Quit,
 }
 
@@ -63,7 +63,7 @@ impl fmt::Debug for Text<'_> {
 /// One of a client's connections, and what is known of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Line<'s> {
-    /// Which one.
+    /// Which of the connections it is.
     pub key: Key,
     /// The server's address, or while it is being connected to the one that was tried last.
     pub address: SocketAddr,
@@ -92,10 +92,10 @@ impl Key {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Closed {
-    /// The session has ended.
-    #[error("{0:?}")]
+    /// The session has ended; or it never began, as there was [no connection](Reason::NotConnected).
+    #[error("{0}")]
     Session(Reason),
-    /// It was not made, or was lost.
+    /// The connection was lost: a read or a write gave this error.
     #[error("{0}")]
     Io(io::Error),
     /// There was no handshake where TLS comes first.

@@ -8,6 +8,16 @@ use smtp_proto::net::{PeerName, in_turn};
 /// Where a server is, and the name that its certificate must bear.
 ///
 /// Addresses alone: to look up names may take long, and would hold up the other connections.
+///
+/// ```
+/// use smtp_mio::Target;
+///
+/// let address = "192.0.2.25:25".parse()?;
+/// let hop = Target::addresses(&[address]).named("mx.example.net"); // the certificate must bear this name
+/// let submission = Target::addresses(&["192.0.2.26:465".parse()?]).named("mail.example.net").implicit_tls(true);
+/// assert_ne!(hop, submission);
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     pub(super) addresses: Arc<[SocketAddr]>,

@@ -11,6 +11,28 @@ use mio::Waker;
 use super::limits::{Counters, Stats};
 
 /// Ends a running server, and knows what it does.
+///
+/// ```
+/// use smtp_mio::{Answer, Handler, Peer, Server};
+/// use smtp_proto::server::{Config, MessageEnd, Verdict};
+/// use smtp_proto::tls::Policy;
+///
+/// struct TakeAll;
+///
+/// impl Handler for TakeAll {
+///     fn message(&mut self, _: &Peer<'_>, _: MessageEnd) -> Answer<'_> {
+///         Verdict::Accept.into()
+///     }
+/// }
+///
+/// let mut server = Server::new(Config::new("mx.example.net")?.tls(Policy::Off).shared());
+/// server.listen("127.0.0.1:0".parse()?)?;
+/// let handle = server.handle(); // may go to another thread, such as that of a signal
+/// handle.shut_down();
+/// server.run(|_| TakeAll)?;
+/// assert_eq!(handle.stats().connections, 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Handle {
     shared: Arc<Shared>,

@@ -7,7 +7,19 @@ use std::time::Duration;
 
 use smtp_proto::net::ConnectionsByHost;
 
-/// Bounds on connections.
+/// How many connections there may be at once, and how long some of them may take.
+///
+/// ```
+/// use smtp_mio::{Limits, Server};
+/// use smtp_proto::{server::Config, tls::Policy};
+///
+/// let mut limits = Limits::default();
+/// limits.connections = 200;
+/// limits.per_address = 10;
+/// let server = Server::new(Config::new("mx.example.net")?.tls(Policy::Off).shared()).limits(limits);
+/// # drop(server);
+/// # Ok::<(), smtp_proto::server::ConfigError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
@@ -68,11 +80,11 @@ impl Counts {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Connections made.
+    /// Connections that have been made since the server began.
     pub connections: u64,
     /// Connections turned away with 421, for [`Limits`].
     pub turned_away: u64,
-    /// Connections open now.
+    /// Connections that are open at this moment.
     pub open: u64,
     /// Messages whose text has come to its end, whatever was answered.
     pub messages: u64,

@@ -134,7 +134,7 @@ impl Server {
         self
     }
 
-    /// Bounds on connections.
+    /// Bounds how many connections there may be at once.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;

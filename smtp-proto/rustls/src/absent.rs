@@ -13,10 +13,10 @@ use smtp_proto::tls::{TlsFailure, TlsOffer};
 /// One end of a TLS connection.
 pub trait End {}
 
-/// The server's end.
+/// The server's end of a connection.
 #[derive(Debug)]
 pub enum ServerEnd {}
-/// The client's end.
+/// The client's end of a connection.
 #[derive(Debug)]
 pub enum ClientEnd {}
 
@@ -38,7 +38,7 @@ impl ServerTls {
         match self {}
     }
 
-    /// Sorts clients' certificates.
+    /// Sorts the certificates that clients show.
     #[must_use]
     pub fn client_certificates(self, _: Arc<ClientCertificates>) -> Self {
         match self {}
@@ -67,7 +67,7 @@ impl ClientTls {
     }
 }
 
-/// A TLS connection.
+/// TLS as bytes, on one of the ends.
 #[derive(Debug)]
 pub struct Stream<E> {
     never: Infallible,
@@ -79,7 +79,7 @@ macro_rules! never {
     ($($name:ident ( $($kind:ty),* ) -> $result:ty;)*) => {
         impl<E: End> Stream<E> {
             $(
-                /// Never called.
+                /// Never called, as there is no value to call it on.
                 ///
                 /// # Errors
                 /// None: there is no such value.
@@ -106,37 +106,37 @@ never! {
 }
 
 impl<E: End> Stream<E> {
-    /// Never called.
+    /// Never called, as there is no value to call it on.
     #[must_use]
     pub const fn offered(&self) -> Option<TlsOffer> {
         match self.never {}
     }
 
-    /// Never called.
+    /// Never called, as there is no value to call it on.
     #[must_use]
     pub const fn has_begun(&self) -> bool {
         match self.never {}
     }
 
-    /// Never called.
+    /// Never called, as there is no value to call it on.
     #[must_use]
     pub const fn has_plaintext(&self) -> bool {
         match self.never {}
     }
 
-    /// Never called.
+    /// Never called, as there is no value to call it on.
     #[must_use]
     pub const fn has_ended(&self) -> bool {
         match self.never {}
     }
 
-    /// Never called.
+    /// Never called, as there is no value to call it on.
     #[must_use]
     pub const fn outgoing(&self) -> &[u8] {
         match self.never {}
     }
 
-    /// Never called.
+    /// Never called, as there is no value to call it on.
     #[must_use]
     pub const fn is_resumed(&self) -> bool {
         match self.never {}

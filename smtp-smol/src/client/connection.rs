@@ -33,7 +33,27 @@ const LINGER: Duration = Duration::from_secs(2);
 
 type ClientLink = Link<ClientEnd>;
 
-/// A connection to a server.
+/// A connection to a server, which carries one message after the other.
+///
+/// ```no_run
+/// use smtp_proto::client::{Config, Envelope, Tls};
+/// use smtp_proto::syntax::{ForwardPath, Params, Rcpt, ReversePath};
+/// use smtp_smol::{Client, Target};
+///
+/// smol::block_on(async {
+///     let client = Client::new(Config::new("client.example")?.tls(Tls::Never).shared());
+///     let from = ReversePath::parse("a@example.org", false)?;
+///     let to = [Rcpt { path: ForwardPath::parse("b@example.net", false)?, params: Params::default() }];
+///     let mut connection = client.connect(&Target::host("mx.example.net", 25)).await?;
+///     for text in ["Subject: One\r\n\r\n1\r\n", "Subject: Two\r\n\r\n2\r\n"] {
+///         let transaction = connection.send(Envelope::new(from, &to), &mut text.as_bytes()).await?;
+///         transaction.outcomes().for_each(|outcome| println!("{outcome}"));
+///     }
+///     connection.quit().await;
+///     Ok::<_, Box<dyn std::error::Error>>(())
+/// })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Connection {
     link: ClientLink,
     pub(crate) session: Session,

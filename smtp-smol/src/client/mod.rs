@@ -75,7 +75,7 @@ impl Client {
         Self(Settings { config, tls: None, credentials: None, connect_time: CONNECT_TIME, observer: None })
     }
 
-    /// Whom to trust.
+    /// Does TLS by this: whom to trust, and which certificate to show, if any.
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn tls(mut self, tls: smtp_rustls::ClientTls) -> Self {
@@ -83,7 +83,7 @@ impl Client {
         self
     }
 
-    /// Authenticates with these.
+    /// Authenticates each connection with these, by the strongest mechanism that both sides know.
     #[must_use]
     pub fn credentials(mut self, credentials: Credentials) -> Self {
         self.0.credentials = Some(credentials);

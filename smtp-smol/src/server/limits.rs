@@ -6,7 +6,19 @@ use std::time::Duration;
 
 use smtp_proto::net::ConnectionsByHost;
 
-/// Bounds on connections.
+/// How many connections there may be at once, and how long some of them may take.
+///
+/// ```
+/// use smtp_smol::{Limits, Server};
+/// use smtp_proto::{server::Config, tls::Policy};
+///
+/// let mut limits = Limits::default();
+/// limits.connections = 200;
+/// limits.per_address = 10;
+/// let server = Server::new(Config::new("mx.example.net")?.tls(Policy::Off).shared()).limits(limits);
+/// # drop(server);
+/// # Ok::<(), smtp_proto::server::ConfigError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {

@@ -83,6 +83,27 @@ pub struct Server {
 }
 
 /// Ends a running server.
+///
+/// ```
+/// use smtp_proto::server::{Config, MessageEnd, Verdict};
+/// use smtp_proto::tls::Policy;
+/// use smtp_smol::{Handler, Peer, Server};
+///
+/// struct TakeAll;
+///
+/// impl Handler for TakeAll {
+///     async fn message(&mut self, _: &Peer<'_>, _: MessageEnd) -> Verdict<'_> {
+///         Verdict::Accept
+///     }
+/// }
+///
+/// let mut server = Server::new(Config::new("mx.example.net")?.tls(Policy::Off).shared());
+/// server.listen("127.0.0.1:0".parse()?)?;
+/// let handle = server.handle(); // may go to another thread, such as that of a signal
+/// handle.shut_down();
+/// server.run(|_| TakeAll)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Handle(Sender<()>);
 
@@ -143,7 +164,7 @@ impl Server {
         self
     }
 
-    /// Bounds on connections.
+    /// Bounds how many connections there may be at once.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
@@ -209,7 +230,7 @@ impl Server {
         Ok(())
     }
 
-    /// What ends it.
+    /// What ends the server from elsewhere, such as upon a signal.
     #[must_use]
     pub fn handle(&self) -> Handle {
         Handle(self.stop.0.clone())

@@ -1,7 +1,9 @@
 //! The server's certificate, seen from a client.
 
 use std::fmt;
+use std::io;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -9,15 +11,25 @@ use rustls::client::{Resumption, UnbufferedClientConnection, WebPkiServerVerifie
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime, alg_id};
 use rustls::server::ParsedCertificate;
+use rustls::sign::SingleCertAndKey;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use smtp_proto::net::PeerName;
 use smtp_proto::tls::TlsFailure;
 use webpki::EndEntityCert;
 
 use super::stream::{ClientEnd, Stream};
-use super::{der, failure, provider, server_name, witness};
+use super::{der, failure, files, provider, server_name, witness};
 
-/// TLS for a client: whom it trusts, and what it does about those whom it does not.
+/// TLS for a client: whom it trusts, what it does about those whom it does not, and the certificate that it shows.
+///
+/// ```
+/// use smtp_rustls::ClientTls;
+///
+/// // Encrypts to whomever it is: enough for `Tls::Opportunistic`.
+/// let tls = ClientTls::new(rustls::RootCertStore::empty())?;
+/// # drop(tls);
+/// # Ok::<(), rustls::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct ClientTls {
     verifier: Arc<dyn ServerCertVerifier>,
@@ -76,15 +88,67 @@ impl ClientTls {
         Ok(Self { strict: config(verifier.clone())?, opportunistic, verifier, algorithms })
     }
 
+    /// Trusts the authorities in this PEM file, and servers whose own certificate is in it.
+    ///
+    /// ```no_run
+    /// use smtp_rustls::ClientTls;
+    ///
+    /// let tls = ClientTls::from_pem("authorities.pem".as_ref())?;
+    /// // This client shows a certificate of its own, where a server asks for one.
+    /// let tls = tls.certificate_from_pem("client.crt".as_ref(), "client.key".as_ref())?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::InvalidInput`]; it names the file, what is wrong with it, and what it has to be.
+    pub fn from_pem(authorities: &Path) -> io::Result<Self> {
+        Self::new(files::authorities_from_pem(authorities)?).map_err(io::Error::other)
+    }
+
+    /// Trusts the authorities that this machine trusts: those of its operating system.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotFound`], and what to do, when the machine has none.
+    #[cfg(feature = "system-roots")]
+    pub fn from_system() -> io::Result<Self> {
+        let mut roots = RootCertStore::empty();
+        let found = rustls_native_certs::load_native_certs();
+        roots.add_parsable_certificates(found.certs);
+        if roots.is_empty() {
+            let why = found.errors.first().map_or_else(String::new, |error| format!(" ({error})"));
+            let words = format!(
+                "this machine has no authorities to trust{why}; install them (ca-certificates), or name a file with \
+                 ClientTls::from_pem"
+            );
+            return Err(io::Error::new(io::ErrorKind::NotFound, words));
+        }
+        Self::new(roots).map_err(io::Error::other)
+    }
+
+    /// The same, with a certificate of the client's own, from two PEM files: the certificate, with the chain behind it, and
+    /// its key. It is shown to servers that ask for one.
+    ///
+    /// # Errors
+    /// As [`ClientTls::from_pem`].
+    pub fn certificate_from_pem(&self, certificate: &Path, key: &Path) -> io::Result<Self> {
+        let own = files::certified_key(certificate, key)?;
+        let shown = Arc::new(SingleCertAndKey::from(own));
+        Ok(self.with(|config| config.client_auth_cert_resolver = shown.clone()))
+    }
+
     /// The same, with a full handshake each time.
     #[must_use]
     pub fn without_resumption(&self) -> Self {
-        let without = |configs: &Configs| {
+        self.with(|config| config.resumption = Resumption::disabled())
+    }
+
+    fn with(&self, change: impl Fn(&mut ClientConfig)) -> Self {
+        let changed = |configs: &Configs| {
             let mut config = ClientConfig::clone(&configs.plain);
-            config.resumption = Resumption::disabled();
+            change(&mut config);
             Configs::new(config)
         };
-        let (strict, opportunistic) = (without(&self.strict), without(&self.opportunistic));
+        let (strict, opportunistic) = (changed(&self.strict), changed(&self.opportunistic));
         Self { strict, opportunistic, ..self.clone() }
     }
 

@@ -27,6 +27,15 @@ const ALERT: u8 = 21;
 const FATAL: u8 = 2;
 
 /// TLS for a server: its configuration, and how clients' certificates are sorted.
+///
+/// ```no_run
+/// use smtp_rustls::{ServerTls, server_from_pem};
+///
+/// let config = server_from_pem("mx.crt".as_ref(), "mx.key".as_ref())?;
+/// let tls = ServerTls::new(config).channel_binding(true); // for SCRAM-PLUS
+/// # drop(tls);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct ServerTls {
     config: Arc<ServerConfig>,
@@ -100,7 +109,7 @@ mod sealed {
     }
 }
 
-/// The server's end.
+/// The server's end of a connection, as a parameter of [`Stream`].
 pub struct ServerEnd {
     connection: UnbufferedServerConnection,
     certificates: Option<Arc<ClientCertificates>>,
@@ -165,7 +174,7 @@ impl sealed::End for ServerEnd {
     }
 }
 
-/// The client's end.
+/// The client's end of a connection, as a parameter of [`Stream`].
 pub struct ClientEnd {
     connection: UnbufferedClientConnection,
     /// Whose certificate proves something, and for which name; until it is described.

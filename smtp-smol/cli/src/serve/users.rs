@@ -1,6 +1,5 @@
 //! Who may submit mail: the file of `--users`, and what is answered to AUTH.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::fs;
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
@@ -9,7 +8,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use smtp_proto::auth::server::{Answer, Question};
-use smtp_proto::auth::{InvalidRecord, Nonce, ScramRecord};
+use smtp_proto::auth::{self, InvalidRecord, Nonce, ScramRecord};
 
 use crate::failure::Failure;
 use crate::shown::Shown;
@@ -72,20 +71,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         .map_err(|error| Failure::running(format!("standard output: {error}")))
 }
 
-/// The users, by name.
-pub(crate) struct Users {
-    records: HashMap<String, ScramRecord>,
-    /// What a record for a name that is nobody's is made of: the same for as long as the file is.
-    secret: Vec<u8>,
-    /// Of such records: those of true ones.
-    iterations: u32,
-}
-
-impl fmt::Debug for Users {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Users(<{}>)", self.records.len())
-    }
-}
+/// The users of the file.
+#[derive(Debug)]
+pub(crate) struct Users(auth::Users);
 
 impl Users {
     /// Reads the file.
@@ -100,7 +88,8 @@ impl Users {
     }
 
     fn parse(text: &str) -> Result<Self, String> {
-        let mut users = Self { records: HashMap::new(), secret: text.as_bytes().to_vec(), iterations: ITERATIONS };
+        // What a record for a name that is nobody's is made of: the same for as long as the file is.
+        let mut users = auth::Users::new(text.as_bytes());
         // An editor on another system may have put a byte order mark first.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
@@ -110,42 +99,22 @@ impl Users {
                 return Err(wrong(&"no name before the colon"));
             }
             let record = record(secret).map_err(|error| wrong(&error))?;
-            users.iterations = record.iterations();
-            if users.records.insert(name.to_owned(), record).is_some() {
+            if users.insert(name, record).is_some() {
                 return Err(wrong(&format_args!("{name} is there already")));
             }
         }
-        if users.records.is_empty() {
-            return Err("nobody is in it".into());
-        }
-        Ok(users)
+        if users.is_empty() { Err("nobody is in it".into()) } else { Ok(Self(users)) }
     }
 
     /// What is answered to AUTH. An unknown name looks and lasts as a wrong password does.
     pub(crate) async fn answer(self: &Arc<Self>, question: Question) -> Answer {
-        match question {
-            Question::Password { authzid, authcid, password } => {
-                let users = self.clone();
-                // It is slow on purpose.
-                let verified = smol::unblock(move || {
-                    users
-                        .record(authzid.as_deref(), &authcid)
-                        .is_some_and(|record| record.verify(password.expose_str()))
-                });
-                if verified.await { Answer::Accept } else { Answer::Reject }
-            }
-            Question::Scram { authzid, authcid } => match (self.record(authzid.as_deref(), &authcid), random()) {
-                (Some(record), Ok(random)) => Answer::Scram { record, nonce: Nonce::new(&random) },
-                _ => Answer::TemporaryFailure,
-            },
-            _ => Answer::Reject,
-        }
-    }
-
-    /// The record of a user, or one that no password fits: for who is nobody, or wants to act as another.
-    fn record(&self, authzid: Option<&str>, name: &str) -> Option<ScramRecord> {
-        let known = self.records.get(name).filter(|_| authzid.is_none_or(|other| other == name));
-        known.cloned().or_else(|| ScramRecord::decoy(name, &self.secret, self.iterations).ok())
+        let users = self.clone();
+        // Comparing a password is slow on purpose.
+        smol::unblock(move || match random() {
+            Ok(random) => users.0.answer(&question, || Nonce::new(&random)),
+            Err(_) => Answer::TemporaryFailure,
+        })
+        .await
     }
 }
 
