@@ -19,7 +19,7 @@ import time
 sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent), str(pathlib.Path(__file__).resolve().parents[1] / "interop")]
 
 import ledger  # noqa: E402
-from engines import ClickHouse, DataFusion, DuckDB  # noqa: E402
+from engines import CELLS, ClickHouse, DataFusion, DuckDB, text  # noqa: E402
 
 PROGRAM = os.environ["SMTP_SMOL"]
 POLICIES = ("tls", "tls12", "tls13", "certificate", "verified_certificate")
@@ -84,6 +84,26 @@ def compare(who, report, answer):
     say(f"{who}: {len(loss)} answers equal, intervals within {furthest:.1e}")
 
 
+def summed(lines):
+    """Of cells, each of which may stand in several lines: by all that they are told apart by the sums."""
+    cells = {}
+    for line in lines:
+        key = tuple(line.get(name) for name in CELLS)
+        sums = cells.setdefault(key, [0, 0, 0])
+        for at, name in enumerate(("messages", "recipients", "bytes")):
+            sums[at] += line[name]
+    return cells
+
+
+def same_cells(who, engine, path):
+    """What fold.sql and cells.sql make of rows is what `audit --cells` writes, to the last message."""
+    right = summed(line for line in map(json.loads, path.read_text().splitlines()) if "day" in line)
+    found = summed(engine.ask("SELECT * FROM cells"))
+    apart = {key: (found.get(key), right.get(key)) for key in found.keys() | right.keys() if found.get(key) != right.get(key)}
+    assert not apart, f"{who}: {len(apart)} cells differ, such as {list(apart.items())[:3]}"
+    say(f"{who}: {len(right)} cells equal")
+
+
 def faults_of(bad):
     counts = {}
     for row in bad:
@@ -92,10 +112,11 @@ def faults_of(bad):
     return counts
 
 
-def on_engines(what, folder, rows, parquet, spoilt, faults, report):
+def on_engines(what, parquet, cells, spoilt, faults, report):
     for engine in (DuckDB(), ClickHouse(), DataFusion()):
         engine.rows_from_parquet(parquet)
         compare(f"{what}, {engine.name}, Parquet", report, engine.messages())
+        same_cells(f"{what}, {engine.name}, Parquet", engine, cells)
     for engine in (DuckDB(), ClickHouse(), DataFusion()):
         engine.rows_from_lines(spoilt)
         told = faults_of(engine.bad())
@@ -157,13 +178,32 @@ def generated(folder, lines):
     say("cells: the same report and page as the whole, in any order; no part is counted twice")
     duckdb = DuckDB()
     duckdb.cells_from_lines(cells)
-    from engines import text
     compare("generated, duckdb, cells", report, (duckdb.ask(text("loss")), None))
 
     lines_of_rows, faults = ledger.spoil(rows.read_text().splitlines())
     bad_rows = folder / "spoilt-rows.jsonl"
     bad_rows.write_text("\n".join(lines_of_rows) + "\n")
-    on_engines("generated", folder, rows, parquet, bad_rows, faults, report)
+    on_engines("generated", parquet, cells, bad_rows, faults, report)
+
+
+def many_senders(folder, senders=70_000):
+    """More than are kept without --exact: then what is told comes from a sample, and says so; with it, it is SQL's."""
+    path, parquet = folder / "many.jsonl", folder / "many.parquet"
+    path.write_text("\n".join(ledger.of_many_senders(senders)) + "\n")
+    report = audit(path, "--rows", parquet)
+    engine = DuckDB()
+    engine.rows_from_parquet(parquet)
+    compare(f"{senders} senders, {engine.name}", report, engine.messages())
+
+    def told(report):
+        [part] = [part for part in report["inbound"]["what_if"] if part["policy"] == "tls"]
+        return part["wanted"]["senders"]
+
+    assert (told(report)["of"], told(report)["exact"]) == (senders, True), told(report)
+    sampled = told(json.loads(run("--json", path)))
+    assert not sampled["exact"] and abs(sampled["of"] - senders) < senders / 50, sampled
+    assert "sample" in run(path) and "sample" not in run("--exact", path), "it does not say that it samples"
+    say(f"{senders} senders: with --exact all are kept; without, {sampled['of']} are told from a sample")
 
 
 def real(folder):
@@ -172,11 +212,11 @@ def real(folder):
     with Receiver() as postfix:
         send_in_every_mode(postfix)
         postfix.delivered(11)
-        rows, parquet = folder / "postfix.jsonl", folder / "postfix.parquet"
-        report = audit(postfix.log, "--rows", rows)
+        rows, parquet, cells = folder / "postfix.jsonl", folder / "postfix.parquet", folder / "postfix.cells.jsonl"
+        report = audit(postfix.log, "--rows", rows, "--cells", cells)
         audit(postfix.log, "--rows", parquet)
     assert figures(report)[0]["inbound", "wanted", "tls"]["lost_messages"] == 5, figures(report)
-    on_engines("Postfix", folder, rows, parquet, rows, {}, report)
+    on_engines("Postfix", parquet, cells, rows, {}, report)
 
 
 def main():
@@ -188,6 +228,7 @@ def main():
         folder = pathlib.Path(arguments.keep or folder)
         folder.mkdir(exist_ok=True)
         generated(folder, arguments.lines)
+        many_senders(folder)
         real(folder)
 
 

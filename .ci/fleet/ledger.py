@@ -54,6 +54,10 @@ def messages(rng, lines):
                 earlier.pop("verdict", None)
                 if first and rng.random() < 0.3:
                     earlier["rehearsal"] = "asked"
+                elif not first and rng.random() < 0.2:
+                    earlier["rehearsal"] = rng.choice(["asked", "came-with-tls", "came-in-plaintext"])
+                if rng.random() < 0.3:
+                    earlier["tls"] = rng.choice([{"outcome": "not-tried"}, {"outcome": "used"}, {"outcome": "unknown"}])
                 first = False
                 yield at - rng.randrange(60_000, 30_000_000), earlier
                 made += 1
@@ -66,6 +70,19 @@ def messages(rng, lines):
                 made += 1
             yield at, line
             made += 1
+
+
+def of_many_senders(senders, seed=3):
+    """Lines of one host, in the order of time: each sender sends once, and some send more."""
+    rng = random.Random(seed)
+    order = [*range(senders), *(int(senders * rng.random() ** 3) for _ in range(senders // 10))]
+    for seq, sender in enumerate(order, 1):
+        tls = rng.choices([{"outcome": "used", "version": "TLS1.3", "client_certificate": "none"}, {"outcome": "not-tried"}], [9, 1])[0]
+        yield json.dumps({
+            "v": 2, "node": NODES[0], "run": "1", "seq": seq, "id": str(seq), "time": time(BEGIN + seq * 1000),
+            "direction": "inbound", "peer": f"198.51.{sender % 251}.{sender // 251 % 251}", "helo": f"mx.sender{sender}.com",
+            "sender_domain": f"sender{sender}.com", "recipient_domains": ["example.net"], "recipients": 1, "bytes": 1000 + sender,
+            "outcome": "accepted", "tls": tls}, separators=(",", ":"))
 
 
 def ledgers(lines, seed=1):

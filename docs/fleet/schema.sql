@@ -6,8 +6,8 @@
 CREATE TABLE rows (
     rows BIGINT NOT NULL,               -- version of the format: 1
     number BIGINT NOT NULL,             -- of the row in its file
-    node VARCHAR NULL,                  -- host, run and number of the line in its ledger: no two lines have the same
-    run VARCHAR NULL,
+    node VARCHAR NULL,                  -- the host; of a log or mailbox what --node says
+    run VARCHAR NULL,                   -- of a ledger's line: with its number, no two lines of a host have the same
     seq BIGINT NULL,
     id VARCHAR NULL,                    -- of the transaction, as in the message's Received field
     day VARCHAR NOT NULL,               -- 2026-11-24, UTC; as text it means the same everywhere, and sorts

@@ -441,3 +441,34 @@ fn a_rehearsal_is_told_from_what_came_back() {
         ]
     );
 }
+
+/// A greylist, or a server behind this one, may put off what came with TLS: then the attempt that is taken says nothing of
+/// the rehearsal, for that is told once.
+#[test]
+fn what_a_rehearsal_has_shown_stays_when_the_message_is_put_off_again() {
+    use End::{Accepted, Deferred};
+    let (tls, plain) = (hops()[0], Hop::NotTried);
+    let asked = Some(Rehearsed::Asked);
+    let (with_tls, in_plaintext) = (Some(Rehearsed::CameWithTls), Some(Rehearsed::CameInPlaintext));
+    for (second, third, expected) in [
+        ((tls, with_tls), (tls, None), with_tls),
+        ((tls, with_tls), (plain, None), with_tls),
+        ((tls, None), (plain, None), with_tls),
+        ((plain, in_plaintext), (plain, None), in_plaintext),
+        // It would have adapted: the plaintext between was no answer to a refusal for good.
+        ((plain, in_plaintext), (tls, None), with_tls),
+        // Another host of the fleet asks again.
+        ((plain, asked), (tls, with_tls), with_tls),
+        ((tls, with_tls), (plain, asked), with_tls),
+        ((Hop::Unknown, None), (Hop::Unknown, None), asked),
+    ] {
+        let attempts = [
+            (0, 1, 7, Deferred, plain, asked),
+            (900, 1, 7, Deferred, second.0, second.1),
+            (1800, 1, 7, Accepted, third.0, third.1),
+            (1900, 1, 7, Accepted, third.0, None),
+        ];
+        let counted = [(1800, Accepted, third.0, expected), (1900, Accepted, third.0, None)];
+        assert_eq!(folded(&attempts), counted, "{second:?}, {third:?}");
+    }
+}

@@ -83,13 +83,8 @@ impl Retries {
         let (same, network) = (key(record, record.envelope), key(record, 0));
         let before = if record.envelope == 0 { None } else { self.take(same) };
         let mut record = *record;
-        if before.is_some_and(|before| before.record.rehearsed == Some(Rehearsed::Asked)) && record.rehearsed.is_none()
-        {
-            record.rehearsed = match record.hop.plaintext() {
-                Some(false) => Some(Rehearsed::CameWithTls),
-                Some(true) => Some(Rehearsed::CameInPlaintext),
-                None => Some(Rehearsed::Asked),
-            };
+        if let Some(told) = before.and_then(|before| before.record.rehearsed) {
+            record.rehearsed = Some(rehearsed(told, &record));
         }
         if record.envelope != 0 || record.end.is_final() {
             // The handshakes that failed before, if any, were about this message.
@@ -161,6 +156,23 @@ impl Attempt {
             recipient_domains: &domains,
             ..self.record
         });
+    }
+}
+
+/// What a message that a rehearsal has met shows, as far as `told` before and with this attempt. One attempt with TLS is
+/// enough to show that the sender would have adapted, however often the message was put off before or after it.
+const fn rehearsed(told: Rehearsed, attempt: &Record<'_>) -> Rehearsed {
+    use Rehearsed::{Asked, CameInPlaintext, CameWithTls};
+    let now = match (attempt.rehearsed, attempt.hop.plaintext()) {
+        (Some(now), _) => now,
+        (None, Some(false)) => CameWithTls,
+        (None, Some(true)) => CameInPlaintext,
+        (None, None) => Asked,
+    };
+    match (told, now) {
+        (CameWithTls, _) | (_, CameWithTls) => CameWithTls,
+        (CameInPlaintext, _) | (_, CameInPlaintext) => CameInPlaintext,
+        (Asked, Asked) => Asked,
     }
 }
 

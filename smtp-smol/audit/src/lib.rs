@@ -66,7 +66,7 @@ pub struct Options {
     pub internal: bool,
     /// Every sender is kept, and no figure comes from a sample.
     pub exact: bool,
-    /// Of this host: the sources in a report are said to be its.
+    /// Of this host: the sources in a report are said to be its, and so are rows of logs.
     pub node: Option<String>,
     /// With what hosts in cells are hashed; all cells that are to be added up need the same, or all none.
     pub key: Option<Vec<u8>>,
@@ -115,7 +115,8 @@ impl Audit {
     }
 
     /// Hands on each transaction as a row, before attempts at one message are made one.
-    pub fn rows(&mut self, rows: Rows) {
+    pub fn rows(&mut self, mut rows: Rows) {
+        rows.node.clone_from(&self.node);
         self.desk.rows = Some(rows);
     }
 

@@ -20,6 +20,8 @@ const VERSION: i64 = 1;
 pub struct Rows {
     form: Box<dyn Form>,
     seal: Seal,
+    /// Whose mail it is, where the source does not say.
+    pub(crate) node: Option<String>,
     /// Rows so far.
     number: i64,
     failed: Option<io::Error>,
@@ -102,7 +104,7 @@ impl Rows {
     }
 
     fn new(form: impl Form + 'static, key: &[u8]) -> Self {
-        Self { form: Box::new(form), seal: Seal::new(key), number: 0, failed: None }
+        Self { form: Box::new(form), seal: Seal::new(key), node: None, number: 0, failed: None }
     }
 
     /// Adds a row for a record, and for the ledger's entry that it stands for, if it came from one. Attempts at one
@@ -130,6 +132,7 @@ impl Rows {
         let sealed = |kind: &str, key: Option<u64>| Value::Text(key.map(|key| self.seal.text(kind, key).into()));
         let cell = Cell::of(record);
         let stamp = entry.and_then(|entry| entry.stamp.as_ref());
+        let offered = entry.and_then(|entry| entry.tls.offered);
         let (version, certificate) = match record.hop {
             Hop::Used { version, certificate } => (version.map(TlsVersion::as_str), Some(certificate)),
             _ => (None, None),
@@ -140,7 +143,7 @@ impl Rows {
         [
             Value::Number(Some(VERSION)),
             Value::Number(Some(self.number)),
-            maybe(stamp.map(|stamp| &*stamp.node)),
+            Value::Text(stamp.map(|stamp| stamp.node.as_ref().into()).or_else(|| self.node.clone().map(Cow::Owned))),
             maybe(stamp.map(|stamp| &*stamp.run)),
             Value::Number(stamp.and_then(|stamp| i64::try_from(stamp.seq).ok())),
             maybe(entry.and_then(|entry| entry.id.as_deref())),
@@ -155,9 +158,9 @@ impl Rows {
             sealed("host", record.host_key()),
             Value::Text(Some(record.recipient_domains.join(",").into())),
             text(record.hop.as_str()),
-            maybe(None),
+            maybe(offered.map(|offered| offered.version.as_str())),
             maybe(version),
-            maybe(None),
+            maybe(entry.and_then(|entry| entry.tls.group.as_deref())),
             maybe(certificate.map(ClientCertificate::as_str)),
             number(record.recipients.into()),
             number(record.bytes),
@@ -244,6 +247,30 @@ mod tests {
         }
         assert!(row["retry"] != row["network"], "each hash is of its own kind");
         assert!(written(b"key", false).get("retry").is_none(), "stored mail comes once");
+    }
+
+    /// Of a log the operator says whose it is; a line of a ledger says it itself, and more of TLS.
+    #[test]
+    fn a_row_says_which_host_it_is_of_and_what_its_ledger_knows_of_tls() {
+        use smtp_proto::tls::Offered;
+        let page = Page::default();
+        let mut rows = Rows { node: Some("mx1".into()), ..Rows::json(page.clone(), b"key") };
+        let record = Record::new(0, Direction::Inbound);
+        let mut entry = Entry::new(jiff::Timestamp::UNIX_EPOCH, Direction::Inbound, crate::ledger::Ending::Accepted);
+        entry.stamp = Some(crate::ledger::Stamp::new("mx2", "1", 1));
+        entry.tls.group = Some("X25519MLKEM768".into());
+        entry.tls.offered = Some(Offered::new(TlsVersion::Tls13, true));
+        rows.add(&record, None, true);
+        rows.add(&record, Some(&entry), true);
+        rows.finish().expect("written");
+        let octets = page.0.lock().expect("whole").clone();
+        let [log, ledger] = [0, 1].map(|at| {
+            let line = octets.split(|octet| *octet == b'\n').nth(at).expect("a line");
+            serde_json::from_slice::<serde_json::Value>(line).expect("JSON")
+        });
+        assert_eq!((&log["node"], log.get("seq"), log.get("tls_group")), (&"mx1".into(), None, None));
+        assert_eq!((&ledger["node"], &ledger["seq"]), (&"mx2".into(), &1.into()));
+        assert_eq!((&ledger["offered_version"], &ledger["tls_group"]), (&"TLS1.3".into(), &"X25519MLKEM768".into()));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Files of cells, as `audit --cells` writes them.
 
+mod plain;
+
 use crate::count::account::Account;
 use crate::count::cells::{Days, Line as Entry, VERSION};
 use crate::count::desk::Desk;
@@ -24,7 +26,8 @@ pub(crate) fn read(lines: &mut Lines<'_>, source: &Source, desk: &mut Desk) -> R
         let entry: Result<Entry<'_>, _> = match line {
             Line::TooLong => Err("a line too long for cells".to_owned()),
             Line::Line(b"") => continue,
-            Line::Line(line) => serde_json::from_slice(line).map_err(|error| error.to_string()),
+            Line::Line(line) => plain::read(line)
+                .map_or_else(|| serde_json::from_slice(line).map_err(|error| error.to_string()), Ok),
         };
         let entry = match entry {
             Ok(entry) => entry,
