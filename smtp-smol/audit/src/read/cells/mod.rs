@@ -26,8 +26,9 @@ pub(crate) fn read(lines: &mut Lines<'_>, source: &Source, desk: &mut Desk) -> R
         let entry: Result<Entry<'_>, _> = match line {
             Line::TooLong => Err("a line too long for cells".to_owned()),
             Line::Line(b"") => continue,
-            Line::Line(line) => plain::read(line)
-                .map_or_else(|| serde_json::from_slice(line).map_err(|error| error.to_string()), Ok),
+            Line::Line(line) => {
+                plain::read(line).map_or_else(|| serde_json::from_slice(line).map_err(|error| error.to_string()), Ok)
+            }
         };
         let entry = match entry {
             Ok(entry) => entry,

@@ -77,7 +77,13 @@ mod tests {
         let json = |line: &str| serde_json::from_str::<Line<'_>>(line).map(|line| format!("{line:?}"));
         let plain = |line: &str| read(line.as_bytes()).map(|line| format!("{line:?}"));
         let bare = CELL.replace(r#""version":"TLS1.3","certificate":"none","#, "").replace("used", "not-tried");
-        for line in [CELL, HOST, &bare, &CELL.replace(r#""rehearsed":"came-with-tls","#, ""), &CELL.replace("a.ex", "\u{e4}.ex")] {
+        for line in [
+            CELL,
+            HOST,
+            &bare,
+            &CELL.replace(r#""rehearsed":"came-with-tls","#, ""),
+            &CELL.replace("a.ex", "\u{e4}.ex"),
+        ] {
             assert_eq!(plain(line), json(line).ok(), "{line}");
             assert!(plain(line).is_some(), "{line}");
         }
