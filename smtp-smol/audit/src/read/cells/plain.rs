@@ -8,8 +8,7 @@ use crate::count::cells::Line;
 /// Reads a line of that form. Of any other there is none, though it may be JSON as good.
 pub(super) fn read(line: &[u8]) -> Option<Line<'_>> {
     let mut rest = Rest(line);
-    let mut read = Line::default();
-    read.day = rest.text(b"{\"day\":\"");
+    let mut read = Line { day: rest.text(b"{\"day\":\""), ..Line::default() };
     if read.day.is_none() {
         read.host = Some(rest.text(b"{\"host\":\"")?);
     }
