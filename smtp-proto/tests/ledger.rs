@@ -446,7 +446,7 @@ fn a_rehearsal_is_told_from_what_came_back() {
 /// the rehearsal, for that is told once.
 #[test]
 fn what_a_rehearsal_has_shown_stays_when_the_message_is_put_off_again() {
-    use End::{Accepted, Deferred};
+    use Disposition::{Accepted, Deferred};
     let (tls, plain) = (hops()[0], Hop::NotTried);
     let asked = Some(Rehearsed::Asked);
     let (with_tls, in_plaintext) = (Some(Rehearsed::CameWithTls), Some(Rehearsed::CameInPlaintext));
