@@ -84,16 +84,20 @@ def of_a_border(folder):
             raw.rest()
         with Raw(server) as raw:
             raw.ask(b"EHLO gone.example", b"250")
-            raw.ask(b"MAIL FROM:<a@gone.example>", b"250")
+            # With a space behind it, which is let pass.
+            raw.ask(b"MAIL FROM:<a@gone.example> ", b"250")
             raw.ask(b"RCPT TO:<bob@mx.example.net>", b"250")
         wait_for("all that ended otherwise", lambda: len(server.ledger()) == 9)
         server.stop()
         yield server
 
 
-def of_policies():
-    with Server("--node", "mx2.example.net", "--tls", "require") as server:
+def of_policies(folder):
+    excepted = folder / "excepted"
+    excepted.write_text("old.example\n")
+    with Server("--node", "mx2.example.net", "--tls", "require", "--except", str(excepted)) as server:
         expect(mail(server, "a@plain.example"), 530, "plaintext where TLS is required")
+        expect(mail(server, "a@old.example"), None, "plaintext of who is excepted")
         server.stop()
         yield server
     with Server("--node", "mx2.example.net", "--tls", "off") as server:
@@ -164,7 +168,7 @@ def outbound(folder):
 def written(folder):
     """A ledger of each server."""
     files = [outbound(folder)]
-    for kind in (of_a_border(folder), of_policies(), of_next_hops(), of_lmtp(folder), of_a_balancer()):
+    for kind in (of_a_border(folder), of_policies(folder), of_next_hops(), of_lmtp(folder), of_a_balancer()):
         with contextlib.closing(kind):
             for server in kind:
                 files.append(folder / f"ledger-{len(files)}.jsonl")

@@ -252,14 +252,14 @@ mod tests {
     /// Of a log the operator says whose it is; a line of a ledger says it itself, and more of TLS.
     #[test]
     fn a_row_says_which_host_it_is_of_and_what_its_ledger_knows_of_tls() {
-        use smtp_proto::tls::Offered;
+        use smtp_proto::tls::TlsOffer;
         let page = Page::default();
         let mut rows = Rows { node: Some("mx1".into()), ..Rows::json(page.clone(), b"key") };
         let record = Record::new(0, Direction::Inbound);
         let mut entry = Entry::new(jiff::Timestamp::UNIX_EPOCH, Direction::Inbound, crate::ledger::Ending::Accepted);
         entry.stamp = Some(crate::ledger::Stamp::new("mx2", "1", 1));
         entry.tls.group = Some("X25519MLKEM768".into());
-        entry.tls.offered = Some(Offered::new(TlsVersion::Tls13, true));
+        entry.tls.offered = Some(TlsOffer::new(TlsVersion::Tls13, true));
         rows.add(&record, None, true);
         rows.add(&record, Some(&entry), true);
         rows.finish().expect("written");
