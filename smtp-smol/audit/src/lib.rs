@@ -235,7 +235,7 @@ impl Audit {
         }
         if let Some(mut cells) = self.desk.cells.take() {
             let account = serde_json::to_value(&account).map_err(|error| Error::Cells(error.into()))?;
-            cells.finish(account).map_err(Error::Cells)?;
+            cells.finish(&self.desk.clients, account).map_err(Error::Cells)?;
         }
         let mut report = Report::new(&self.desk.ledger, &account, require, self.now);
         report.know(&self.desk.clients);

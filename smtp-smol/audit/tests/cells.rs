@@ -177,14 +177,15 @@ fn what_cannot_be_added_up_is_refused_with_the_mend() {
 fn cells_that_are_cut_short_or_broken_say_so() {
     let octets = shown("first", &[("ledger".to_owned(), one())]).1;
     let lines: Vec<&[u8]> = octets.split_inclusive(|octet| *octet == b'\n').collect();
-    assert_eq!(lines.len(), 4, "the first line, a cell, a host, the account");
+    let (last, others) = lines.split_last().expect("lines");
+    assert_eq!(lines.len(), 9, "the first line, a cell, a host, four of its client, its key exchange, the account");
     for (sources, expected) in [
-        (lines[..3].concat(), "cut short here: cells without their account"),
+        (others.concat(), "cut short here: cells without their account"),
         (
-            [lines[0], b"{\"day\":\"2026-11-18\",\"direction\":\"in\"}\n", lines[3]].concat(),
-            "neither a cell nor a host",
+            [lines[0], b"{\"day\":\"2026-11-18\",\"direction\":\"in\"}\n", last].concat(),
+            "neither a cell, a host nor a client",
         ),
-        ([lines[0], &lines[1][..40], b"\n", lines[3]].concat(), "cells:2: EOF"),
+        ([lines[0], &lines[1][..40], b"\n", last].concat(), "cells:2: EOF"),
     ] {
         let (shown, _) = audit(&Options::default(), "x", &[("cells".to_owned(), sources)]).expect("a report");
         assert!(shown[2].contains(expected), "{expected}: {}", shown[2]);

@@ -23,6 +23,8 @@ pub(crate) struct Account {
     pub(crate) broken: Broken,
     pub(crate) tls_reports: Reports,
     pub(crate) withheld: Withheld,
+    /// Messages of which it is known what the client offered.
+    pub(crate) offers: u64,
     /// Messages outside of the scope.
     pub(crate) outside: u64,
     pub(crate) notes: BTreeSet<String>,
@@ -51,6 +53,7 @@ impl Account {
             broken: desk.broken.clone(),
             tls_reports: desk.reports.clone(),
             withheld: desk.withheld.clone(),
+            offers: desk.clients.offers,
             outside: desk.outside(),
             notes: desk.notes.iter().cloned().collect(),
             sources: desk.elsewhere.sources.clone(),
@@ -70,6 +73,7 @@ impl Account {
         desk.broken.merge(self.broken);
         desk.reports += self.tls_reports;
         desk.withheld.merge(self.withheld);
+        desk.clients.offers = desk.clients.offers.saturating_add(self.offers);
         desk.elsewhere.outside += self.outside;
         for note in self.notes {
             if !desk.notes.contains(&note) {

@@ -1,8 +1,8 @@
 //! Records summed into cells: an ordinary table, and the whole partial state of an audit. Any cells of any hosts may be
 //! added up in any order, here or by whoever has SQL.
 //!
-//! A file of cells is JSON lines. The first says what is counted and which file this is, each further one is a cell or a
-//! host, and the last is the account of what was not counted: a file without it was cut short.
+//! A file of cells is JSON lines. The first says what is counted and which file this is, each further one is a cell, a host
+//! or what ledgers alone know of clients, and the last is the account of what was not counted: a file without it was cut short.
 
 use std::borrow::Cow;
 use std::io::{self, BufWriter, Write};
@@ -13,6 +13,7 @@ use smtp_proto::tls::{
     Cell, ClientCertificate, Condition, Counts, Direction, EndToEnd, Hop, Record, Rehearsed, Scope, Wanted,
 };
 
+use super::clients::{Clients, Question};
 use super::day;
 use crate::ledger::{certificate, rehearsed, version};
 
@@ -62,6 +63,18 @@ pub(crate) struct Line<'a> {
     /// Of a host: the policies that mail of it did not meet, as bits, the first of `Condition::ALL` the lowest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) lost: Option<u8>,
+    /// What is known of the clients of this sender's mail alone, or on this day of key exchanges by this group.
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    pub(crate) client: Option<Cow<'a, str>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    pub(crate) asked: Option<Cow<'a, str>>,
+    /// Messages that would be lost, of which it is known, and of which it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) told: Option<[u64; 3]>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    pub(crate) group: Option<Cow<'a, str>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    pub(crate) on: Option<Cow<'a, str>>,
     /// The last line: what was not counted, and why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) account: Option<serde_json::Value>,
@@ -172,11 +185,19 @@ impl Table {
         }
     }
 
-    pub(crate) fn finish(&mut self, account: serde_json::Value) -> io::Result<()> {
+    pub(crate) fn finish(&mut self, clients: &Clients, account: serde_json::Value) -> io::Result<()> {
         if let Some(error) = self.failed.take() {
             return Err(error);
         }
         self.write()?;
+        for (sender, question, told) in clients.counts() {
+            let (client, asked) = (Some(sender.into()), Some(question.name().into()));
+            self.line(&Line { client, asked, told: Some(told), ..Line::default() })?;
+        }
+        for (day, group, messages) in clients.days() {
+            let (group, on) = (Some(group.into()), Some(day::day(day.into()).into()));
+            self.line(&Line { group, on, messages: Some(messages), ..Line::default() })?;
+        }
         self.line(&Line { account: Some(account), ..Line::default() })?;
         self.to.0.flush()
     }
@@ -275,6 +296,16 @@ impl<'a> Line<'a> {
     pub(crate) fn host(&self) -> Option<(Direction, Wanted, u64, u8)> {
         let host = self.host.as_deref().filter(|digits| digits.len() == 16)?;
         Some((self.direction()?, self.wanted()?, u64::from_str_radix(host, 16).ok()?, self.lost?))
+    }
+
+    /// What is known of the clients of a sender, if this is that.
+    pub(crate) fn client(&self) -> Option<(&str, Question, [u64; 3])> {
+        Some((self.client.as_deref()?, Question::from_name(self.asked.as_deref()?)?, self.told?))
+    }
+
+    /// Key exchanges of a day, if this is that.
+    pub(crate) fn group(&self, days: &mut Days) -> Option<(i32, &str, u64)> {
+        Some((days.number(self.on.as_deref()?)?, self.group.as_deref()?, self.messages?))
     }
 
     fn direction(&self) -> Option<Direction> {

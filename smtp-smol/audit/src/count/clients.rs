@@ -28,6 +28,29 @@ pub(crate) enum Question {
     Strict(Leniency),
 }
 
+impl Question {
+    /// Those about conditions and key exchange, and one for each leniency.
+    fn all() -> impl Iterator<Item = Self> {
+        [Self::Could(Condition::Tls12), Self::Could(Condition::Tls13), Self::PostQuantum, Self::CouldPostQuantum]
+            .into_iter()
+            .chain(Leniency::ALL.iter().copied().map(Self::Strict))
+    }
+
+    /// As cells name it.
+    pub(crate) fn name(self) -> String {
+        match self {
+            Self::Could(condition) => format!("could:{}", condition.as_str()),
+            Self::PostQuantum => "post-quantum".into(),
+            Self::CouldPostQuantum => "could:post-quantum".into(),
+            Self::Strict(leniency) => format!("strict:{leniency}"),
+        }
+    }
+
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Self::all().find(|question| question.name() == name)
+    }
+}
+
 /// Counts by sender and question.
 #[derive(Debug, Default)]
 pub(crate) struct Clients {
@@ -65,17 +88,9 @@ impl Clients {
         }
         self.offers += u64::from(entry.tls.offered.is_some());
         self.group(entry);
-        let party = if self.senders.len() < TOLD_APART || self.senders.contains_key(party) { party } else { "" };
-        if !self.senders.contains_key(party) {
-            self.senders.insert(party.into(), Vec::new());
-        }
-        let Some(counts) = self.senders.get_mut(party) else { return };
+        let Some(counts) = self.of(party) else { return };
         let mut count = |question, met: Option<bool>| {
-            let at = counts.iter().position(|(known, _)| *known == question).unwrap_or_else(|| {
-                counts.push((question, Count::default()));
-                counts.len() - 1
-            });
-            let count = &mut counts[at].1;
+            let count = answer_to(counts, question);
             match met {
                 Some(met) => {
                     count.told += 1;
@@ -93,6 +108,52 @@ impl Clients {
         entry.lenient.iter().for_each(|leniency| count(Question::Strict(leniency), Some(false)));
     }
 
+    /// The counts of a sender.
+    fn of(&mut self, party: &str) -> Option<&mut Vec<(Question, Count)>> {
+        let party = if self.senders.len() < TOLD_APART || self.senders.contains_key(party) { party } else { "" };
+        if !self.senders.contains_key(party) {
+            self.senders.insert(party.into(), Vec::new());
+        }
+        self.senders.get_mut(party)
+    }
+
+    /// Adds counts that were written into cells.
+    pub(crate) fn add_counts(&mut self, party: &str, question: Question, [lost, told, untold]: [u64; 3]) {
+        let Some(counts) = self.of(party) else { return };
+        let count = answer_to(counts, question);
+        count.lost = count.lost.saturating_add(lost);
+        count.told = count.told.saturating_add(told);
+        count.untold = count.untold.saturating_add(untold);
+    }
+
+    /// The same of key exchanges.
+    pub(crate) fn add_group(&mut self, day: i32, name: &str, messages: u64) {
+        let groups = self.days.entry(day).or_default();
+        let name = if groups.len() < GROUPS || groups.contains_key(name) { name } else { "other" };
+        let sum = groups.entry(name.into()).or_default();
+        *sum = sum.saturating_add(messages);
+        while self.days.len() > DAYS {
+            self.days.pop_first();
+        }
+    }
+
+    /// All counts, in an order that depends on nothing else.
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (&str, Question, [u64; 3])> {
+        let mut senders: Vec<_> = self.senders.iter().collect();
+        senders.sort_unstable_by_key(|(sender, _)| *sender);
+        senders.into_iter().flat_map(|(sender, counts)| {
+            let known = |question| counts.iter().find(|(known, _)| *known == question);
+            let told = |count: &Count| [count.lost, count.told, count.untold];
+            Question::all()
+                .filter_map(move |question| known(question).map(|(_, count)| (&**sender, question, told(count))))
+        })
+    }
+
+    /// Messages by day and group.
+    pub(crate) fn days(&self) -> impl Iterator<Item = (i32, &str, u64)> {
+        self.days.iter().flat_map(|(day, groups)| groups.iter().map(|(group, messages)| (*day, &**group, *messages)))
+    }
+
     /// By the group, for the chart.
     fn group(&mut self, entry: &Entry<'_>) {
         let name = match (&entry.tls.group, entry.tls.hop.plaintext()) {
@@ -100,12 +161,7 @@ impl Clients {
             (None, Some(true)) => "",
             (None, _) => return,
         };
-        let groups = self.days.entry(day::of(entry.time.as_second())).or_default();
-        let name = if groups.len() < GROUPS || groups.contains_key(name) { name } else { "other" };
-        *groups.entry(name.into()).or_default() += 1;
-        while self.days.len() > DAYS {
-            self.days.pop_first();
-        }
+        self.add_group(day::of(entry.time.as_second()), name, 1);
     }
 
     /// The answer; `None` without any mail of which it is told.
@@ -148,6 +204,14 @@ impl Clients {
         }
         all
     }
+}
+
+fn answer_to(counts: &mut Vec<(Question, Count)>, question: Question) -> &mut Count {
+    let at = counts.iter().position(|(known, _)| *known == question).unwrap_or_else(|| {
+        counts.push((question, Count::default()));
+        counts.len() - 1
+    });
+    &mut counts[at].1
 }
 
 /// Whether the client could have met a condition about the version.
@@ -214,6 +278,31 @@ mod tests {
             assert_eq!(could(&entry, Condition::Tls13), could13, "{entry:?}");
             assert_eq!((post_quantum(&entry), could_post_quantum(&entry)), (used_pq, could_pq), "{entry:?}");
         }
+    }
+
+    /// What is written into cells and read back, in two parts and in either order, is the same.
+    #[test]
+    fn counts_add_up() {
+        let mut faulty = entry(used(TlsVersion::Tls13), Some(TlsOffer::new(TlsVersion::Tls13, true)), Some("x25519"));
+        faulty.lenient = Leniency::BareLfText.into();
+        let entries = [(faulty, "a"), (entry(Hop::NotTried, None, None), "b"), (entry(Hop::NotTried, None, None), "a")];
+        let of = |entries: &[(Entry<'static>, &str)]| {
+            let mut clients = Clients::default();
+            entries.iter().for_each(|(entry, sender)| clients.add(entry, sender));
+            clients
+        };
+        let (whole, parts) = (of(&entries), [of(&entries[..1]), of(&entries[1..])]);
+        for order in [[0, 1], [1, 0]] {
+            let mut sum = Clients::default();
+            for part in order.map(|at| &parts[at]) {
+                for (sender, question, told) in part.counts() {
+                    sum.add_counts(sender, Question::from_name(&question.name()).expect("a name"), told);
+                }
+                part.days().for_each(|(day, group, messages)| sum.add_group(day, group, messages));
+            }
+            assert!(sum.counts().eq(whole.counts()) && sum.days().eq(whole.days()), "{sum:?}");
+        }
+        assert_eq!((whole.counts().count(), whole.days().count()), (9, 2));
     }
 
     #[test]

@@ -485,6 +485,13 @@ impl Desk {
         }
     }
 
+    /// Takes key exchanges of a day from a file of cells, unless it lies before what is asked about.
+    pub(crate) fn take_group(&mut self, day: i32, group: &str, messages: u64) {
+        if self.since.is_none_or(|since| (i64::from(day) + 1) * 86_400 > since) {
+            self.clients.add_group(day, group, messages);
+        }
+    }
+
     /// Takes a host from a file of cells.
     pub(crate) fn take_host(&mut self, direction: Direction, wanted: Wanted, host: u64, lost: u8) {
         self.ledger.add_host(direction, wanted, host, lost);

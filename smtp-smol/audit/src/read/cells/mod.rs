@@ -41,6 +41,10 @@ pub(crate) fn read(lines: &mut Lines<'_>, source: &Source, desk: &mut Desk) -> R
             desk.take_cell(&cell);
         } else if let Some((direction, wanted, host, lost)) = entry.host() {
             desk.take_host(direction, wanted, host, lost);
+        } else if let Some((sender, question, told)) = entry.client() {
+            desk.clients.add_counts(sender, question, told);
+        } else if let Some((day, group, messages)) = entry.group(&mut days) {
+            desk.take_group(day, group, messages);
         } else if let (Some(version), Some(head)) = (entry.cells, &entry.head) {
             if version > VERSION {
                 let wrong = format!("is of version {version} of cells; this program knows {VERSION}");
@@ -54,7 +58,7 @@ pub(crate) fn read(lines: &mut Lines<'_>, source: &Source, desk: &mut Desk) -> R
                 Err(error) => desk.broken.add(&source.path, lines.number, &error.to_string()),
             }
         } else {
-            desk.broken.add(&source.path, lines.number, "neither a cell nor a host");
+            desk.broken.add(&source.path, lines.number, "neither a cell, a host nor a client");
         }
     }
     if let Some(error) = lines.failed() {
