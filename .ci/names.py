@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Files and tests that a page names must exist: relative links, and `names_of_tests` in docs/architecture.md and
-docs/security.md."""
+docs/security.md. Every page of docs/ stands in docs/SUMMARY.md."""
 
 import pathlib
 import re
@@ -26,5 +26,11 @@ for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]:
     wrong += len(missing)
     for name in missing:
         print(f"{page.relative_to(ROOT)}: no {name}")
+# The book: every page stands in its table of contents, once.
+contents = re.findall(r"\]\(([^)]+)\)", (ROOT / "docs/SUMMARY.md").read_text())
+pages = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")} - {"SUMMARY.md"}
+for name in sorted(pages ^ set(contents)) + sorted(name for name in set(contents) if contents.count(name) > 1):
+    print(f"docs/SUMMARY.md: {name} must stand there once, and be a page")
+    wrong += 1
 print(f"{checked} names checked, {wrong} wrong")
 sys.exit(1 if wrong or not checked else 0)

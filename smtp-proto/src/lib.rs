@@ -83,6 +83,11 @@ mod readme {}
 #[doc = include_str!("../README.md")]
 mod own_readme {}
 
+/// Compiles and runs what the book has on the core.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/build/loop.md")]
+mod book {}
+
 pub use buffer::Buffer;
 pub use leniency::{Leniencies, Leniency, LeniencyCounts, UnknownLeniency};
 pub use tls::{Channel, TlsInfo};

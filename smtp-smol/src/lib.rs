@@ -93,3 +93,13 @@ pub use server::{Handle, Limits, Listener, Server};
 #[cfg(feature = "tls")]
 pub use smtp_rustls::{ClientCertificates, ClientTls};
 pub use users::Users;
+
+/// Compiles and runs what the book has on servers.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/build/server.md")]
+mod book_server {}
+
+/// Compiles and runs what the book has on clients.
+#[cfg(all(doctest, feature = "testing"))]
+#[doc = include_str!("../../docs/build/client.md")]
+mod book_client {}
