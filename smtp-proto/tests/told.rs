@@ -209,10 +209,10 @@ fn a_client_tells_how_far_it_is() {
     assert!(session.is_idle());
 
     session.send(&Command::Quit).expect("idle");
-    assert_eq!(session.awaited(), 1);
-    assert_eq!(session.timeout(), Duration::from_secs(11), "QUIT has a time of its own");
     let (wrote, _) = hear(&mut session, "");
     assert_eq!(wrote, "QUIT\r\n");
+    assert_eq!(session.awaited(), 1);
+    assert_eq!(session.timeout(), Duration::from_secs(11), "QUIT has a time of its own");
     let (_, events) = hear(&mut session, "221 bye\r\n");
     assert_eq!(events.last().map(String::as_str), Some("Closed(Quit)"));
 }
