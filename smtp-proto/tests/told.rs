@@ -224,7 +224,7 @@ fn a_client_tells_why_the_session_goes_on_in_plaintext() {
     assert_eq!(hear(&mut session, "250-mx\r\n250 STARTTLS\r\n").0, "STARTTLS\r\n");
     assert!(session.tls_refusal().is_none());
     hear(&mut session, "454 4.7.0 no certificate\r\n");
-    assert_eq!(session.tls_refusal().map(|reply| reply.code()), Some(454));
+    assert_eq!(session.tls_refusal().map(smtp_proto::syntax::OwnedReply::code), Some(454));
 }
 
 /// RFC 6152 3: said by the session, where nothing else was said and the server has it.
@@ -432,7 +432,7 @@ fn the_words_of_the_ledger_stay() {
     assert_eq!([Wanted::Yes, Wanted::No, Wanted::Unknown].map(Wanted::as_str), ["wanted", "unwanted", "unknown"]);
     let hops = [Hop::NotTried, Hop::Failed, Hop::FailedThenPlaintext, Hop::NotOffered, Hop::Unknown];
     let words = ["not-tried", "failed", "failed-then-plaintext", "not-offered", "unknown"];
-    assert_eq!(hops.map(|hop| hop.as_str()), words);
+    assert_eq!(hops.map(Hop::as_str), words);
     let texts = [EndToEnd::None, EndToEnd::PgpMime, EndToEnd::Smime, EndToEnd::PgpInline, EndToEnd::Unknown];
     assert_eq!(texts.map(EndToEnd::as_str), ["none", "pgp-mime", "s-mime", "pgp-inline", "unknown"]);
     let rehearsed = [Rehearsed::Asked, Rehearsed::CameWithTls, Rehearsed::CameInPlaintext];
