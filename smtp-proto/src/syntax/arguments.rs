@@ -29,8 +29,8 @@ pub(super) fn mail<'a>(text: &'a str, options: &Options, used: &mut Leniencies) 
         Path::Mailbox(mailbox) => ReversePath::Mailbox(mailbox),
         Path::Postmaster(_) => return Err(SyntaxError::new(Kind::BadAddress, "FROM:".len())),
     };
-    // RFC 6531 3.4: the parameter is part of the very command that needs it.
-    if !(text.is_ascii() || options.smtputf8 && params.smtputf8()) {
+    // RFC 6531 3.4: the parameter is part of the very command that needs it. Where UTF-8 is not let in, it did not parse.
+    if lets_utf8_in(options) && !(text.is_ascii() || options.smtputf8 && params.smtputf8()) {
         if options.lenient.contains(Leniency::Utf8WithoutSmtpUtf8) {
             *used = used.with(Leniency::Utf8WithoutSmtpUtf8);
             return Ok(Mail { path, params });
@@ -44,7 +44,7 @@ pub(super) fn mail<'a>(text: &'a str, options: &Options, used: &mut Leniencies) 
 #[inline]
 pub(super) fn rcpt<'a>(text: &'a str, options: &Options, used: &mut Leniencies) -> Result<Rcpt<'a>, SyntaxError> {
     let (path, params) = path_and_params(text, Verb::Rcpt, options, used)?;
-    if !options.smtputf8 && !text.is_ascii() {
+    if !options.smtputf8 && lets_utf8_in(options) && !text.is_ascii() {
         *used = used.with(Leniency::Utf8WithoutSmtpUtf8);
     }
     let path = match path {
@@ -53,6 +53,12 @@ pub(super) fn rcpt<'a>(text: &'a str, options: &Options, used: &mut Leniencies) 
         Path::Null => return Err(SyntaxError::new(Kind::BadAddress, "TO:".len())),
     };
     Ok(Rcpt { path, params })
+}
+
+/// Whether the grammar is that of RFC 6531 3.3.
+#[inline]
+const fn lets_utf8_in(options: &Options) -> bool {
+    options.smtputf8 || options.lenient.contains(Leniency::Utf8WithoutSmtpUtf8)
 }
 
 /// `FROM:` or `TO:`, a path, and behind a space its parameters.
@@ -73,7 +79,7 @@ fn path_and_params<'a>(
         rest = rest.trim_start_matches(' ');
         *used = used.with(Leniency::SpaceAfterColon);
     }
-    let utf8 = options.smtputf8 || options.lenient.contains(Leniency::Utf8WithoutSmtpUtf8);
+    let utf8 = lets_utf8_in(options);
     let at = text.len() - rest.len();
     let later = |by: usize| move |error: SyntaxError| SyntaxError::new(error.kind(), error.offset() + by);
     let (path, length) = match address::path(rest, utf8) {

@@ -1,6 +1,7 @@
 //! Where `serve` listens: plainly, inside TLS, on a Unix socket, and for load balancers. And what it says of it.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
+use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 
@@ -176,31 +177,34 @@ impl Passed {
     }
 }
 
-/// Tells on stderr what was started, and how to try it; stdout is for the line a message.
+/// Tells on stderr what was started, and how to try it; stdout is for the line a message. In one piece: who has read the
+/// first line may be gone, which is no reason to end.
 pub(super) fn tell(settings: &Settings, checked: &Checked, listening: &[Listening], tls: &certificate::Tls) {
+    let mut told = String::new();
     let several = settings.listeners.len() > 1;
     for Listening { place, first, settings: of } in listening {
         let role = if several { format!(", {}", settings.listeners[*of].role) } else { String::new() };
-        eprintln!("listening on {place} as {}{role}{first}", checked.hostname);
+        let _ = writeln!(told, "listening on {place} as {}{role}{first}", checked.hostname);
     }
-    eprintln!("TLS: {}", tls.words);
-    match &settings.server.deliver {
-        Delivery::Maildir(folder, _) => eprintln!("mail goes to the Maildir {}", folder.display()),
-        Delivery::Discard => eprintln!("mail is thrown away"),
-        Delivery::NextHop(place) => eprintln!("mail is handed on to {place}"),
-    }
+    let _ = writeln!(told, "TLS: {}", tls.words);
+    let _ = match &settings.server.deliver {
+        Delivery::Maildir(folder, _) => writeln!(told, "mail goes to the Maildir {}", folder.display()),
+        Delivery::Discard => writeln!(told, "mail is thrown away"),
+        Delivery::NextHop(place) => writeln!(told, "mail is handed on to {place}"),
+    };
     let first = checked.first();
     let alike = checked.listeners.iter().all(|listener| listener.domains == first.domains);
     for listener in checked.listeners.iter().take(if alike { 1 } else { usize::MAX }) {
         let role = if alike { String::new() } else { format!("{}: ", listener.options.role) };
-        eprintln!("{role}{}", listener.domains.told());
+        let _ = writeln!(told, "{role}{}", listener.domains.told());
     }
     if let Some(first) = listening.first() {
-        how_to_try(first, &settings.listeners[first.settings]);
+        how_to_try(first, &settings.listeners[first.settings], &mut told);
     }
+    let _ = std::io::stderr().lock().write_all(told.as_bytes());
 }
 
-fn how_to_try(Listening { place, first, .. }: &Listening, options: &ListenerOptions) {
+fn how_to_try(Listening { place, first, .. }: &Listening, options: &ListenerOptions, told: &mut String) {
     let message = "printf 'Subject: hello\\n\\nIt works.\\n'";
     let envelope = "--from me@example.org --to you@example.net --newlines convert -";
     match (place, options.role) {
@@ -209,7 +213,8 @@ fn how_to_try(Listening { place, first, .. }: &Listening, options: &ListenerOpti
             let tls = if matches!(options.tls, Tls::Off) { "" } else { "--ssl-reqd --insecure " };
             let scheme = if first.contains("TLS") { "smtps" } else { "smtp" };
             let address = reachable(*address);
-            eprintln!(
+            let _ = writeln!(
+                told,
                 "try: {message} | curl --crlf {tls}{scheme}://{address} --mail-from me@example.org --mail-rcpt you@example.net --upload-file -"
             );
         }
@@ -224,7 +229,7 @@ fn how_to_try(Listening { place, first, .. }: &Listening, options: &ListenerOpti
                 Role::Mx => ("", ""),
             };
             let tls = if first.contains("TLS") { " --implicit-tls" } else { "" };
-            eprintln!("try: {message} | {password}smtp-smol send --server {server}{how}{tls} {envelope}");
+            let _ = writeln!(told, "try: {message} | {password}smtp-smol send --server {server}{how}{tls} {envelope}");
         }
     }
 }

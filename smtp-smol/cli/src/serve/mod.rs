@@ -26,6 +26,7 @@ mod settings;
 pub(crate) mod users;
 mod withheld;
 
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -177,7 +178,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
             .map_err(|error| Failure::running(format!("no threads: {error}")))?;
     }
     if let Some(address) = seen_at {
-        eprintln!("metrics: http://{address}/metrics, and /healthz, /readyz, /loss, /loss.json");
+        let _ = writeln!(io::stderr(), "metrics: http://{address}/metrics, and /healthz, /readyz, /loss, /loss.json");
     }
     seeing.ready.store(true, Ordering::Release);
     privileges::notify(NotifyState::Ready);
@@ -215,7 +216,7 @@ fn log(options: &Options) {
     let filter = tracing_subscriber::EnvFilter::new(&options.log);
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(outlet::Log).with_target(false);
     // Where stderr is gone there is nowhere to complain of it.
-    let subscriber = subscriber.log_internal_errors(false).with_ansi(std::io::stderr().is_terminal());
+    let subscriber = subscriber.log_internal_errors(false).with_ansi(io::stderr().is_terminal());
     match options.log_format {
         LogFormat::Text => subscriber.init(),
         LogFormat::Json => subscriber.json().flatten_event(true).init(),
@@ -242,7 +243,7 @@ fn heed_signals(
     pairs: Option<Arc<Pairs>>,
     withheld: Option<Arc<Withheld>>,
     excepted: Option<Arc<Excepted>>,
-) -> std::io::Result<()> {
+) -> io::Result<()> {
     let handle = server.handle();
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGUSR1, SIGHUP])?;
     std::thread::Builder::new().name("signals".into()).spawn(move || {
