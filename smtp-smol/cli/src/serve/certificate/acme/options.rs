@@ -16,6 +16,7 @@ use crate::serve::listen::address;
 /// What is set about ACME; without a directory there is none.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct AcmeOptions {
+    #[allow(rustdoc::bare_urls, reason = "the text is that of --help as well")]
     /// Get the certificate from an authority by ACME (RFC 8555), and renew it in time: the URL of its directory, such as
     /// https://acme-v02.api.letsencrypt.org/directory. Who names it agrees to the authority's terms of service
     #[arg(long, value_name = "URL", value_parser = directory)]
