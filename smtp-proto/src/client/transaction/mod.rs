@@ -104,21 +104,7 @@ impl<'e> Transaction<'e> {
     /// To be stepped with a session that is at its very beginning, or idle.
     #[must_use]
     pub fn new(envelope: Envelope<'e>) -> Self {
-        let mut transaction = Self {
-            envelope,
-            slots: Vec::new(),
-            replies: Vec::new(),
-            phase: Phase::Mail,
-            answered: 0,
-            ticket: None,
-            text_end: None,
-            octets: 0,
-            closed: None,
-            tolerated: Vec::new(),
-            left_out: KeywordSet::EMPTY,
-        };
-        transaction.slots.resize(envelope.to.len(), Slot::Waiting);
-        transaction
+        Self::in_memory(envelope, Vec::new(), Vec::new())
     }
 
     /// Another transaction, in the memory of this one.
@@ -126,11 +112,15 @@ impl<'e> Transaction<'e> {
     pub fn next(mut self, envelope: Envelope<'_>) -> Transaction<'_> {
         self.slots.clear();
         self.replies.clear();
-        self.slots.resize(envelope.to.len(), Slot::Waiting);
-        Transaction {
+        Transaction::in_memory(envelope, self.slots, self.replies)
+    }
+
+    fn in_memory(envelope: Envelope<'e>, mut slots: Vec<Slot>, replies: Vec<u8>) -> Self {
+        slots.resize(envelope.to.len(), Slot::Waiting);
+        Self {
             envelope,
-            slots: self.slots,
-            replies: self.replies,
+            slots,
+            replies,
             phase: Phase::Mail,
             answered: 0,
             ticket: None,
