@@ -20,6 +20,10 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / ".ci/interop"))
+
+from harness import free_port  # noqa: E402
+
 BUILT = pathlib.Path(sys.argv[1]).resolve()
 TESTS = []
 TEXT = "Subject: Hi\r\n\r\n.dot\r\nHello.\r\n"
@@ -179,12 +183,6 @@ def filters(folder):
     head, _, rest = file.read_bytes().partition(b"X-Filtered: by example\r\n")
     assert rest == TEXT.encode() and head.startswith(b"Received: from client.example ([127.0.0.1])\r\n"), head
     assert b"\r\n for <b@example.net>;\r\n" in head, head
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @test

@@ -28,17 +28,12 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / ".ci/interop"))
 os.environ["PATH"] += ":/usr/sbin"
+from harness import free_port  # noqa: E402
 from postfix import Postfix  # noqa: E402
 
 MESSAGES, ONE_BY_ONE = 4_000, 300
 TICKS = os.sysconf("SC_CLK_TCK")
 TEXT = b"Subject: load\r\n\r\n" + (b"x" * 70 + b"\r\n") * 56
-
-
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 def answers(port):

@@ -12,7 +12,6 @@ import pathlib
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,15 +20,10 @@ sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent), str(pathlib.Path(_
 
 import ledger  # noqa: E402
 from check import audit, figures, say  # noqa: E402
-from harness import binary, run, succeed, wait_for  # noqa: E402
+from harness import binary, free_port, run, succeed, wait_for  # noqa: E402
 
 DOCS = pathlib.Path(__file__).resolve().parents[2] / "docs/fleet"
 LINES = 1500
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 class Rsyslog:

@@ -12,8 +12,8 @@ import subprocess
 import tempfile
 import urllib.request
 
-from chain import answers, free_port
-from harness import HOSTNAME, PATIENCE, Server, main, succeed, test, wait_for
+from chain import answers
+from harness import HOSTNAME, PATIENCE, Server, free_port, main, succeed, test, wait_for
 
 LIFE = 24  # seconds of a certificate, of which the last third is for renewing it
 

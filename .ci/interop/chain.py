@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 
-from harness import PATIENCE, Server, wait_for
+from harness import PATIENCE, Server, free_port, wait_for
 from postfix import Postfix
 
 DOMAIN, USERS = "mx.example.net", ("alice", "bob", "carol", "full")
@@ -39,12 +39,6 @@ maximal_backoff_time = 2s
 queue_run_delay = 1s
 """
 BEHIND_PROXY = "127.0.0.1:{other} inet n - n - - smtpd -o smtpd_upstream_proxy_protocol=haproxy\n"
-
-
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 def answers(port):

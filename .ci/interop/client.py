@@ -24,7 +24,7 @@ import warnings
 import aiosmtpd.controller
 import aiosmtpd.smtp
 
-from harness import PATIENCE, binary, main, run, succeed, test, wait_for
+from harness import PATIENCE, binary, free_port, main, run, succeed, test, wait_for
 from lookups import NameServer
 from texts import DOTS, TEXTS
 
@@ -51,12 +51,6 @@ def send(*options, text=DOTS, to=(TO,), code=0, sender=FROM, env=None):
 
 def outcomes(records):
     return [record["outcome"] for record in records]
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def answers(port):

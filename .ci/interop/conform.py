@@ -19,8 +19,8 @@ import aiosmtpd.controller
 import aiosmtpd.handlers
 
 import logs
-from client import Folder, free_port
-from harness import ROOT, TESTS, Server, binary, main, run, succeed, wait_for
+from client import Folder
+from harness import ROOT, TESTS, Server, binary, free_port, main, run, succeed, wait_for
 from load import PROGRAM, listens, postfix, sink
 
 TESTS.clear()  # those of the files that this one takes from

@@ -1,8 +1,10 @@
 """What the tests in interop.py stand on: the server under test, its Maildir, a raw client, and the runner."""
 
+import itertools
 import json
 import os
 import pathlib
+import random
 import re
 import shutil
 import signal
@@ -56,6 +58,22 @@ def wait_for(what, condition, timeout=PATIENCE):
             return value
         time.sleep(0.02)
     raise AssertionError(f"waited {timeout} s in vain for {what}")
+
+
+# Below the ports that the system gives to whoever asks for any: a port from among those could be somebody's own end of a
+# connection by the time that it is listened on.
+PORTS = itertools.cycle(random.sample(range(12_000, 32_000), 20_000))
+
+
+def free_port():
+    """A port of 127.0.0.1 that nobody has, and that is given once."""
+    for port in PORTS:
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 class Server:

@@ -18,16 +18,11 @@ import socket
 import subprocess
 import tempfile
 
-from harness import PATIENCE, ROOT, Server, main, succeed, test, wait_for
+from harness import PATIENCE, ROOT, Server, free_port, main, succeed, test, wait_for
 
 os.environ["PATH"] += ":/usr/sbin"  # where Debian puts smtp-source and smtp-sink
 MESSAGES = 1000
 PROGRAM = os.environ.get("SMTP_MIO") or str(ROOT / "target/release/smtp-mio")
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 def listens(port):

@@ -16,7 +16,7 @@ import tempfile
 import threading
 
 import harness
-from harness import PATIENCE, ROOT, binary, main, run, succeed, test, wait_for
+from harness import PATIENCE, ROOT, binary, free_port, main, run, succeed, test, wait_for
 
 PLACE = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "mail-programs"
 USERS = {"root": 0, "nobody": 65534, "opensmtpd": 901, "opensmtpq": 902, "smmta": 903, "smmsp": 904, "Debian-exim": 905,
@@ -53,9 +53,7 @@ class Server:
             (self.folder / name).mkdir()
             os.chmod(self.folder / name, 0o755)
         self.log = self.folder / "maillog"
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         succeed("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=mx.example.net",
                 "-keyout", str(self.folder / "key.pem"), "-out", str(self.folder / "cert.pem"))
         os.chmod(self.folder / "key.pem", 0o600)

@@ -10,8 +10,8 @@ import subprocess
 import tempfile
 import textwrap
 
-from chain import Dovecot, free_port, mail_server
-from harness import PATIENCE, ROOT, binary, main, run, succeed, test, wait_for
+from chain import Dovecot, mail_server
+from harness import PATIENCE, ROOT, binary, free_port, main, run, succeed, test, wait_for
 
 PAGE = (ROOT / "docs/operating.md").read_text()
 

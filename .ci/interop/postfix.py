@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 
-from harness import run, wait_for
+from harness import free_port, run, wait_for
 
 MAIN_CF = """
 compatibility_level = 3.6
@@ -65,10 +65,7 @@ class Postfix:
         nobody = pwd.getpwnam("nobody")
         os.chown(self.folder / "data", user.pw_uid, user.pw_gid)
         os.chown(self.folder / "mail", nobody.pw_uid, nobody.pw_gid)
-        with socket.socket() as free, socket.socket() as other:
-            free.bind(("127.0.0.1", 0))
-            other.bind(("127.0.0.1", 0))
-            self.port, self.other = free.getsockname()[1], other.getsockname()[1]
+        self.port, self.other = free_port(), free_port()
         values = dict(folder=self.folder, port=self.port, other=self.other, uid=nobody.pw_uid, gid=nobody.pw_gid)
         (self.folder / "etc/main.cf").write_text((MAIN_CF + settings).format(**values))
         (self.folder / "etc/master.cf").write_text((MASTER_CF + services).format(**values))

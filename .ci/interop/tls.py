@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import threading
 
-from harness import HOSTNAME, Server, binary, main, run, succeed, test, tls_context, wait_for
+from harness import HOSTNAME, Server, binary, free_port, main, run, succeed, test, tls_context, wait_for
 
 MESSAGE = b"Subject: hello\r\n\r\nIt works.\r\n"
 
@@ -199,11 +199,6 @@ backend mx
     def mail(self, context=None):
         with smtplib.SMTP_SSL("127.0.0.1", self.port, local_hostname="c.example", context=context or tls_context()) as client:
             client.sendmail("a@example.org", ["b@example.net"], MESSAGE)
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 def behind(port, *more):

@@ -23,7 +23,7 @@ import threading
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "interop"))
 
-from harness import PATIENCE, ROOT, Server, binary, main, run, succeed, test, wait_for  # noqa: E402
+from harness import PATIENCE, ROOT, Server, binary, free_port, main, run, succeed, test, wait_for  # noqa: E402
 
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 JAVA_MAIL = "/usr/share/java/javax.mail.jar"
@@ -260,9 +260,7 @@ def stunnel_before_the_server():
                 listen=("--listen", "127.0.0.1:0", "--proxy", "127.0.0.1:0")) as server:
         port = int(re.search(r"127\.0\.0\.1:(\d+) as \S+, a PROXY header first", server.printed())[1])
         folder = pathlib.Path(tempfile.mkdtemp(prefix="stunnel-"))
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            front = free.getsockname()[1]
+        front = free_port()
         pem = folder / "pem"
         pem.write_bytes(authority().cert.read_bytes() + authority().key.read_bytes())
         conf = folder / "conf"

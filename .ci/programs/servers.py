@@ -20,16 +20,10 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "interop")]
 
 import logs  # noqa: E402
 from clients import BODY, FROM, NPM, OTHER, PASSWORD, TEXT, TO, authority, environment, mx, script  # noqa: E402
-from harness import PATIENCE, TESTS, binary, main, succeed, wait_for  # noqa: E402
+from harness import PATIENCE, TESTS, binary, free_port, main, succeed, wait_for  # noqa: E402
 
 TESTS.clear()  # those of the files that this one takes from
 from harness import test  # noqa: E402
-
-
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 def answers(port):
