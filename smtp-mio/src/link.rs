@@ -88,22 +88,24 @@ impl<E: End> Link<E> {
             return read_socket(&mut self.socket, space, &mut self.drained, self.ending);
         };
         loop {
-            if tls.has_ended() {
+            if tls.has_ended() && !tls.has_plaintext() {
                 return Ok(Read::End);
             }
             let held = tls.recall(wire);
-            let fresh = match read_socket(&mut self.socket, &mut wire[held..], &mut self.drained, self.ending) {
-                Ok(Read::Octets(n)) => n,
-                Ok(Read::Blocked) if held == 0 && !tls.has_plaintext() => return Ok(Read::Blocked),
-                Ok(Read::Blocked) => 0,
-                // Without close_notify: whatever was held is no whole record.
-                end => {
-                    tls.keep(&wire[..held]);
-                    return end;
-                }
+            // What came before the end counts: the socket may have ended while it waited here.
+            let fresh = match tls.has_plaintext() {
+                true => 0,
+                false => match read_socket(&mut self.socket, &mut wire[held..], &mut self.drained, self.ending) {
+                    Ok(Read::Octets(n)) => n,
+                    // Nothing yet, or the end without close_notify: what is held is no whole record.
+                    nothing => {
+                        tls.keep(&wire[..held]);
+                        return nothing;
+                    }
+                },
             };
             match tls.decrypt(&mut wire[..held + fresh], space) {
-                Ok(0) if fresh == 0 && !tls.has_ended() => return Ok(Read::Blocked),
+                Ok(0) if fresh == 0 => return Ok(Read::Blocked),
                 Ok(0) => {}
                 Ok(n) => return Ok(Read::Octets(n)),
                 Err(error) => {

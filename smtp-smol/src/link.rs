@@ -145,25 +145,27 @@ impl<E: End> Link<E> {
         let Some(tls) = &mut self.tls else { return unless_blocked(|| socket.read(space)) };
         with_scratch(|wire| {
             loop {
-                if tls.has_ended() {
+                if tls.has_ended() && !tls.has_plaintext() {
                     return Ok(Some(0));
                 }
                 let held = tls.recall(wire);
                 // What is decrypted is no longer than what it came in: no more is read than finds room.
                 let room = wire.len().min(space.len().max(held + HANDSHAKE_READ));
                 let unread = wire.get_mut(held..room).unwrap_or_default();
-                let fresh = match unless_blocked(|| socket.read(unread)) {
-                    Ok(Some(n)) if n > 0 => n,
-                    Ok(None) if held == 0 && !tls.has_plaintext() => return Ok(None),
-                    Ok(None) => 0,
-                    // Without close_notify: whatever was held is no whole record.
-                    end => {
-                        tls.keep(wire.get(..held).unwrap_or_default());
-                        return end;
-                    }
+                // What came before the end counts: the socket may have ended while it waited here.
+                let fresh = match tls.has_plaintext() {
+                    true => 0,
+                    false => match unless_blocked(|| socket.read(unread)) {
+                        Ok(Some(n)) if n > 0 => n,
+                        // Nothing yet, or the end without close_notify: what is held is no whole record.
+                        nothing => {
+                            tls.keep(wire.get(..held).unwrap_or_default());
+                            return nothing;
+                        }
+                    },
                 };
                 match tls.decrypt(wire.get_mut(..held + fresh).unwrap_or_default(), space) {
-                    Ok(0) if fresh == 0 && !tls.has_ended() => return Ok(None),
+                    Ok(0) if fresh == 0 => return Ok(None),
                     Ok(0) => {}
                     Ok(n) => return Ok(Some(n)),
                     Err(error) => {

@@ -307,7 +307,9 @@ impl<H: Handler> Connection<H> {
         if self.link.is_full() {
             return;
         }
-        if self.farewell == Farewell::Ended || (self.farewell == Farewell::Quit && self.link.is_drained()) {
+        // Behind close_notify there may be more, and to leave that unread would reset the connection, and the last words too.
+        let ended = self.farewell == Farewell::Ended && !self.link.is_tls();
+        if ended || (self.farewell == Farewell::Quit && self.link.is_drained()) {
             self.phase = Phase::Gone;
             return;
         }

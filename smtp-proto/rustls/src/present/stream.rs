@@ -212,7 +212,7 @@ impl sealed::End for ClientEnd {
 /// A TLS connection. What is read from the socket goes in, what is to be written to it comes out.
 pub struct Stream<E> {
     connection: E,
-    /// The beginning of a record whose end has yet to come; or records behind the handshake.
+    /// The beginning of a record whose end has yet to come; whole ones only while there is `early` plaintext.
     incoming: Vec<u8>,
     /// What waits to be written.
     outgoing: Vec<u8>,
@@ -276,13 +276,15 @@ impl<E: End> Stream<E> {
         self.incoming = wire.to_vec();
     }
 
-    /// Whether plaintext waits that has been decrypted already.
+    /// Whether plaintext waits that has been decrypted already: [`decrypt`](Stream::decrypt) gives it, before the socket is
+    /// read and whatever has become of that. While there is none, what [`recall`](Stream::recall) gives is no whole record.
     #[must_use]
     pub const fn has_plaintext(&self) -> bool {
         !self.early.is_empty()
     }
 
-    /// Whether the peer has ended TLS (close_notify). What comes behind is nobody's.
+    /// Whether the peer has ended TLS (close_notify). What comes behind is nobody's; what came before may still
+    /// [wait](Stream::has_plaintext).
     #[must_use]
     pub const fn has_ended(&self) -> bool {
         self.ended
@@ -321,11 +323,12 @@ impl<E: End> Stream<E> {
             let behind = self.receive_early(&mut wire[received.used..]);
             received.used += behind.map_err(|error| self.connection.failure(&error))?;
         }
-        if self.ended {
-            return Err(TlsFailure::Closed);
+        if !self.ended {
+            self.keep(&wire[received.used..]);
+            return Ok(!self.is_handshaking());
         }
-        self.keep(&wire[received.used..]);
-        Ok(!self.is_handshaking())
+        // RFC 8446 6.1: what was sent before close_notify counts, be it in one flight with the end of the handshake.
+        if self.is_handshaking() { Err(TlsFailure::Closed) } else { Ok(true) }
     }
 
     /// Decrypts what is complete in `wire` into `plain`; says how much that was.
