@@ -65,6 +65,7 @@ fn every_option_that_is_named_is_there() {
     let (mut wrong, mut seen) = (Vec::new(), 0);
     missing(&source.join("send"), &["send"], &mut wrong, &mut seen);
     missing(&source.join("serve"), &["serve"], &mut wrong, &mut seen);
+    missing(&source.join("check"), &["check"], &mut wrong, &mut seen);
     assert!(seen > 100, "{seen}");
     assert!(wrong.is_empty(), "{wrong:#?}");
 }

@@ -1,12 +1,14 @@
 //! `smtp-smol`: a mail server that knows what requiring STARTTLS would cost.
 
 mod audit;
+mod check;
 mod failure;
 #[cfg(test)]
 mod hints;
 mod manual;
 mod node;
 mod outlet;
+mod place;
 mod send;
 mod serve;
 mod shown;
@@ -35,6 +37,7 @@ struct Arguments {
 enum Command {
     Serve(Box<serve::Options>),
     Send(Box<send::Options>),
+    Check(Box<check::Options>),
     CheckConfig(serve::CheckConfig),
     User(serve::users::Options),
     Audit(Box<audit::Options>),
@@ -60,13 +63,14 @@ fn main() -> ExitCode {
     // One library for all TLS of the program. That there is one already cannot be: this comes first.
     #[cfg(feature = "aws-lc-rs")]
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let matches = Arguments::command().get_matches();
+    let matches = Arguments::command().try_get_matches().unwrap_or_else(|error| check::end(&error));
     let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let done = match (arguments.command, matches.subcommand()) {
         (Command::Serve(_), Some((_, matches))) => serve::run(matches).map(|()| ExitCode::SUCCESS),
         (Command::Serve(_), None) => Err(Failure::usage("no settings")),
         (Command::CheckConfig(options), _) => serve::check_config(&options).map(|()| ExitCode::SUCCESS),
         (Command::Send(options), _) => send::run(&options),
+        (Command::Check(options), _) => Ok(check::run(&options)),
         (Command::User(options), _) => serve::users::run(&options).map(|()| ExitCode::SUCCESS),
         (Command::Audit(options), _) => audit::run(&options).map(|()| ExitCode::SUCCESS),
         (Command::Sink(_), _) => Err(Failure::usage("sink is a part of smtp-mio: run smtp-mio sink")),

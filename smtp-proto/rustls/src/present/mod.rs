@@ -16,7 +16,7 @@ pub use client_certificate::ClientCertificates;
 pub use files::{authorities_from_pem, server_from_pem};
 pub use name::server_name;
 use rustls::crypto::CryptoProvider;
-pub use server_certificate::ClientTls;
+pub use server_certificate::{AnyCertificate, ClientTls};
 pub use stream::{ClientEnd, End, ServerEnd, ServerTls, Stream};
 
 /// The cryptography to use: what the program [installed](CryptoProvider::install_default), or ring.

@@ -197,11 +197,17 @@ fn can_prove(certificate: &CertificateDer<'_>, algorithms: &WebPkiSupportedAlgor
 }
 
 /// Takes any certificate, of whoever holds its key; and one that can prove nothing as well, since it proves nothing either
-/// way.
-#[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
+/// way. For a configuration of one's own, as tests of servers need it; [`ClientTls::config`] has one made.
+#[derive(Clone, Debug)]
+pub struct AnyCertificate(Arc<CryptoProvider>);
 
 impl AnyCertificate {
+    /// Signatures of the handshake are checked by this library.
+    #[must_use]
+    pub const fn new(provider: Arc<CryptoProvider>) -> Self {
+        Self(provider)
+    }
+
     fn unless_unprovable(
         &self,
         certificate: &CertificateDer<'_>,

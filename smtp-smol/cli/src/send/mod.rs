@@ -181,15 +181,7 @@ fn target(options: &Options, server: &str) -> Result<Target, Failure> {
         (_, true) => 24,
         _ => 25,
     };
-    let (host, port) = match server.rsplit_once(':') {
-        Some((host, port)) if !host.contains(':') || host.starts_with('[') && host.ends_with(']') => {
-            (host, port.parse().map_err(|_| wrong())?)
-        }
-        _ => (server, usual),
-    };
-    if host.is_empty() || host.contains(['/', ' ']) {
-        return Err(wrong());
-    }
+    let (host, port) = crate::place::split(server, usual).ok_or_else(wrong)?;
     let target = Target::host(host, port).implicit_tls(options.implicit_tls);
     Ok(match &options.tls_name {
         Some(name) => target.named(name),
