@@ -1,47 +1,40 @@
 //! The handler: takes mail, puts it where it was told to, and keeps account of it.
 
+mod account;
+mod envelope;
+mod limits;
+mod office;
+mod told;
+
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
-use smtp_audit::ledger::{Ending, Entry, NOT_OFFERED_AGAIN, Tls};
-use smtp_proto::auth::server::{self, Failure, Identity, Question};
+use smtp_audit::ledger::{Ending, Tls};
+use smtp_proto::auth::server::{self, Identity, Question};
 use smtp_proto::server::{Fault, FaultKind, MessageEnd, Reason, Verdict};
 use smtp_proto::syntax::{AttributeValue, Attributes, Host, Mail, Rcpt, Reply, SyntaxErrorKind};
-use smtp_proto::tls::{Direction, EndToEnd, Hop, Rehearsed, Retries, Wanted};
-use smtp_proto::trace::{self, Received};
-use smtp_proto::{Leniencies, Leniency};
+use smtp_proto::{Leniencies, trace};
 use smtp_smol::{Handler, Peer};
 
-use super::books::Books;
-use super::except::Excepted;
-use super::faults::{concerns_text, is_private, line_of, mend};
+use super::faults::{concerns_text, line_of};
 use super::head;
-use super::letter::{Letter, hold};
-use super::maildir::{Maildir, unique};
-use super::next_hop::{Answer, NextHop, Passage, Who};
-use super::rates::Rates;
-use super::recipients::{Domains, NOT_OURS};
+use super::letter::hold;
+use super::maildir::unique;
+use super::next_hop::{Answer, Who};
+use super::recipients::NOT_OURS;
 use super::record::{Taken, peer_name};
-use super::rehearse::Rehearsing;
-use super::role::Role;
 use super::seeing::{Metrics, Way};
-use super::users::Users;
-use super::withheld::Withheld;
 use crate::outlet;
-use crate::shown::{Line, Shown};
-use smtp_audit::UnwantedIf;
+use crate::shown::Line;
+use account::ending;
+use envelope::{Envelope, Said};
+pub(crate) use limits::Limits;
+pub(crate) use office::{Desk, MailGoes, Office};
 
 const TRY_LATER: Reply<'static> = Reply::fixed(451, (4, 3, 0), "The message could not be stored; try again later");
-const TOO_MANY_CONNECTIONS: Reply<'static> =
-    Reply::fixed(421, (4, 7, 0), "Too many connections from your network; try again later");
-const TOO_MANY_MESSAGES: Reply<'static> =
-    Reply::fixed(421, (4, 7, 0), "Too many messages from your network; try again later");
-const TOO_MANY_FAILED_LOGINS: Reply<'static> =
-    Reply::fixed(421, (4, 7, 0), "Too many failed logins from your network; try again later");
 /// RFC 5321 4.2.3, RFC 3463 3.4.
 const NO_ROOM: Reply<'static> = Reply::fixed(452, (4, 3, 1), "There is no room for the message now; try again later");
 
@@ -50,56 +43,6 @@ const TLS_REQUIRED: Reply<'static> = Reply::fixed(530, (5, 7, 0), "Must issue a 
 
 const NOT_YET: Reply<'static> =
     Reply::fixed(421, (4, 3, 2), "The mail server behind this one cannot be reached; try again later");
-
-/// What all connections share.
-#[derive(Debug)]
-pub(crate) struct Office {
-    pub(crate) hostname: String,
-    pub(crate) mail_goes: MailGoes,
-    pub(crate) books: Arc<Books>,
-    pub(crate) unwanted_if: Vec<UnwantedIf>,
-    pub(crate) rehearsing: Option<Rehearsing>,
-    /// Who may go on in plaintext.
-    pub(crate) excepted: Option<Arc<Excepted>>,
-    pub(crate) withheld: Option<Arc<Withheld>>,
-    /// By the number of the listener.
-    pub(crate) desks: Vec<Desk>,
-    pub(crate) limits: Limits,
-    pub(crate) metrics: Arc<Metrics>,
-    pub(crate) json: bool,
-}
-
-/// How often something may happen in a network.
-#[derive(Debug, Default)]
-pub(crate) struct Limits {
-    pub(crate) connections: Option<Rates>,
-    pub(crate) messages: Option<Rates>,
-    pub(crate) failed_logins: Option<Rates>,
-}
-
-/// What is particular to a listener.
-#[derive(Debug)]
-pub(crate) struct Desk {
-    /// Who may submit mail.
-    pub(crate) users: Option<Arc<Users>>,
-    /// Whose mail is taken.
-    pub(crate) domains: Domains,
-    pub(crate) role: Role,
-    /// Whether it takes part in the rehearsal.
-    pub(crate) rehearses: bool,
-    /// Whether TLS is required, but of some.
-    pub(crate) requires: bool,
-    /// Whether STARTTLS is offered there, but to some.
-    pub(crate) offers_tls: bool,
-}
-
-/// Where mail goes.
-#[derive(Clone, Debug)]
-pub(crate) enum MailGoes {
-    Nowhere,
-    To(Arc<Maildir>),
-    Through(Arc<NextHop>),
-}
 
 /// The handler of a connection.
 #[derive(Debug)]
@@ -132,56 +75,6 @@ pub(crate) struct Clerk {
     said: Vec<Said>,
 }
 
-#[derive(Debug)]
-struct Envelope {
-    from: String,
-    to: Vec<String>,
-    /// Recipients that were asked to come again.
-    asked: Vec<String>,
-    /// Recipients that were refused.
-    turned_away: Vec<String>,
-    /// The code by which recipients were refused last: those of domains that are not ours, and by the next hop.
-    refused_by: Option<u16>,
-    rehearsed: Option<Rehearsed>,
-    /// Its sender is one of whom TLS is not required,
-    exempt: bool,
-    /// and that is why it was let in.
-    excepted: bool,
-    /// What was let pass in it.
-    lenient: Leniencies,
-    id: Arc<str>,
-    size: u64,
-    /// The first octets of the text.
-    head: Vec<u8>,
-    refused: bool,
-    /// The next hop did not want the text, before it came.
-    text_refused: bool,
-    letter: Letter,
-    /// On the way through.
-    passage: Option<Passage>,
-}
-
-/// What is said to the client.
-#[derive(Debug)]
-enum Said {
-    /// It was taken here.
-    Taken(String),
-    /// It was not.
-    Refused(Reply<'static>),
-    /// What the next hop says.
-    Hop(Answer),
-}
-
-impl Said {
-    fn verdict(&self) -> Verdict<'_> {
-        match self {
-            Self::Taken(words) => Verdict::AcceptWith(words),
-            Self::Refused(reply) => Verdict::Refuse(*reply),
-            Self::Hop(answer) => answer.verdict(),
-        }
-    }
-}
-
 impl Clerk {
     pub(crate) fn new(office: Arc<Office>, peer: Option<SocketAddr>) -> Self {
         office.metrics.open(1);
@@ -208,65 +101,10 @@ impl Clerk {
         self.peer.map(|peer| peer.ip().to_canonical())
     }
 
-    fn entry(&self, peer: &Peer<'_>, time: Timestamp, ending: Ending) -> Entry<'static> {
-        let mut entry = Entry::new(time, Direction::Inbound, ending);
-        entry.peer = self.address();
-        entry.helo = peer.session.hello().map(|name| name.to_owned().into());
-        entry.tls = self.tls(peer);
-        entry.lenient =
-            self.lenient.union(self.envelope.as_ref().map_or(Leniencies::STRICT, |envelope| envelope.lenient));
-        if ending == Ending::TlsRequired {
-            entry.sender_domain = self.refused_sender.as_deref().map(|from| domain(from).into());
-        }
-        if let Some(envelope) = &self.envelope {
-            entry.sender_domain = Some(domain(&envelope.from).into());
-            entry.bytes = envelope.size;
-            entry.id = Some(envelope.id.to_string().into());
-            (entry.rehearsed, entry.excepted) = (envelope.rehearsed, envelope.excepted);
-            entry.code = envelope.refused_by.filter(|_| matches!(ending, Ending::Refused | Ending::Deferred));
-            // Those who were all refused may come again: by them the retry is known.
-            let to = if envelope.to.is_empty() { &envelope.turned_away } else { &envelope.to };
-            address(&mut entry, &envelope.from, to);
-            if envelope.size > 0 {
-                let seen = head::look(&envelope.head, &self.office.unwanted_if);
-                entry.end_to_end = seen.end_to_end;
-                let told = !self.office.unwanted_if.is_empty() && !envelope.refused && ending != Ending::Refused;
-                entry.verdict = told.then_some(if seen.unwanted { Wanted::No } else { Wanted::Yes });
-            }
-        }
-        entry
-    }
-
-    /// Notes what the mail that it concerns would have been refused for.
-    fn let_pass(&mut self, peer: &Peer<'_>, leniency: Leniency) {
-        let of_session = matches!(
-            leniency,
-            Leniency::HeloName | Leniency::EarlyTalkers | Leniency::BareLfCommands | Leniency::AuthAfterHelo
-        );
-        let noted = match &mut self.envelope {
-            _ if of_session || peer.session.hello().is_none() => &mut self.lenient,
-            Some(envelope) => &mut envelope.lenient,
-            None => &mut self.next_lenient,
-        };
-        *noted = noted.with(leniency);
-    }
-
     /// Whether TLS is not required of whoever has this reverse-path, and comes from there.
     fn is_excepted(&self, peer: &Peer<'_>, from: &str) -> bool {
         let excepted = self.office.excepted.as_ref();
         excepted.is_some_and(|excepted| excepted.hold(self.address(), peer.session.hello(), from))
-    }
-
-    /// What became of TLS. Where it was not offered since it had failed before, that is what became of it.
-    fn tls(&self, peer: &Peer<'_>) -> Tls<'static> {
-        let mut tls = Tls::from(peer.session);
-        let withheld =
-            |address| self.office.withheld.as_ref().is_some_and(|held| held.is_from(address, Instant::now()));
-        let offers = self.office.desks.get(peer.listener).is_some_and(|desk| desk.offers_tls);
-        if tls.hop == Hop::NotOffered && offers && self.address().is_some_and(withheld) {
-            (tls.hop, tls.reason) = (Hop::FailedThenPlaintext, Some(NOT_OFFERED_AGAIN.into()));
-        }
-        tls
     }
 
     /// Stores the message or lets the next hop have it, and keeps account of it; says what its sender is told.
@@ -274,9 +112,9 @@ impl Clerk {
         let Some(mut envelope) = self.envelope.take() else { return Vec::new() };
         let office = self.office.clone();
         let said = match &office.mail_goes {
-            MailGoes::Nowhere => vec![taken(&envelope)],
+            MailGoes::Nowhere => vec![envelope.taken()],
             MailGoes::To(maildir) => match envelope.letter.store(maildir, &envelope.id).await {
-                Ok(()) => vec![taken(&envelope)],
+                Ok(()) => vec![envelope.taken()],
                 Err(error) => {
                     tracing::error!(%error, "a message could not be stored; its sender has been told to try again");
                     let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
@@ -324,83 +162,6 @@ impl Clerk {
     fn say(&mut self, answer: Answer) -> Verdict<'_> {
         self.said = vec![Said::Hop(answer)];
         self.said.first().map_or(Verdict::Refuse(TRY_LATER), Said::verdict)
-    }
-
-    /// Writes a line into the ledger.
-    fn count(&mut self, peer: &Peer<'_>, time: Timestamp, ending: Ending) {
-        self.counted = true;
-        let metrics = &self.office.metrics;
-        metrics.ended(ending, self.envelope.as_ref().map_or(0, |envelope| envelope.size));
-        if let Some(began) = self.began.take() {
-            metrics.time(Way::Transaction, began.elapsed());
-        }
-        let mut entry = self.entry(peer, time, ending);
-        let Some(envelope) = self.envelope.as_mut().filter(|envelope| !envelope.asked.is_empty()) else {
-            self.office.books.add(&entry);
-            return;
-        };
-        // Those that were asked to come again will, as a message of their own.
-        let asked = std::mem::take(&mut envelope.asked);
-        if !envelope.to.is_empty() {
-            self.office.books.add(&entry);
-        }
-        (entry.ending, entry.rehearsed) = (Ending::Deferred, Some(Rehearsed::Asked));
-        (entry.verdict, entry.end_to_end, entry.id, entry.bytes) = (None, EndToEnd::Unknown, None, 0);
-        address(&mut entry, &envelope.from, &asked);
-        self.office.books.add(&entry);
-    }
-}
-
-impl Clerk {
-    /// Says what its operator can do about what was refused: of a message always, and of commands once a session, and no
-    /// louder than `info` where anybody can connect from.
-    fn advise(&mut self, kind: FaultKind, said: &[u8]) {
-        let Some(mend) = mend(kind, said) else { return };
-        let (session, peer) = (&*self.id, peer_name(self.address()));
-        let what = match kind {
-            FaultKind::Text(flaw) => flaw.to_string(),
-            FaultKind::TextLineTooLong => "a line that is too long".into(),
-            FaultKind::MessageTooBig => "too large".into(),
-            _ => {
-                let line = Line(said);
-                if is_private(self.address()) && !std::mem::replace(&mut self.advised, true) {
-                    tracing::warn!(session, peer, "command refused: {line}; {mend}");
-                } else {
-                    tracing::info!(session, peer, "command refused: {line}; {mend}");
-                }
-                return;
-            }
-        };
-        tracing::warn!(session, peer, "message refused: {what}; {mend}");
-    }
-
-    /// Whether there is too much from this network.
-    fn limited(&self) -> Option<Reply<'static>> {
-        let (address, limits, now) = (self.address()?, &self.office.limits, Instant::now());
-        if limits.connections.as_ref().is_some_and(|rates| rates.count(address, now)) {
-            tracing::info!(session = &*self.id, peer = %address, "too many connections in a short time");
-            self.office.metrics.limited("connections");
-            return Some(TOO_MANY_CONNECTIONS);
-        }
-        if limits.failed_logins.as_ref().is_some_and(|rates| rates.is_full(address, now)) {
-            tracing::info!(session = &*self.id, peer = %address, "too many failed logins in a short time");
-            self.office.metrics.limited("failed-logins");
-            return Some(TOO_MANY_FAILED_LOGINS);
-        }
-        None
-    }
-
-    /// One line of a form that does not change: others watch for it.
-    fn login_failed(&self, why: Failure) {
-        if !matches!(why, Failure::Rejected | Failure::ChannelBinding) {
-            return;
-        }
-        if let (Some(address), Some(rates)) = (self.address(), &self.office.limits.failed_logins) {
-            rates.count(address, Instant::now());
-        }
-        let (address, user) = (peer_name(self.address()), self.login.as_deref().unwrap_or_default());
-        self.office.metrics.failed_login();
-        tracing::warn!(session = &*self.id, "failed login: address={address} user=<{}>", Shown(user));
     }
 }
 
@@ -472,9 +233,7 @@ impl Handler for Clerk {
             Question::Password { authcid, .. } | Question::Scram { authcid, .. } => Some((**authcid).into()),
             _ => None,
         };
-        let full =
-            |address| self.office.limits.failed_logins.as_ref().is_some_and(|r| r.is_full(address, Instant::now()));
-        if self.address().is_some_and(full) {
+        if self.failed_too_often() {
             return server::Answer::TemporaryFailure;
         }
         match &self.office.desks[peer.listener].users {
@@ -484,11 +243,8 @@ impl Handler for Clerk {
     }
 
     async fn mail(&mut self, peer: &Peer<'_>, mail: &Mail<'_>) -> Verdict<'_> {
-        let too_many = |address| self.office.limits.messages.as_ref().is_some_and(|r| r.count(address, Instant::now()));
-        if self.address().is_some_and(too_many) {
-            tracing::info!(session = &*self.id, peer = peer_name(self.address()), "too many messages in a short time");
-            self.office.metrics.limited("messages");
-            return Verdict::Refuse(TOO_MANY_MESSAGES);
+        if let Some(refusal) = self.too_many_messages() {
+            return Verdict::Refuse(refusal);
         }
         let from = mail.path.as_str();
         let desk = &self.office.desks[peer.listener];
@@ -567,7 +323,7 @@ impl Handler for Clerk {
 
     async fn data(&mut self, peer: &Peer<'_>) -> Verdict<'_> {
         let Some(envelope) = &mut self.envelope else { return Verdict::Accept };
-        let received = received(envelope, peer, &self.office.hostname);
+        let received = envelope.received(peer, &self.office.hostname);
         match (&self.office.mail_goes, &mut envelope.passage) {
             (MailGoes::To(maildir), _) => {
                 // The envelope would be lost otherwise.
@@ -693,78 +449,4 @@ impl Handler for Clerk {
             _ => {}
         }
     }
-}
-
-impl Envelope {
-    fn new(from: &str) -> Self {
-        Self {
-            from: from.into(),
-            to: Vec::new(),
-            asked: Vec::new(),
-            turned_away: Vec::new(),
-            refused_by: None,
-            rehearsed: None,
-            exempt: false,
-            excepted: false,
-            lenient: Leniencies::STRICT,
-            id: unique().into(),
-            size: 0,
-            head: Vec::new(),
-            refused: false,
-            text_refused: false,
-            letter: Letter::default(),
-            passage: None,
-        }
-    }
-}
-
-fn taken(envelope: &Envelope) -> Said {
-    Said::Taken(format!("Ok: taken as {}", envelope.id))
-}
-
-/// How a transaction ends by this code.
-const fn ending(code: u16) -> Ending {
-    match code {
-        ..400 => Ending::Accepted,
-        400..500 => Ending::Deferred,
-        500.. => Ending::Refused,
-    }
-}
-
-/// Our own trace field (RFC 5321 4.4).
-fn received(envelope: &Envelope, peer: &Peer<'_>, by: &str) -> Vec<u8> {
-    let mut field = Vec::with_capacity(512);
-    Received {
-        hello: peer.session.hello(),
-        peer: peer.address.map(|address| address.ip().to_canonical()),
-        by,
-        protocol: peer.session.protocol(),
-        tls: peer.session.tls(),
-        id: &envelope.id,
-        // RFC 5321 7.2: more than one would tell them of each other.
-        recipient: if let [only] = envelope.to.as_slice() { Some(only) } else { None },
-        date: &date(),
-    }
-    .write(&mut field);
-    field
-}
-
-/// The envelope, as far as the ledger keeps it.
-fn address(entry: &mut Entry<'static>, from: &str, to: &[String]) {
-    let mut domains: Vec<String> = to.iter().map(|recipient| domain(recipient)).collect();
-    domains.sort();
-    domains.dedup();
-    entry.recipient_domains = domains.into_iter().map(Into::into).collect();
-    entry.recipients = u32::try_from(to.len()).unwrap_or(u32::MAX);
-    entry.envelope = Retries::envelope(from, to.iter().map(String::as_str));
-}
-
-/// In lower case; empty for the null reverse-path.
-fn domain(path: &str) -> String {
-    path.rsplit_once('@').map_or_else(String::new, |(_, domain)| domain.to_ascii_lowercase())
-}
-
-/// RFC 5322 3.3, for fields.
-fn date() -> String {
-    jiff::fmt::rfc2822::to_string(&Timestamp::now().to_zoned_datetime(TimeZone::UTC)).unwrap_or_default()
 }

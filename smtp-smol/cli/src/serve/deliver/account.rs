@@ -1,0 +1,118 @@
+//! The account that is kept of a transaction: an entry of the ledger, and numbers.
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+use smtp_audit::ledger::{Ending, Entry, NOT_OFFERED_AGAIN, Tls};
+use smtp_proto::tls::{Direction, EndToEnd, Hop, Rehearsed, Retries, Wanted};
+use smtp_proto::{Leniencies, Leniency};
+use smtp_smol::Peer;
+
+use super::Clerk;
+use crate::serve::head;
+use crate::serve::seeing::Way;
+
+impl Clerk {
+    /// Writes a line into the ledger.
+    pub(super) fn count(&mut self, peer: &Peer<'_>, time: Timestamp, ending: Ending) {
+        self.counted = true;
+        let metrics = &self.office.metrics;
+        metrics.ended(ending, self.envelope.as_ref().map_or(0, |envelope| envelope.size));
+        if let Some(began) = self.began.take() {
+            metrics.time(Way::Transaction, began.elapsed());
+        }
+        let mut entry = self.entry(peer, time, ending);
+        let Some(envelope) = self.envelope.as_mut().filter(|envelope| !envelope.asked.is_empty()) else {
+            self.office.books.add(&entry);
+            return;
+        };
+        // Those that were asked to come again will, as a message of their own.
+        let asked = std::mem::take(&mut envelope.asked);
+        if !envelope.to.is_empty() {
+            self.office.books.add(&entry);
+        }
+        (entry.ending, entry.rehearsed) = (Ending::Deferred, Some(Rehearsed::Asked));
+        (entry.verdict, entry.end_to_end, entry.id, entry.bytes) = (None, EndToEnd::Unknown, None, 0);
+        address(&mut entry, &envelope.from, &asked);
+        self.office.books.add(&entry);
+    }
+
+    /// Notes what the mail that it concerns would have been refused for.
+    pub(super) fn let_pass(&mut self, peer: &Peer<'_>, leniency: Leniency) {
+        let of_session = matches!(
+            leniency,
+            Leniency::HeloName | Leniency::EarlyTalkers | Leniency::BareLfCommands | Leniency::AuthAfterHelo
+        );
+        let noted = match &mut self.envelope {
+            _ if of_session || peer.session.hello().is_none() => &mut self.lenient,
+            Some(envelope) => &mut envelope.lenient,
+            None => &mut self.next_lenient,
+        };
+        *noted = noted.with(leniency);
+    }
+
+    fn entry(&self, peer: &Peer<'_>, time: Timestamp, ending: Ending) -> Entry<'static> {
+        let mut entry = Entry::new(time, Direction::Inbound, ending);
+        entry.peer = self.address();
+        entry.helo = peer.session.hello().map(|name| name.to_owned().into());
+        entry.tls = self.tls(peer);
+        entry.lenient =
+            self.lenient.union(self.envelope.as_ref().map_or(Leniencies::STRICT, |envelope| envelope.lenient));
+        if ending == Ending::TlsRequired {
+            entry.sender_domain = self.refused_sender.as_deref().map(|from| domain(from).into());
+        }
+        if let Some(envelope) = &self.envelope {
+            entry.sender_domain = Some(domain(&envelope.from).into());
+            entry.bytes = envelope.size;
+            entry.id = Some(envelope.id.to_string().into());
+            (entry.rehearsed, entry.excepted) = (envelope.rehearsed, envelope.excepted);
+            entry.code = envelope.refused_by.filter(|_| matches!(ending, Ending::Refused | Ending::Deferred));
+            // Those who were all refused may come again: by them the retry is known.
+            let to = if envelope.to.is_empty() { &envelope.turned_away } else { &envelope.to };
+            address(&mut entry, &envelope.from, to);
+            if envelope.size > 0 {
+                let seen = head::look(&envelope.head, &self.office.unwanted_if);
+                entry.end_to_end = seen.end_to_end;
+                let told = !self.office.unwanted_if.is_empty() && !envelope.refused && ending != Ending::Refused;
+                entry.verdict = told.then_some(if seen.unwanted { Wanted::No } else { Wanted::Yes });
+            }
+        }
+        entry
+    }
+
+    /// What became of TLS. Where it was not offered since it had failed before, that is what became of it.
+    fn tls(&self, peer: &Peer<'_>) -> Tls<'static> {
+        let mut tls = Tls::from(peer.session);
+        let withheld =
+            |address| self.office.withheld.as_ref().is_some_and(|held| held.is_from(address, Instant::now()));
+        let offers = self.office.desks.get(peer.listener).is_some_and(|desk| desk.offers_tls);
+        if tls.hop == Hop::NotOffered && offers && self.address().is_some_and(withheld) {
+            (tls.hop, tls.reason) = (Hop::FailedThenPlaintext, Some(NOT_OFFERED_AGAIN.into()));
+        }
+        tls
+    }
+}
+
+/// How a transaction ends by this code.
+pub(super) const fn ending(code: u16) -> Ending {
+    match code {
+        ..400 => Ending::Accepted,
+        400..500 => Ending::Deferred,
+        500.. => Ending::Refused,
+    }
+}
+
+/// The envelope, as far as the ledger keeps it.
+fn address(entry: &mut Entry<'static>, from: &str, to: &[String]) {
+    let mut domains: Vec<String> = to.iter().map(|recipient| domain(recipient)).collect();
+    domains.sort();
+    domains.dedup();
+    entry.recipient_domains = domains.into_iter().map(Into::into).collect();
+    entry.recipients = u32::try_from(to.len()).unwrap_or(u32::MAX);
+    entry.envelope = Retries::envelope(from, to.iter().map(String::as_str));
+}
+
+/// In lower case; empty for the null reverse-path.
+fn domain(path: &str) -> String {
+    path.rsplit_once('@').map_or_else(String::new, |(_, domain)| domain.to_ascii_lowercase())
+}
