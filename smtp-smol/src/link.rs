@@ -39,6 +39,8 @@ pub(crate) struct Link<E> {
     socket: Socket,
     tls: Option<Box<Stream<E>>>,
     alarm: Alarm,
+    /// What is waited for was asked of the reactor: whoever wakes the connection now brings it, most likely.
+    asked: bool,
 }
 
 /// What a connection waits for.
@@ -107,26 +109,35 @@ impl From<Async<UnixStream>> for Socket {
 
 impl<E: End> Link<E> {
     pub(crate) fn new(socket: Socket) -> Self {
-        Self { socket, tls: None, alarm: Alarm { timer: Timer::never(), goes_off: None } }
+        Self { socket, tls: None, alarm: Alarm { timer: Timer::never(), goes_off: None }, asked: false }
     }
 
-    /// Whether it is ready: false when the deadline came first.
+    /// Whether it is ready, or may be, after something was tried that would block: false when the deadline came first.
+    ///
+    /// The reactor takes what it hears on one thread, while a socket is asked about on another, for news from before it was
+    /// asked, and has to be asked again, and again. So whatever wakes the connection is a reason to try once more.
     pub(crate) fn poll(
         &mut self,
         ready: Ready,
         deadline: Instant,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<bool>> {
-        let polled = match (&self.socket, ready) {
-            (Socket::Tcp(socket), Ready::Read) => socket.poll_readable(context),
-            (Socket::Tcp(socket), Ready::Write) => socket.poll_writable(context),
-            (Socket::Unix(socket), Ready::Read) => socket.poll_readable(context),
-            (Socket::Unix(socket), Ready::Write) => socket.poll_writable(context),
-        };
-        match polled {
-            Poll::Ready(result) => Poll::Ready(result.map(|()| true)),
-            Poll::Pending => self.alarm.poll(deadline, context).map(|()| Ok(false)),
+        if std::mem::take(&mut self.asked) {
+            let late = self.alarm.poll(deadline, context).is_ready();
+            return Poll::Ready(Ok(!late));
         }
+        let socket = &self.socket;
+        // What was heard of it before is old: it has been tried since. The second call asks, whatever the first has said.
+        let mut asked = socket.poll(ready, context);
+        if let Poll::Ready(Ok(())) = asked {
+            asked = socket.poll(ready, context);
+        }
+        if let Poll::Ready(result) = asked {
+            return Poll::Ready(result.map(|()| true));
+        }
+        let late = self.alarm.poll(deadline, context);
+        self.asked = late.is_pending();
+        late.map(|()| Ok(false))
     }
 
     /// Waits until it is ready: false when the deadline came first.
@@ -345,6 +356,15 @@ fn unless_blocked(mut operation: impl FnMut() -> io::Result<usize>) -> io::Resul
 }
 
 impl Socket {
+    fn poll(&self, ready: Ready, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match (self, ready) {
+            (Self::Tcp(socket), Ready::Read) => socket.poll_readable(context),
+            (Self::Tcp(socket), Ready::Write) => socket.poll_writable(context),
+            (Self::Unix(socket), Ready::Read) => socket.poll_readable(context),
+            (Self::Unix(socket), Ready::Write) => socket.poll_writable(context),
+        }
+    }
+
     pub(crate) fn shutdown(&self) -> io::Result<()> {
         match self {
             Self::Tcp(socket) => socket.get_ref().shutdown(Shutdown::Write),

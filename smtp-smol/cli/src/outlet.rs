@@ -5,7 +5,7 @@
 use std::fmt;
 use std::io::{self, Write as _};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvError, SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,6 +16,8 @@ use tracing_subscriber::fmt::MakeWriter;
 const PLACES: usize = 10_000;
 /// What they may weigh together, in octets.
 const WEIGHT: usize = 8 << 20;
+/// Once all is written, what comes in so much time is written together: to wake a thread costs more than a line does.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// A queue before something that is written to.
 pub(crate) struct Outlet<T> {
@@ -104,7 +106,7 @@ impl<T: Send + 'static> Outlet<T> {
 }
 
 fn drain<T>(taken: &Receiver<T>, state: &State, weigh: fn(&T) -> usize, mut write: impl FnMut(T, u64)) {
-    while let Ok(thing) = taken.recv() {
+    while let Ok(thing) = next(taken) {
         let weight = weigh(&thing);
         let lost = state.lost.swap(0, Ordering::AcqRel);
         if let (Some(name), true) = (state.name, lost > 0) {
@@ -114,6 +116,13 @@ fn drain<T>(taken: &Receiver<T>, state: &State, weigh: fn(&T) -> usize, mut writ
         state.weight.fetch_sub(weight, Ordering::AcqRel);
         state.waiting.fetch_sub(1, Ordering::AcqRel);
     }
+}
+
+fn next<T>(taken: &Receiver<T>) -> Result<T, RecvError> {
+    taken.try_recv().or_else(|_| {
+        thread::sleep(PAUSE);
+        taken.recv()
+    })
 }
 
 /// Lines for standard output.

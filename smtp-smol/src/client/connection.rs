@@ -209,7 +209,7 @@ impl Connection {
                     ask = true;
                 }
             }
-            Want::Tls => match self.handshake(self.session.timeout()).await {
+            Want::Tls => match Box::pin(self.handshake(self.session.timeout())).await {
                 Ok(info) => self.session.tls_established(info),
                 Err(failure) => self.session.tls_failed(failure),
             },
@@ -230,11 +230,11 @@ impl Connection {
             return Ok(piece.len());
         }
         if self.stage.is_empty() && !piece.is_empty() {
-            return self.put_slices(writer, piece).await;
+            return Box::pin(self.put_slices(writer, piece)).await;
         }
         let mut stage = std::mem::take(&mut self.stage);
         if !piece.is_empty() {
-            let taken = self.put_slices(writer, &stage).await?;
+            let taken = Box::pin(self.put_slices(writer, &stage)).await?;
             stage.drain(..taken);
         } else if writer.finish_with(&mut self.session, &stage) != Err(TextError::Busy) {
             // It is written out with what comes next. What else goes wrong here is an outcome.
@@ -245,7 +245,7 @@ impl Connection {
     }
 
     /// Writes text as it is, and the dots that it needs between, without a copy where the slices are large. Gives how much
-    /// of it was taken.
+    /// of it was taken. Its slices have a block of their own: else whatever may come to write has room for them.
     async fn put_slices(&mut self, writer: &mut impl TextWriter, text: &[u8]) -> io::Result<usize> {
         let (mut rest, mut dense) = (text, Vec::new());
         loop {

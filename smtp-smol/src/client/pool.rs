@@ -89,7 +89,8 @@ impl DerefMut for Lent {
 
 #[derive(Debug)]
 struct Idle {
-    connection: Connection,
+    /// In a block of its own: it is handed from one to the other.
+    connection: Box<Connection>,
     since: Instant,
     messages: u32,
 }
@@ -141,7 +142,8 @@ impl Pool {
     /// # Errors
     /// Those of [`Client::connect`].
     pub async fn new_connection(&self, target: &Target) -> Result<Lent, Reason> {
-        let connection = self.client.connect(target).await?;
+        // Few messages need one: the others should not have room for it.
+        let connection = Box::new(Box::pin(self.client.connect(target)).await?);
         let kept = Idle { connection, since: Instant::now(), messages: 0 };
         Ok(Lent { kept, target: target.clone() })
     }

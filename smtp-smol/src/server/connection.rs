@@ -100,8 +100,8 @@ pub(crate) async fn converse<H: Handler>(
                     Channel::Tls(info)
                 }
                 Err(failure) => {
-                    // There is no handler yet that could have named the session.
-                    no_handshake(&link, None, address, &failure);
+                    // Made for its name: what is not made before the handshake takes no room while that lasts.
+                    no_handshake(&link, make().session(), address, &failure);
                     link.finish();
                     return Ok(());
                 }

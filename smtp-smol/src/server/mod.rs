@@ -5,6 +5,7 @@ mod drive;
 mod limits;
 mod listener;
 mod proxy;
+mod workers;
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -30,6 +31,7 @@ pub use limits::Limits;
 use limits::Places;
 pub use listener::Listener;
 use listener::{Choice, Door, First};
+use workers::{Seat, Worker};
 
 const NO_CERTIFICATE: &str = if cfg!(feature = "tls") {
     "TLS is offered but there is no certificate: give one with Server::tls, or say Policy::Off"
@@ -237,7 +239,8 @@ impl Server {
     }
 
     /// Serves on as many threads as there are cores, until [`Handle::shut_down`]. `make` gives each connection its
-    /// handler; it is told the peer's address, which a Unix socket has not.
+    /// handler; it is told the peer's address, which a Unix socket has not. A connection stays on the thread that had the
+    /// fewest when it came: a handler that blocks holds up the others there, and should use `smol::unblock`.
     ///
     /// # Errors
     /// As [`Server::serve`].
@@ -245,14 +248,17 @@ impl Server {
         self,
         make: impl Fn(Option<SocketAddr>) -> H + Clone + Send + Sync + 'static,
     ) -> io::Result<()> {
-        let executor = Arc::new(Executor::new());
+        let threads = thread::available_parallelism().map_or(1, Into::into);
+        let workers: Arc<[Worker]> = (0..threads).map(|_| Worker::of(Arc::default())).collect();
         let (finished, finish) = smol::channel::bounded::<()>(1);
         thread::scope(|scope| {
-            for _ in 1..thread::available_parallelism().map_or(1, Into::into) {
-                let (executor, finish) = (&executor, finish.clone());
+            let mut others = workers.iter();
+            let first = others.next().map(Worker::executor).unwrap_or_default();
+            for worker in others {
+                let (executor, finish) = (worker.executor(), finish.clone());
                 scope.spawn(move || smol::block_on(executor.run(finish.recv())));
             }
-            let result = smol::block_on(executor.run(self.serve(executor.clone(), make)));
+            let result = smol::block_on(first.run(self.serve_on(workers.clone(), make)));
             drop(finished);
             result
         })
@@ -265,6 +271,14 @@ impl Server {
     pub async fn serve<H: Handler>(
         self,
         executor: Arc<Executor<'static>>,
+        make: impl Fn(Option<SocketAddr>) -> H + Clone + Send + Sync + 'static,
+    ) -> io::Result<()> {
+        self.serve_on([Worker::of(executor)].into(), make).await
+    }
+
+    async fn serve_on<H: Handler>(
+        self,
+        workers: Arc<[Worker]>,
         make: impl Fn(Option<SocketAddr>) -> H + Clone + Send + Sync + 'static,
     ) -> io::Result<()> {
         let needs_tls = |listener: &Listener| {
@@ -298,7 +312,7 @@ impl Server {
                 spare: Arc::clone(&spare),
             };
             let connections = Connections {
-                executor: executor.clone(),
+                workers: workers.clone(),
                 shared: Arc::new(shared),
                 first: listener.first,
                 choice: listener.choice,
@@ -306,7 +320,9 @@ impl Server {
                 cut_off: cut_off.clone(),
                 make: make.clone(),
             };
-            executor.spawn(connections.accept(listener.door)).detach();
+            if let Some(first) = workers.first() {
+                first.executor().spawn(connections.accept(listener.door)).detach();
+            }
         }
         drop(alive);
         let all_ended = async {
@@ -327,7 +343,7 @@ impl Server {
 
 /// The connections of one listener.
 struct Connections<M> {
-    executor: Arc<Executor<'static>>,
+    workers: Arc<[Worker]>,
     shared: Arc<Shared>,
     first: First,
     choice: Option<Choice>,
@@ -385,8 +401,10 @@ impl<H: Handler, M: Fn(Option<SocketAddr>) -> H + Clone + Send + Sync + 'static>
             (self.shared.clone(), self.alive.clone(), self.make.clone(), self.choice.clone());
         let (implicit_tls, tls_before) = (self.first.tls, self.first.tls_before);
         let cut_off = self.cut_off.clone();
+        let seat = Seat::of(&self.workers);
+        let Some(executor) = seat.worker().map(Worker::executor) else { return };
         let connection = async move {
-            let _alive = alive;
+            let (_alive, _seat) = (alive, seat);
             let _panics = Panics(address);
             let (mut place, mut address, mut channel) = (place, address, Channel::Plain);
             if let (true, Socket::Tcp(balancer), Some(from)) = (behind_proxy, &socket, address) {
@@ -412,7 +430,7 @@ impl<H: Handler, M: Fn(Option<SocketAddr>) -> H + Clone + Send + Sync + 'static>
             let _ = cut_off.recv().await;
         });
         // A handler that panics ends its own connection and no other.
-        self.executor.spawn(AssertUnwindSafe(connection).catch_unwind()).detach();
+        executor.spawn(AssertUnwindSafe(connection).catch_unwind()).detach();
     }
 }
 

@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -131,9 +132,11 @@ impl Drop for Draft {
 /// An id that no other message has: the time, this process, and a count.
 pub(crate) fn unique() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
+    // It does not change, and the system would be asked each time.
+    static PROCESS: LazyLock<u32> = LazyLock::new(std::process::id);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    format!("{}.M{:06}P{}Q{count}", now.as_secs(), now.subsec_micros(), std::process::id())
+    format!("{}.M{:06}P{}Q{count}", now.as_secs(), now.subsec_micros(), *PROCESS)
 }
 
 #[cfg(test)]

@@ -127,7 +127,32 @@ impl Client {
         self.0.get_mut().write_all(octets).expect("written");
     }
 
-    /// The same, to a server that may be gone.
+    /// Waits until the server has read all that was sent: nothing waits in the sockets of either end.
+    pub(crate) fn is_read(&self) {
+        let socket = self.0.get_ref();
+        let ports = [socket.local_addr().expect("bound").port(), socket.peer_addr().expect("connected").port()];
+        // The two ends by their addresses, and the octets in their queues: proc_pid_net(5), of IPv4.
+        let waits = |line: &str| {
+            let mut fields = line.split_whitespace().skip(1);
+            let mut port = || u16::from_str_radix(fields.next()?.split_once(':')?.1, 16).ok();
+            let ends = [port()?, port()?];
+            (ends.iter().all(|port| ports.contains(port)) && ends[0] != ends[1])
+                .then(|| fields.nth(1).is_none_or(|queues| queues != "00000000:00000000"))
+        };
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let table = std::fs::read_to_string("/proc/net/tcp").expect("the connections");
+            let ends: Vec<bool> = table.lines().filter_map(waits).collect();
+            assert_eq!(ends.len(), 2, "both ends are on this machine");
+            if !ends.contains(&true) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "it does not read");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// The same as [`Client::send`], to a server that may be gone.
     pub(crate) fn drip(&mut self, octets: &[u8]) {
         let _ = self.0.get_mut().write_all(octets);
     }

@@ -54,7 +54,7 @@ fn the_line_at_fault_is_in_the_log_at_debug_and_passwords_are_not() {
     assert!(client.reply().starts_with("220 "));
     assert!(client.say("EHLO client.example").starts_with("250"));
     client.send(b"MAIL FROM :<a@");
-    std::thread::sleep(std::time::Duration::from_millis(50));
+    client.is_read();
     assert!(client.say("b.example>\u{1b}[31m").starts_with("5"));
     assert!(client.say("AUTH CRAM-MD5 c2VjcmV0").starts_with("5"));
     assert!(client.say(&plain("alice", "s3cret")).starts_with("535 "));
@@ -146,16 +146,43 @@ fn a_health_check_is_no_warning() {
         "127.0.0.1:0",
         "--domain",
         "example.net",
+        "--log",
+        "debug",
     ];
     let mut program = Program::start(&mut command(folder.path(), &options), 2);
     for address in [program.address(0), program.address(1)] {
         drop(std::net::TcpStream::connect(address).expect("connected"));
     }
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    program.wait_for("both ends", |said| {
+        let has = |words: &str| said.iter().any(|line| line.contains(words));
+        has("closed without a word") && has("reason=Eof")
+    });
     program.signal(Signal::TERM);
     program.wait_for("the end", |said| said.iter().any(|line| line.starts_with("ending")));
     assert_eq!(program.ends_within(PATIENCE), Some(0));
     assert!(!program.said.iter().any(|line| line.contains("WARN")), "{:?}", program.said);
+}
+
+#[test]
+fn a_handshake_that_fails_has_a_session_wherever_tls_begins() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let listen = ["--listen", "127.0.0.1:0", "--implicit-tls", "127.0.0.1:0"];
+    let options = [&["serve"], &listen[..], &["--deliver", "discard", "--log", "info"]].concat();
+    let mut program = Program::start(&mut command(folder.path(), &options), 2);
+    for (place, first) in [(0, "EHLO client.example\r\nSTARTTLS\r\n"), (1, "")] {
+        let mut client = Client::connect(&program.address(place));
+        if !first.is_empty() {
+            assert!(client.reply().starts_with("220 "));
+            client.send(first.as_bytes());
+            assert!(client.reply().starts_with("250") && client.reply().starts_with("220 "));
+        }
+        client.send(b"no TLS at all, and never will be\r\n");
+        client.rest();
+        let is_told = |line: &String| line.contains("the TLS handshake failed");
+        program.wait_for("a word about it", |said| said.iter().filter(|line| is_told(line)).count() == place + 1);
+        let line = program.said.iter().rfind(|line| is_told(line)).expect("just seen");
+        assert!(line.contains(" session=\""), "{line}");
+    }
 }
 
 #[test]
