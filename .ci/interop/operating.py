@@ -11,7 +11,7 @@ import tempfile
 import textwrap
 
 from chain import Dovecot, mail_server
-from harness import PATIENCE, ROOT, binary, free_port, main, run, succeed, test, wait_for
+from harness import PATIENCE, ROOT, binary, free_port, main, run, succeed, test, tls_context, wait_for
 
 PAGE = (ROOT / "docs/operating.md").read_text()
 
@@ -76,18 +76,23 @@ def from_an_untouched_postfix_to_the_front_and_back():
                 if "systemctl restart" in block:
                     wait_for("the front on port 25", lambda: "LIMITS RCPTMAX" in banner(public))
                     with smtplib.SMTP("127.0.0.1", public, local_hostname="client.example", timeout=PATIENCE) as client:
+                        if "require" in block:
+                            client.ehlo()
+                            assert client.mail("me@example.org")[0] == 530, "it has sent by TLS, and is not in the list"
+                            client.starttls(context=tls_context())
                         assert client.sendmail("me@example.org", ["bob@mx.example.net"], "Subject: live\r\n\r\nhello\r\n") == {}
         finally:
             run("bash", "-c", f"kill $(cat {state}/pid) 2>/dev/null")
         assert any("User unknown" in printed and "refused" in printed for printed in seen), seen
-        assert any("TLS" in printed and "2" in printed for printed in seen[-2:]), seen
+        assert any("TLS" in printed and "2" in printed for printed in seen[-3:]), seen
         # As it was.
         assert master.read_bytes() == untouched
         wait_for("Postfix on port 25", lambda: "ETRN" in banner(public) and "LIMITS" not in banner(public))
         with smtplib.SMTP("127.0.0.1", public, local_hostname="client.example", timeout=PATIENCE) as client:
             assert client.sendmail("me@example.org", ["bob@mx.example.net"], "Subject: back\r\n\r\nhello\r\n") == {}
-        subjects = sorted(re.search(rb"^Subject: ([^\r\n]*)", text, re.M)[1] for _, text in dovecot.mails("bob", 3))
-        assert subjects == [b"back", b"hello", b"live"], subjects
+        # In plaintext, and by TLS where it is required.
+        subjects = sorted(re.search(rb"^Subject: ([^\r\n]*)", text, re.M)[1] for _, text in dovecot.mails("bob", 4))
+        assert subjects == [b"back", b"hello", b"live", b"live"], subjects
 
 
 @test
