@@ -4,7 +4,8 @@ are given word for word, and the panels of the dashboard have an answer. Only pa
 
     python3 .ci/fleet/ship.py
 
-Wants the program in $SMTP_SMOL; rsyslog with omkafka, kcat, rsync and PostgreSQL; duckdb-cli from PyPI."""
+Wants the program in $SMTP_SMOL; rsyslog with omkafka, kcat, rsync and PostgreSQL; duckdb-cli, PyYAML and vrl-python (the
+language of Vector, compiled and run by Vector's own crate) from PyPI."""
 
 import json
 import os
@@ -123,6 +124,31 @@ def by_kafka(folder, path):
     say(f"Kafka: {lines} lines through omkafka, as they were written")
 
 
+def by_vector(path):
+    """Vector itself cannot be had from Debian, PyPI or npm. So its configuration is parsed, each input must be somebody's
+    output, and the condition is compiled and run in Vector's own language."""
+    import vrl_python
+    import yaml
+    configuration = yaml.safe_load((DOCS / "ship/vector.yaml").read_text())
+    outputs = set(configuration["sources"])
+    for name, transform in configuration["transforms"].items():
+        assert transform["type"] == "route", transform
+        outputs |= {f"{name}.{route}" for route in [*transform["route"], "_unmatched"]}
+    for name, part in {**configuration["transforms"], **configuration["sinks"]}.items():
+        assert part["inputs"] and set(part["inputs"]) <= outputs, f"{name} has inputs that nobody has as outputs"
+    [condition] = configuration["transforms"]["sorted"]["route"].values()
+    runtime = vrl_python.VRLRuntime()
+
+    def is_line(text):
+        return runtime.execute(condition, {"message": text}).runtime_result
+
+    lines = path.read_text().splitlines()
+    assert all(is_line(line) is True for line in lines), "a line of a ledger is none to Vector"
+    for broken in (lines[0][:-1], "", "[1]", "17", "x", lines[0] + lines[1]):
+        assert is_line(broken) is False, broken
+    say(f"Vector: {len(lines)} lines go where they belong by the condition of vector.yaml, and what is broken does not")
+
+
 def by_cells(folder, ledgers, key):
     """The daily job of each host, twice on one of them."""
     there = folder / "cells"
@@ -233,6 +259,7 @@ def main():
             ledgers[-1].write_text("\n".join(written) + "\n")
         by_rsyslog(folder, ledgers)
         by_kafka(folder, ledgers[0])
+        by_vector(ledgers[0])
         by_cells(folder, ledgers, key)
         by_the_readme(folder, ledgers, key)
         cells = folder / "all.cells.jsonl"
