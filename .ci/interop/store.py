@@ -155,7 +155,7 @@ def who_cannot_do_with_starttls_is_not_offered_it_for_a_while():
         time.sleep(4.2)
         assert offered(server, old), "it expires"
         server.stop()
-        assert "not offered STARTTLS, since handshakes had failed: 1 messages of 1 senders" in server.printed(), server.printed()
+        assert "not offered STARTTLS, since handshakes had failed: 1 message of 1 sender" in server.printed(), server.printed()
         accepted = [record["tls"] for record in server.ledger() if record["outcome"] == "accepted"]
         assert [tls["outcome"] for tls in accepted] == ["failed-then-plaintext", "not-tried", "not-tried"], accepted
     with Server("--withhold-starttls", "off") as server:

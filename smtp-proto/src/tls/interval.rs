@@ -135,13 +135,16 @@ impl Spread {
 
 impl Interval {
     /// The interval of 95 % for a share of whatever comes in clusters that stand or fall together, of each of which it is
-    /// given how many are lost and how many there are. `None` without any.
+    /// given how many are lost and how many there are. They are gone through twice. `None` without any.
     #[must_use]
-    pub fn of(clusters: &[(u64, u64)]) -> Option<Self> {
-        let sum = |of: fn(&(u64, u64)) -> u64| clusters.iter().fold(0_u64, |sum, one| sum.saturating_add(of(one)));
-        let mut spread = Spread::new(sum(|(lost, total)| *lost.min(total)), sum(|(_, total)| *total));
+    pub fn of<I: IntoIterator<Item = (u64, u64), IntoIter: Clone>>(clusters: I) -> Option<Self> {
+        let clusters = clusters.into_iter();
+        let (lost, total) = clusters.clone().fold((0_u64, 0_u64), |(lost, total), (one, of)| {
+            (lost.saturating_add(one.min(of)), total.saturating_add(of))
+        });
+        let mut spread = Spread::new(lost, total);
         for (lost, total) in clusters {
-            spread.add(*lost.min(total), *total, 1.0);
+            spread.add(lost.min(total), total, 1.0);
         }
         spread.interval()
     }

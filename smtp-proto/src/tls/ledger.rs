@@ -90,7 +90,7 @@ fn within(domain: &str, domains: &[String]) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Bounds {
-    /// Senders counted exactly, at some 150 octets each: 65,536. With more, those kept are a fair sample, and numbers
+    /// Senders counted exactly, at some 80 octets each: 65,536. With more, those kept are a fair sample, and numbers
     /// of distinct senders are estimates with a relative standard error of 0.4 %.
     pub senders: usize,
     /// Of the senders that are not kept the heaviest: 1,024. Their counts are too low by at most a 1,025th of the
@@ -104,7 +104,7 @@ pub struct Bounds {
 
 impl Bounds {
     /// Every sender and every host is kept, so that all figures are exact, whatever memory that takes: for a million
-    /// senders that are hosts as well some 130 MB.
+    /// senders that are hosts as well some 90 MB.
     #[must_use]
     pub const fn exact() -> Self {
         Self { senders: usize::MAX, heavy: 1, hosts: usize::MAX, days: usize::MAX }

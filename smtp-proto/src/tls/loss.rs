@@ -9,8 +9,8 @@ use core::cmp::Reverse;
 use super::condition::Condition;
 use super::interval::{Interval, Spread};
 use super::ledger::{Book, Ledger};
-use super::record::{Direction, Wanted};
-use super::senders::{Cells, Counts};
+use super::record::{Direction, Hop, Wanted};
+use super::senders::Counts;
 
 /// How much mail requiring TLS, or more than TLS, would have cost. An upper bound: it assumes that no sender would adapt.
 #[derive(Clone, Debug, PartialEq)]
@@ -136,7 +136,7 @@ impl Ledger {
         for (day, cells) in &self.book(direction, wanted).days {
             // 1970-01-01 was a Thursday: day 4 a Monday.
             let first = (day - 4).div_euclid(step) * step + 4;
-            points.entry(first).or_default().add(cells, direction, condition);
+            points.entry(first).or_default().add(cells.iter(), direction, condition);
         }
         points
             .into_iter()
@@ -155,14 +155,14 @@ pub(super) struct Sums {
 }
 
 impl Sums {
-    fn of(cells: &Cells, direction: Direction, condition: Condition) -> Self {
+    fn of(cells: impl Iterator<Item = (Hop, Counts)>, direction: Direction, condition: Condition) -> Self {
         let mut sums = Self::default();
         sums.add(cells, direction, condition);
         sums
     }
 
-    fn add(&mut self, cells: &Cells, direction: Direction, condition: Condition) {
-        for (hop, counts) in cells.iter() {
+    fn add(&mut self, cells: impl Iterator<Item = (Hop, Counts)>, direction: Direction, condition: Condition) {
+        for (hop, counts) in cells {
             match condition.met(hop, direction) {
                 None => self.untold += counts,
                 Some(met) => {
@@ -177,18 +177,18 @@ impl Sums {
 }
 
 fn share(book: &Book, direction: Direction, condition: Condition, heaviest: usize) -> Share {
-    let Sums { lost, total, untold } = Sums::of(&book.cells, direction, condition);
+    let Sums { lost, total, untold } = Sums::of(book.cells.iter(), direction, condition);
     let (mut losing, mut told, mut silenced, mut once) = (0_u64, 0_u64, 0_u64, 0_u64);
     let mut top = Top::new(heaviest);
     let mut spread = Spread::new(lost.messages, total.messages);
     let (scale, error) = (book.senders.scale(), book.senders.rest.error);
-    for sender in book.senders.kept.values() {
-        let sums = Sums::of(&sender.cells, direction, condition);
+    for (_, name, counts) in book.senders.kept.iter() {
+        let sums = Sums::of(counts, direction, condition);
         told += u64::from(sums.total.messages > 0);
         once += u64::from(sums.total.messages == 1);
         losing += u64::from(sums.lost.messages > 0);
         silenced += u64::from(sums.lost.messages > 0 && sums.lost.messages == sums.total.messages);
-        top.add(&sender.name, sums.lost.messages, sums.total.messages, 0);
+        top.add(name, sums.lost.messages, sums.total.messages, 0);
         // Those so heavy that none like them could have been lost sight of stand for themselves alone.
         let alone = sums.total.messages > error.saturating_mul(2);
         spread.add(sums.lost.messages, sums.total.messages, if alone { 1.0 } else { scale });

@@ -7,6 +7,7 @@ mod exceptions;
 mod hash;
 mod hello;
 mod interval;
+mod kept;
 mod ledger;
 mod loss;
 mod policy;

@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 use core::ops::AddAssign;
 
 use super::hash::hash;
+use super::kept::Kept;
 use super::record::Hop;
 
 /// Numbers of messages, of their recipients, and of their octets.
@@ -46,38 +47,19 @@ impl AddAssign for Counts {
     }
 }
 
-/// Counts by what became of TLS: a handful of entries, in order. Most senders have one entry, and there are many senders,
-/// so that one lies here and only more of them elsewhere.
+/// Counts by what became of TLS: a handful of entries, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) enum Cells {
-    #[default]
-    None,
-    One((Hop, Counts)),
-    More(Vec<(Hop, Counts)>),
-}
+pub(super) struct Cells(Vec<(Hop, Counts)>);
 
 impl Cells {
     pub(super) fn add(&mut self, hop: Hop, counts: Counts) {
-        match self {
-            Self::None => *self = Self::One((hop, counts)),
-            Self::One((only, here)) if *only == hop => *here += counts,
-            Self::One(one) => {
-                let (one, other) = (*one, (hop, counts));
-                let mut both = Vec::with_capacity(2);
-                both.extend(if one.0 < hop { [one, other] } else { [other, one] });
-                *self = Self::More(both);
+        match self.0.binary_search_by_key(&hop, |(hop, _)| *hop) {
+            Ok(at) => {
+                if let Some((_, here)) = self.0.get_mut(at) {
+                    *here += counts;
+                }
             }
-            Self::More(cells) => match cells.binary_search_by_key(&hop, |(hop, _)| *hop) {
-                Ok(at) => {
-                    if let Some((_, here)) = cells.get_mut(at) {
-                        *here += counts;
-                    }
-                }
-                Err(at) => {
-                    cells.reserve_exact(1);
-                    cells.insert(at, (hop, counts));
-                }
-            },
+            Err(at) => self.0.insert(at, (hop, counts)),
         }
     }
 
@@ -88,45 +70,30 @@ impl Cells {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (Hop, Counts)> + '_ {
-        let cells = match self {
-            Self::None => &[],
-            Self::One(cell) => core::slice::from_ref(cell),
-            Self::More(cells) => cells.as_slice(),
-        };
-        cells.iter().copied()
+        self.0.iter().copied()
     }
-}
-
-/// One sender that is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Sender {
-    pub(super) name: Box<str>,
-    pub(super) cells: Cells,
 }
 
 /// Counts by sender.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Senders {
-    pub(super) kept: BTreeMap<u64, Sender>,
+    pub(super) kept: Kept,
     pub(super) rest: Rest,
     bound: usize,
 }
 
 impl Senders {
     pub(super) fn new(bound: usize, heavy: usize) -> Self {
-        Self { kept: BTreeMap::new(), rest: Rest::new(heavy.max(1)), bound: bound.max(2) }
+        Self { kept: Kept::default(), rest: Rest::new(heavy.max(1)), bound: bound.max(2) }
     }
 
     pub(super) fn add(&mut self, name: &str, hop: Hop, counts: Counts) {
         let hash = hash(name.as_bytes());
-        if let Some(sender) = self.kept.get_mut(&hash) {
-            sender.cells.add(hop, counts);
-        } else if self.is_full() && self.kept.last_key_value().is_some_and(|(largest, _)| hash > *largest) {
+        if self.kept.add(hash, hop, counts) {
+        } else if self.is_full() && self.kept.largest().is_some_and(|largest| hash > largest) {
             self.rest.add(hash, name, hop, counts.messages);
         } else {
-            let mut cells = Cells::default();
-            cells.add(hop, counts);
-            self.kept.insert(hash, Sender { name: name.into(), cells });
+            self.kept.insert(hash, name, hop, counts);
             self.shrink();
         }
     }
@@ -134,23 +101,24 @@ impl Senders {
     pub(super) fn merge(&mut self, other: &Self) {
         self.bound = self.bound.min(other.bound);
         self.rest.merge(&other.rest);
-        for (hash, sender) in &other.kept {
-            match self.kept.get_mut(hash) {
-                Some(here) => here.cells.merge(&sender.cells),
-                None => drop(self.kept.insert(*hash, sender.clone())),
+        for (hash, name, counts) in other.kept.iter() {
+            for (hop, counts) in counts {
+                if !self.kept.add(hash, hop, counts) {
+                    self.kept.insert(hash, name, hop, counts);
+                }
             }
         }
         self.shrink();
     }
 
     /// Whether every sender is kept, and so everything is exact.
-    pub(super) fn is_exact(&self) -> bool {
+    pub(super) const fn is_exact(&self) -> bool {
         self.rest.total == 0
     }
 
     /// How many senders there are for each that is kept, 1 when all are.
     pub(super) fn scale(&self) -> f64 {
-        scale(self.is_exact(), self.kept.len(), self.kept.last_key_value().map(|(largest, _)| *largest))
+        scale(self.is_exact(), self.kept.len(), self.kept.largest())
     }
 
     fn is_full(&self) -> bool {
@@ -159,10 +127,7 @@ impl Senders {
 
     fn shrink(&mut self) {
         while self.kept.len() > self.bound {
-            let Some((hash, sender)) = self.kept.pop_last() else { return };
-            for (hop, counts) in sender.cells.iter() {
-                self.rest.add(hash, &sender.name, hop, counts.messages);
-            }
+            self.kept.pop_last(|hash, name, hop, counts| self.rest.add(hash, name, hop, counts.messages));
         }
     }
 }

@@ -21,6 +21,7 @@
 mod count;
 mod error;
 pub mod ledger;
+mod live;
 mod marks;
 mod progress;
 mod read;
@@ -40,6 +41,7 @@ pub use count::rows::Rows;
 use count::seal::Seal;
 use count::silenced::Parties;
 pub use error::Error;
+pub use live::Live;
 pub use marks::{UnwantedIf, end_to_end};
 pub use progress::Progress;
 use read::blocks::{Blocks, Lines};
@@ -98,6 +100,7 @@ impl Audit {
         let mut desk = Desk::new(options.scope.clone(), bounds, options.since, options.internal);
         if options.exact {
             desk.keep_all_retries();
+            desk.clients.tell_all_apart();
         }
         desk.seal = options.key.as_deref().map(Seal::new);
         Self {

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use rustc_hash::FxHashMap;
 use smtp_proto::Leniency;
-use smtp_proto::tls::{Condition, Direction, Hop, Interval, TlsVersion, Wanted};
+use smtp_proto::tls::{Condition, Direction, Hop, Interval, Record, TlsOffer, TlsVersion, Wanted};
 
 use super::day;
+use super::per_sender::{COMMON, Count, PerSender};
 use crate::ledger::{Ending, Entry};
 
-/// So many senders are told apart; the rest counts as one.
+/// So many senders are told apart, unless all are to be; the rest counts as one.
 const TOLD_APART: usize = 1 << 18;
 /// So many days, and so many groups, are told apart.
 const DAYS: usize = 1 << 12;
@@ -29,11 +29,24 @@ pub(crate) enum Question {
 }
 
 impl Question {
-    /// Those about conditions and key exchange, and one for each leniency.
+    /// Those about conditions and key exchange: of each sender they are asked.
+    const COMMON: [Self; COMMON] =
+        [Self::Could(Condition::Tls12), Self::Could(Condition::Tls13), Self::PostQuantum, Self::CouldPostQuantum];
+
+    /// Those, and one for each leniency.
     fn all() -> impl Iterator<Item = Self> {
-        [Self::Could(Condition::Tls12), Self::Could(Condition::Tls13), Self::PostQuantum, Self::CouldPostQuantum]
-            .into_iter()
-            .chain(Leniency::ALL.iter().copied().map(Self::Strict))
+        Self::COMMON.into_iter().chain(Leniency::ALL.iter().copied().map(Self::Strict))
+    }
+
+    /// Where it stands among those of its kind.
+    fn place(self) -> Place {
+        match self {
+            Self::Strict(leniency) => {
+                let at = Leniency::ALL.iter().position(|other| *other == leniency).unwrap_or_default();
+                Place::Rare(u8::try_from(at).unwrap_or(u8::MAX))
+            }
+            _ => Place::Common(Self::COMMON.iter().position(|other| *other == self).unwrap_or_default()),
+        }
     }
 
     /// As cells name it.
@@ -51,21 +64,26 @@ impl Question {
     }
 }
 
+enum Place {
+    Common(usize),
+    Rare(u8),
+}
+
 /// Counts by sender and question.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Clients {
-    senders: FxHashMap<Box<str>, Vec<(Question, Count)>>,
+    senders: PerSender,
+    told_apart: usize,
     /// Messages of which it is known what the client offered.
     pub(crate) offers: u64,
     /// By the group of the key exchange; that of plaintext is empty.
     days: BTreeMap<i32, BTreeMap<Box<str>, u64>>,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Count {
-    lost: u64,
-    told: u64,
-    untold: u64,
+impl Default for Clients {
+    fn default() -> Self {
+        Self { senders: PerSender::default(), told_apart: TOLD_APART, offers: 0, days: BTreeMap::new() }
+    }
 }
 
 /// The answer to a question.
@@ -80,17 +98,49 @@ pub(crate) struct Answer {
 }
 
 impl Clients {
+    /// Every sender is told apart, whatever memory that takes.
+    pub(crate) const fn tell_all_apart(&mut self) {
+        self.told_apart = usize::MAX;
+    }
+
     /// Adds a line of a ledger, if it is of wanted mail that came in. Attempts at one message need not be known again:
     /// taken it was once.
     pub(crate) fn add(&mut self, entry: &Entry<'_>, party: &str) {
         if entry.direction != Direction::Inbound || entry.ending != Ending::Accepted || entry.wanted() != Wanted::Yes {
             return;
         }
-        self.offers += u64::from(entry.tls.offered.is_some());
-        self.group(entry);
-        let Some(counts) = self.of(party) else { return };
-        let mut count = |question, met: Option<bool>| {
-            let count = answer_to(counts, question);
+        let tls = &entry.tls;
+        self.offers += u64::from(tls.offered.is_some());
+        self.group(entry.time.as_second(), tls.hop, tls.group.as_deref());
+        let Some(sender) = self.count_tls(party, tls.hop, tls.offered, tls.group.as_deref()) else { return };
+        // Of mail without a fault nothing is written down: it is in the number of all.
+        for leniency in entry.lenient.iter() {
+            if let Place::Rare(which) = Question::Strict(leniency).place() {
+                let count = self.senders.rare_mut(sender, which);
+                count.told += 1;
+                count.lost += 1;
+            }
+        }
+    }
+
+    /// Adds a message of a log that tells of groups.
+    pub(crate) fn add_seen(&mut self, record: &Record<'_>, group: Option<&str>) {
+        if record.direction == Direction::Inbound && record.wanted == Wanted::Yes {
+            self.group(record.time, record.hop, group);
+            self.count_tls(record.party().unwrap_or_default(), record.hop, None, group);
+        }
+    }
+
+    /// Counts by what each question that is asked of all says; returns the number of the sender.
+    fn count_tls(&mut self, party: &str, hop: Hop, offered: Option<TlsOffer>, group: Option<&str>) -> Option<u32> {
+        let sender = self.number(party)?;
+        let mut counts = self.senders.common(sender);
+        for (count, question) in counts.iter_mut().zip(Question::COMMON) {
+            let met = match question {
+                Question::Could(condition) => could(hop, offered, condition),
+                Question::PostQuantum => post_quantum(hop, group),
+                _ => could_post_quantum(hop, offered, group),
+            };
             match met {
                 Some(met) => {
                     count.told += 1;
@@ -98,32 +148,36 @@ impl Clients {
                 }
                 None => count.untold += 1,
             }
-        };
-        for condition in [Condition::Tls12, Condition::Tls13] {
-            count(Question::Could(condition), could(entry, condition));
         }
-        count(Question::PostQuantum, post_quantum(entry));
-        count(Question::CouldPostQuantum, could_post_quantum(entry));
-        // Of mail without a fault nothing is written down: it is in the number of all.
-        entry.lenient.iter().for_each(|leniency| count(Question::Strict(leniency), Some(false)));
+        self.senders.set_common(sender, counts);
+        Some(sender)
     }
 
-    /// The counts of a sender.
-    fn of(&mut self, party: &str) -> Option<&mut Vec<(Question, Count)>> {
-        let party = if self.senders.len() < TOLD_APART || self.senders.contains_key(party) { party } else { "" };
-        if !self.senders.contains_key(party) {
-            self.senders.insert(party.into(), Vec::new());
+    /// The number of a sender.
+    fn number(&mut self, party: &str) -> Option<u32> {
+        let known = self.senders.find(party);
+        if known.is_some() || self.senders.len() < self.told_apart {
+            return known.or_else(|| self.senders.add(party));
         }
-        self.senders.get_mut(party)
+        self.senders.find("").or_else(|| self.senders.add(""))
     }
 
     /// Adds counts that were written into cells.
     pub(crate) fn add_counts(&mut self, party: &str, question: Question, [lost, told, untold]: [u64; 3]) {
-        let Some(counts) = self.of(party) else { return };
-        let count = answer_to(counts, question);
-        count.lost = count.lost.saturating_add(lost);
-        count.told = count.told.saturating_add(told);
-        count.untold = count.untold.saturating_add(untold);
+        let Some(sender) = self.number(party) else { return };
+        let add = |count: &mut Count| {
+            count.lost = count.lost.saturating_add(lost);
+            count.told = count.told.saturating_add(told);
+            count.untold = count.untold.saturating_add(untold);
+        };
+        match question.place() {
+            Place::Rare(which) => add(self.senders.rare_mut(sender, which)),
+            Place::Common(which) => {
+                let mut counts = self.senders.common(sender);
+                counts.get_mut(which).map(add);
+                self.senders.set_common(sender, counts);
+            }
+        }
     }
 
     /// The same of key exchanges.
@@ -137,16 +191,24 @@ impl Clients {
         }
     }
 
-    /// All counts, in an order that depends on nothing else.
+    /// All counts that there are, in an order that depends on nothing else.
     pub(crate) fn counts(&self) -> impl Iterator<Item = (&str, Question, [u64; 3])> {
-        let mut senders: Vec<_> = self.senders.iter().collect();
-        senders.sort_unstable_by_key(|(sender, _)| *sender);
-        senders.into_iter().flat_map(|(sender, counts)| {
-            let known = |question| counts.iter().find(|(known, _)| *known == question);
-            let told = |count: &Count| [count.lost, count.told, count.untold];
-            Question::all()
-                .filter_map(move |question| known(question).map(|(_, count)| (&**sender, question, told(count))))
+        let mut senders: Vec<u32> = self.senders.numbers().collect();
+        senders.sort_unstable_by_key(|sender| self.senders.name(*sender));
+        senders.into_iter().flat_map(move |sender| {
+            let name = self.senders.name(sender);
+            Question::all().filter_map(move |question| {
+                let count = self.count(sender, question);
+                (count != Count::default()).then_some((name, question, [count.lost, count.told, count.untold]))
+            })
         })
+    }
+
+    fn count(&self, sender: u32, question: Question) -> Count {
+        match question.place() {
+            Place::Common(which) => self.senders.common(sender).get(which).copied().unwrap_or_default(),
+            Place::Rare(which) => self.senders.rare(sender, which).unwrap_or_default(),
+        }
     }
 
     /// Messages by day and group.
@@ -155,40 +217,41 @@ impl Clients {
     }
 
     /// By the group, for the chart.
-    fn group(&mut self, entry: &Entry<'_>) {
-        let name = match (&entry.tls.group, entry.tls.hop.plaintext()) {
+    fn group(&mut self, time: i64, hop: Hop, group: Option<&str>) {
+        let name = match (group, hop.plaintext()) {
             (Some(group), _) => group,
             (None, Some(true)) => "",
             (None, _) => return,
         };
-        self.add_group(day::of(entry.time.as_second()), name, 1);
+        self.add_group(day::of(time), name, 1);
     }
 
     /// The answer; `None` without any mail of which it is told.
     pub(crate) fn answer(&self, question: Question) -> Option<Answer> {
-        let mut clusters = Vec::new();
-        let mut sum = Count::default();
-        for counts in self.senders.values() {
-            let of =
-                |question| counts.iter().find(|(known, _)| *known == question).map_or(Count::default(), |(_, c)| *c);
-            let mut count = of(question);
-            if let Question::Strict(_) = question {
-                let all = of(Question::PostQuantum);
-                count.told = all.told + all.untold;
+        let counts = self.senders.numbers().map(|sender| {
+            let count = self.count(sender, question);
+            match question {
+                Question::Strict(_) => {
+                    let all = self.count(sender, Question::PostQuantum);
+                    Count { told: all.told.saturating_add(all.untold), ..count }
+                }
+                _ => count,
             }
-            sum.lost += count.lost;
-            sum.told += count.told;
-            sum.untold += count.untold;
-            if count.told > 0 {
-                clusters.push((count.lost, count.told));
-            }
+        });
+        let (mut sum, mut losing, mut senders) = (Count::default(), 0, 0);
+        for count in counts.clone() {
+            sum.lost = sum.lost.saturating_add(count.lost);
+            sum.told = sum.told.saturating_add(count.told);
+            sum.untold = sum.untold.saturating_add(count.untold);
+            losing += u64::from(count.lost > 0 && count.told > 0);
+            senders += u64::from(count.told > 0);
         }
         (sum.told > 0).then(|| Answer {
             lost: sum.lost,
             of: sum.told,
             untold: sum.untold,
-            interval: Interval::of(&clusters),
-            senders: (clusters.iter().filter(|(lost, _)| *lost > 0).count() as u64, clusters.len() as u64),
+            interval: Interval::of(counts.map(|count| (count.lost, count.told))),
+            senders: (losing, senders),
         })
     }
 
@@ -206,18 +269,10 @@ impl Clients {
     }
 }
 
-fn answer_to(counts: &mut Vec<(Question, Count)>, question: Question) -> &mut Count {
-    let at = counts.iter().position(|(known, _)| *known == question).unwrap_or_else(|| {
-        counts.push((question, Count::default()));
-        counts.len() - 1
-    });
-    &mut counts[at].1
-}
-
 /// Whether the client could have met a condition about the version.
-fn could(entry: &Entry<'_>, condition: Condition) -> Option<bool> {
+fn could(hop: Hop, offered: Option<TlsOffer>, condition: Condition) -> Option<bool> {
     let least = if condition == Condition::Tls13 { TlsVersion::Tls13 } else { TlsVersion::Tls12 };
-    match (entry.tls.hop, entry.tls.offered) {
+    match (hop, offered) {
         (Hop::Used { .. }, Some(offered)) => Some(offered.version >= least),
         // What was used it could; what was not, it may have been able to all the same.
         (Hop::Used { version, .. }, None) => version.filter(|version| *version >= least).map(|_| true),
@@ -225,19 +280,21 @@ fn could(entry: &Entry<'_>, condition: Condition) -> Option<bool> {
     }
 }
 
-fn post_quantum(entry: &Entry<'_>) -> Option<bool> {
-    match (entry.tls.hop, entry.tls.group.as_deref()) {
-        (Hop::Used { .. }, Some(group)) => Some(group.to_ascii_uppercase().contains("MLKEM")),
+fn post_quantum(hop: Hop, group: Option<&str>) -> Option<bool> {
+    match (hop, group) {
+        (Hop::Used { .. }, Some(group)) => {
+            Some(group.as_bytes().windows(5).any(|part| part.eq_ignore_ascii_case(b"MLKEM")))
+        }
         // There is none before TLS 1.3.
         (Hop::Used { version, .. }, None) => version.filter(|version| *version < TlsVersion::Tls13).map(|_| false),
         (hop, _) => hop.plaintext().filter(|plaintext| *plaintext && hop != Hop::NotOffered).map(|_| false),
     }
 }
 
-fn could_post_quantum(entry: &Entry<'_>) -> Option<bool> {
-    match (entry.tls.hop, entry.tls.offered) {
+fn could_post_quantum(hop: Hop, offered: Option<TlsOffer>, group: Option<&str>) -> Option<bool> {
+    match (hop, offered) {
         (Hop::Used { .. }, Some(offered)) => Some(offered.post_quantum),
-        (Hop::Used { .. }, None) => post_quantum(entry).filter(|used| *used),
+        (Hop::Used { .. }, None) => post_quantum(hop, group).filter(|used| *used),
         (hop, _) => hop.plaintext().filter(|plaintext| *plaintext && hop != Hop::NotOffered).map(|_| false),
     }
 }
@@ -245,7 +302,7 @@ fn could_post_quantum(entry: &Entry<'_>) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
-    use smtp_proto::tls::{ClientCertificate, TlsOffer};
+    use smtp_proto::tls::ClientCertificate;
 
     use super::*;
 
@@ -275,8 +332,10 @@ mod tests {
             (entry(Hop::NotOffered, None, None), None, None, None),
             (entry(Hop::Unknown, None, None), None, None, None),
         ] {
-            assert_eq!(could(&entry, Condition::Tls13), could13, "{entry:?}");
-            assert_eq!((post_quantum(&entry), could_post_quantum(&entry)), (used_pq, could_pq), "{entry:?}");
+            let (hop, offered, group) = (entry.tls.hop, entry.tls.offered, entry.tls.group.as_deref());
+            assert_eq!(could(hop, offered, Condition::Tls13), could13, "{entry:?}");
+            let told = (post_quantum(hop, group), could_post_quantum(hop, offered, group));
+            assert_eq!(told, (used_pq, could_pq), "{entry:?}");
         }
     }
 

@@ -39,6 +39,10 @@ pub(crate) struct Seen<'a> {
     pub(crate) hop: Hop,
     /// Why, where that is not known.
     pub(crate) untold: Untold,
+    /// Of the key exchange, by the name that the ledger has for it.
+    pub(crate) group: Option<&'static str>,
+    /// The source tells of groups: where there is none before TLS 1.3, there was none.
+    pub(crate) tells_group: bool,
     pub(crate) end_to_end: EndToEnd,
 }
 
@@ -58,6 +62,8 @@ impl Seen<'_> {
             wanted: Wanted::Yes,
             hop: Hop::Unknown,
             untold: Untold::None,
+            group: None,
+            tells_group: false,
             end_to_end: EndToEnd::Unknown,
         }
     }
@@ -410,8 +416,9 @@ impl Desk {
             return;
         }
         let (host, sender) = (entry.helo.as_deref(), entry.sender_domain.as_deref().unwrap_or_default());
-        let by_server = entry.excepted && entry.tls.hop.plaintext() == Some(true);
-        if by_server || is_excepted(self.except.as_ref(), entry.tls.hop, entry.direction, entry.peer, host, sender) {
+        if entry.by_exception()
+            || is_excepted(self.except.as_ref(), entry.tls.hop, entry.direction, entry.peer, host, sender)
+        {
             self.aside.excepted += 1;
             if let Some(parties) = &mut self.parties {
                 entry.with(|record| parties.add(record));
@@ -587,6 +594,9 @@ impl Desk {
         }
         if seen.hop == Hop::Unknown {
             note(&mut self.untold, seen.untold);
+        }
+        if seen.tells_group && seen.end == Disposition::Accepted && self.ledger.scope().holds(&record) {
+            self.clients.add_seen(&record, seen.group);
         }
         Sinks {
             rows: self.rows.as_mut(),

@@ -6,6 +6,7 @@ pub(crate) mod cells;
 pub(crate) mod clients;
 pub(crate) mod day;
 pub(crate) mod desk;
+mod per_sender;
 pub(crate) mod rows;
 pub(crate) mod seal;
 pub(crate) mod sessions;

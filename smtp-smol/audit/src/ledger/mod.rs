@@ -229,6 +229,11 @@ impl<'a> Entry<'a> {
         }
     }
 
+    /// Whether it came in plaintext by an exception: then it is not counted among what is required to have TLS.
+    pub(crate) fn by_exception(&self) -> bool {
+        self.excepted && self.tls.hop.plaintext() == Some(true)
+    }
+
     /// What the core counts by, with registrable domains.
     pub fn with<T>(&self, then: impl FnOnce(&Record<'_>) -> T) -> T {
         let mut domains: Vec<&str> = self.recipient_domains.iter().map(|domain| registrable(domain)).collect();

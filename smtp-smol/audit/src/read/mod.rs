@@ -7,6 +7,7 @@ pub(crate) mod cells;
 pub(crate) mod detect;
 pub(crate) mod exchange;
 pub(crate) mod exim;
+pub(crate) mod generations;
 pub(crate) mod input;
 pub(crate) mod journal;
 pub(crate) mod ledger;

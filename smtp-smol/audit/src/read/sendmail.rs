@@ -18,7 +18,8 @@ use std::net::IpAddr;
 use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 use smtp_proto::tls::{ClientCertificate, Direction, Disposition, Hop, Wanted};
 
-use super::scan::{bracketed, find, find_last, number, text_ip};
+use super::generations::Generations;
+use super::scan::{bracketed, find, find_last, near, number, text_ip};
 use super::syslog::{Calendar, Line};
 use super::words::{Word, version};
 use crate::count::desk::{Desk, Seen, Untold};
@@ -35,7 +36,10 @@ pub(crate) fn writes(line: &Line<'_>) -> bool {
 #[derive(Debug, Default)]
 pub(crate) struct Sendmail {
     sessions: FxHashMap<u64, Session>,
+    /// Those that are not yet counted.
     mails: FxHashMap<u64, Mail>,
+    /// Of those that are: what is needed when they go out.
+    sent: Generations<Sent>,
     deliveries: FxHashMap<u64, Delivery>,
     /// Hosts that have told of TLS: of mail that comes in, and of mail that goes out.
     tells: FxHashSet<(u64, bool)>,
@@ -49,6 +53,13 @@ struct Session {
     login: bool,
     /// The relay to which it has an encrypted connection.
     relay: Box<[u8]>,
+}
+
+/// A message that was counted, or set aside.
+#[derive(Debug)]
+struct Sent {
+    sender: Box<[u8]>,
+    bytes: u64,
 }
 
 /// A message that has come in, or was refused.
@@ -67,8 +78,6 @@ struct Mail {
     accepted: bool,
     /// Recipients, or the message, that were refused for good.
     refused: u32,
-    /// Counted or set aside.
-    done: bool,
 }
 
 /// Deliveries of one message to one relay that follow one another.
@@ -88,35 +97,37 @@ impl Sendmail {
     /// Takes a line; `None` where it is needed and has no time.
     pub(crate) fn line(&mut self, line: &Line<'_>, calendar: &mut Calendar, desk: &mut Desk) -> Option<()> {
         let (queue, text) = queue_name(line.text);
-        let host = hash(line.host, b"");
-        let process = hash(line.host, line.process);
+        let host = || hash(line.host, b"");
+        let process = || hash(line.host, line.process);
         let key = hash(line.host, queue);
         if let Some(tls) = text.strip_prefix(b"STARTTLS=server, ") {
-            self.server_tls(host, process, tls, line, calendar, desk)?;
+            self.server_tls(host(), process(), tls, line, calendar, desk)?;
         } else if let Some(tls) = text.strip_prefix(b"STARTTLS=client, relay=") {
             if let Some(end) = find(tls, b", version=") {
-                self.tell(host, true);
+                self.tell(host(), true);
                 let hop = Hop::Used { version: versioned(&tls[end + 10..]), certificate: ClientCertificate::Unknown };
-                let session = self.session(process);
+                let session = self.session(process());
                 (session.relay, session.hop) = (name(&tls[..end]).into(), Some(hop));
             }
         } else if let Some(auth) = text.strip_prefix(b"AUTH=server, relay=") {
             let peer = relay(auth).1;
-            let session = self.session(process);
+            let session = self.session(process());
             if session.peer.is_some() && session.peer != peer {
                 *session = Session::default();
             }
             (session.peer, session.login) = (peer, true);
         } else if queue.is_empty() {
         } else if let Some(from) = text.strip_prefix(b"from=") {
-            self.arrival(host, process, key, from, calendar.time(line.stamp)?, desk);
+            self.arrival(host(), process(), key, from, calendar.time(line.stamp)?, desk);
         } else if let Some(to) = text.strip_prefix(b"to=") {
             self.delivery(key, to, line, calendar, desk)?;
         } else if text.starts_with(b"ruleset=") || text.starts_with(b"Milter: ") {
             self.verdict(key, text, calendar.time(line.stamp)?, desk);
         } else if text.first() == Some(&b'<') && find(text, b">... User unknown").is_some() {
             let time = calendar.time(line.stamp)?;
-            self.mail(key, time).refused += 1;
+            if let Some(mail) = self.mail(key, time) {
+                mail.refused += 1;
+            }
         }
         self.make_room(desk);
         Some(())
@@ -126,8 +137,8 @@ impl Sendmail {
     pub(crate) fn finish(&mut self, desk: &mut Desk) {
         let mut mails: Vec<_> = std::mem::take(&mut self.mails).into_iter().collect();
         mails.sort_unstable_by_key(|(key, mail)| (mail.time, *key));
-        for (_, mut mail) in mails {
-            mail.give(desk);
+        for (_, mail) in mails {
+            mail.give(&[], desk);
         }
         let mut deliveries: Vec<_> = std::mem::take(&mut self.deliveries).into_iter().collect();
         deliveries.sort_unstable_by_key(|(key, delivery)| (delivery.time, *key));
@@ -202,19 +213,19 @@ impl Sendmail {
             self.tell(host, false);
         }
         let told = self.tells.contains(&(host, false));
-        let mail = self.mail(key, time);
+        // From a program on this machine, or a user.
+        let local = peer.is_none() || protocol.is_none();
+        if local || login {
+            if recipients > 0 && self.sent.get_mut(key).is_none() {
+                desk.messages += 1;
+                *(if local { &mut desk.aside.internal } else { &mut desk.aside.submissions }) += 1;
+            }
+            self.mails.remove(&key);
+            self.done(key, sender.into(), bytes);
+            return;
+        }
+        let Some(mail) = self.mail(key, time) else { return };
         mail.sender = sender.into();
-        if peer.is_none() || protocol.is_none() {
-            // From a program on this machine.
-            mail.aside(recipients, &mut desk.aside.internal, &mut desk.messages);
-            (mail.bytes, mail.accepted) = (bytes, true);
-            return;
-        }
-        if login {
-            mail.aside(recipients, &mut desk.aside.submissions, &mut desk.messages);
-            (mail.bytes, mail.accepted) = (bytes, true);
-            return;
-        }
         (mail.time, mail.peer, mail.host, mail.bytes) = (time, peer, name.into(), bytes);
         (mail.hop, mail.untold) = match hop {
             Some(hop) => (Some(hop), Untold::None),
@@ -223,9 +234,9 @@ impl Sendmail {
         };
         if recipients > 0 {
             (mail.accepted, mail.recipients) = (true, u32::try_from(recipients).unwrap_or(u32::MAX));
-        } else if let Some(mut mail) = self.mails.remove(&key) {
+        } else if let Some(mail) = self.mails.remove(&key) {
             // Nothing was accepted: what was refused is counted now.
-            mail.give(desk);
+            mail.give(&[], desk);
         }
     }
 
@@ -239,16 +250,16 @@ impl Sendmail {
         calendar: &mut Calendar,
         desk: &mut Desk,
     ) -> Option<()> {
-        let (host, process) = (hash(line.host, b""), hash(line.host, line.process));
         let Some((to, rest)) = envelope(text) else { return Some(()) };
         let Some(at) = find(rest, b", stat=") else { return Some(()) };
         let (own, status) = (&rest[..at], &rest[at + 7..]);
-        if let Some(mail) = self.mails.get_mut(&key) {
-            if mail.to.len() < 64 {
-                mail.to.push(to.into());
-            }
-            if mail.accepted && !mail.done {
-                mail.give(desk);
+        if let Some(mail) = self.mails.remove(&key) {
+            if mail.accepted {
+                mail.give(&[to], desk);
+                self.done(key, mail.sender, mail.bytes);
+            } else {
+                // Its fate is not known yet.
+                self.mails.insert(key, mail);
             }
         }
         if !status.starts_with(b"Sent") {
@@ -264,6 +275,7 @@ impl Sendmail {
             u32::try_from(find(rest, b", ").map_or(0, |end| rest[..end].split(|octet| *octet == b',').count()))
                 .unwrap_or(1)
                 .max(1);
+        let (host, process) = (hash(line.host, b""), hash(line.host, line.process));
         if let Some(before) = self.deliveries.get_mut(&process)
             && before.mail == key
             && *before.relay == *whom
@@ -278,14 +290,14 @@ impl Sendmail {
             _ if told => Hop::NotTried,
             _ => Hop::Unknown,
         };
-        let mail = self.mails.get(&key);
+        let sent = self.sent.get_mut(key);
         let delivery = Delivery {
             mail: key,
             time,
             relay: whom.into(),
             to: to.into(),
-            sender: mail.map_or(&[][..], |mail| &mail.sender).into(),
-            bytes: mail.map_or(0, |mail| mail.bytes),
+            bytes: sent.as_ref().map_or(0, |sent| sent.bytes),
+            sender: sent.map_or(&[][..], |sent| &sent.sender).into(),
             recipients: several,
             hop: Some(hop),
         };
@@ -312,13 +324,13 @@ impl Sendmail {
             }
             return;
         }
-        let mail = self.mail(key, time);
+        let Some(mail) = self.mail(key, time) else { return };
         if of_message {
             (mail.accepted, mail.refused) = (false, mail.refused.max(1));
             if mail.hop.is_some()
-                && let Some(mut mail) = self.mails.remove(&key)
+                && let Some(mail) = self.mails.remove(&key)
             {
-                mail.give(desk);
+                mail.give(&[], desk);
             }
         } else {
             mail.refused += 1;
@@ -341,8 +353,14 @@ impl Sendmail {
         self.sessions.entry(process).or_default()
     }
 
-    fn mail(&mut self, key: u64, time: i64) -> &mut Mail {
-        self.mails.entry(key).or_insert_with(|| Mail { time, ..Mail::default() })
+    /// A message, unless it is counted.
+    fn mail(&mut self, key: u64, time: i64) -> Option<&mut Mail> {
+        let known = self.sent.get_mut(key).is_some();
+        (!known).then(|| self.mails.entry(key).or_insert_with(|| Mail { time, ..Mail::default() }))
+    }
+
+    fn done(&mut self, key: u64, sender: Box<[u8]>, bytes: u64) {
+        drop(self.sent.insert(key, Sent { sender, bytes }));
     }
 
     /// The older half of what is followed is counted as it is known.
@@ -353,8 +371,8 @@ impl Sendmail {
             let middle = *middle;
             let mut old: Vec<_> = self.mails.extract_if(|_, mail| mail.time <= middle).collect();
             old.sort_unstable_by_key(|(key, mail)| (mail.time, *key));
-            for (_, mut mail) in old {
-                mail.give(desk);
+            for (_, mail) in old {
+                mail.give(&[], desk);
             }
         }
         if self.deliveries.len() >= FOLLOWED {
@@ -366,24 +384,22 @@ impl Sendmail {
 }
 
 impl Mail {
-    fn aside(&mut self, recipients: u64, why: &mut u64, messages: &mut u64) {
-        if !self.done && recipients > 0 {
-            *why += 1;
-            *messages += 1;
-        }
-        self.done = true;
-    }
-
-    /// Hands in a message once. Where only some recipients were refused it is an accepted one.
-    fn give(&mut self, desk: &mut Desk) {
-        let Some(hop) = self.hop.filter(|_| !self.done && (self.accepted || self.refused > 0)) else { return };
-        self.done = true;
-        let to: Vec<&[u8]> = self.to.iter().map(|to| &**to).collect();
+    /// Hands in a message, once, with these recipients beside those that were refused. Where only some recipients were
+    /// refused it is an accepted one.
+    fn give(&self, more: &[&[u8]], desk: &mut Desk) {
+        let Some(hop) = self.hop.filter(|_| self.accepted || self.refused > 0) else { return };
+        let all: Vec<&[u8]>;
+        let to = if self.to.is_empty() {
+            more
+        } else {
+            all = self.to.iter().map(|to| &**to).chain(more.iter().copied()).collect();
+            &all
+        };
         desk.take(&Seen {
             peer: self.peer,
             host: &self.host,
             sender: &self.sender,
-            to: &to,
+            to,
             recipients: if self.accepted { self.recipients } else { self.refused },
             bytes: self.bytes,
             end: if self.accepted { Disposition::Accepted } else { Disposition::Refused },
@@ -415,9 +431,9 @@ impl Delivery {
 
 /// `4AO8xyz: text`; the name is empty where there is none.
 fn queue_name(text: &[u8]) -> (&[u8], &[u8]) {
-    let end = text.iter().take(24).position(|octet| !octet.is_ascii_alphanumeric()).unwrap_or_default();
+    let end = near(text.get(..24).unwrap_or(text), b':').unwrap_or_default();
     match text[end..].strip_prefix(b": ") {
-        Some(rest) if end >= 8 => (&text[..end], rest),
+        Some(rest) if end >= 8 && text[..end].iter().all(u8::is_ascii_alphanumeric) => (&text[..end], rest),
         _ => (&[], text),
     }
 }
@@ -442,8 +458,7 @@ fn relay(text: &[u8]) -> (&[u8], Option<IpAddr>) {
 
 /// The name before an address.
 fn name(text: &[u8]) -> &[u8] {
-    let end = text.iter().position(|octet| matches!(octet, b' ' | b',')).unwrap_or(text.len());
-    &text[..end]
+    &text[..memchr::memchr2(b' ', b',', text).unwrap_or(text.len())]
 }
 
 /// What stands before the next comma.

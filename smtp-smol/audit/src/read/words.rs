@@ -2,7 +2,7 @@
 
 use smtp_proto::tls::TlsVersion;
 
-use crate::read::scan::find_no_case;
+use crate::read::scan::{eq, find_no_case};
 
 /// The word behind `with`: the registry of "Mail Transmission Types" (RFC 3848, RFC 6531 4.3), and what Exim writes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,6 +54,39 @@ pub(crate) fn version(text: &[u8]) -> Option<TlsVersion> {
     version_number(rest.strip_prefix(b"v").unwrap_or(rest))
 }
 
+/// The group of a key exchange as OpenSSL calls it, by the name that the ledger has for it: `X25519`, `ECDHE (prime256v1)`,
+/// `DHE (2048 bits)`, `X25519MLKEM768`.
+pub(crate) fn group(text: &[u8]) -> &'static str {
+    const GROUPS: [(&[u8], &str); 17] = [
+        (b"X25519", "x25519"),
+        (b"X448", "x448"),
+        (b"prime256v1", "secp256r1"),
+        (b"P-256", "secp256r1"),
+        (b"secp256r1", "secp256r1"),
+        (b"P-384", "secp384r1"),
+        (b"secp384r1", "secp384r1"),
+        (b"P-521", "secp521r1"),
+        (b"secp521r1", "secp521r1"),
+        (b"2048", "ffdhe2048"),
+        (b"3072", "ffdhe3072"),
+        (b"4096", "ffdhe4096"),
+        (b"6144", "ffdhe6144"),
+        (b"8192", "ffdhe8192"),
+        (b"X25519MLKEM768", "X25519MLKEM768"),
+        (b"SecP256r1MLKEM768", "SecP256r1MLKEM768"),
+        (b"SecP384r1MLKEM1024", "SecP384r1MLKEM1024"),
+    ];
+    let text = text.strip_prefix(b"ECDHE (").or_else(|| text.strip_prefix(b"DHE (")).unwrap_or(text);
+    let end = text.iter().position(|octet| !octet.is_ascii_alphanumeric() && *octet != b'-').unwrap_or(text.len());
+    let name = &text[..end];
+    match GROUPS.iter().find(|(known, _)| eq(known, name)) {
+        Some((_, group)) => group,
+        // ML-KEM alone, and hybrids that are yet to come.
+        None if find_no_case(name, b"MLKEM").is_some() => "MLKEM",
+        None => "other",
+    }
+}
+
 /// What a cipher suite tells of the version: those of TLS 1.3 are of no other (RFC 8446 B.4).
 pub(crate) fn version_of(cipher: &[u8]) -> Option<TlsVersion> {
     const SUITES: [&[u8]; 5] = [
@@ -81,4 +114,27 @@ pub(crate) fn version_number(text: &[u8]) -> Option<TlsVersion> {
         _ => return None,
     };
     (!text.get(3).is_some_and(u8::is_ascii_digit)).then_some(version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::group;
+
+    #[test]
+    fn groups_have_the_names_of_the_ledger() {
+        for (text, name) in [
+            ("X25519 server-signature RSA-PSS (2048 bits)", "x25519"),
+            ("x25519", "x25519"),
+            ("ECDHE (prime256v1) server-signature ECDSA (prime256v1)", "secp256r1"),
+            ("ECDHE (P-384) server-signature RSA-PSS (4096 bits)", "secp384r1"),
+            ("DHE (2048 bits) server-signature RSA-PSS (2048 bits)", "ffdhe2048"),
+            ("X25519MLKEM768 server-signature RSA-PSS (4096 bits) server-digest SHA256", "X25519MLKEM768"),
+            ("x25519mlkem768", "X25519MLKEM768"),
+            ("MLKEM1024 server-signature", "MLKEM"),
+            ("ECDHE (brainpoolP256r1)", "other"),
+            ("", "other"),
+        ] {
+            assert_eq!(group(text.as_bytes()), name, "{text}");
+        }
+    }
 }

@@ -137,7 +137,8 @@ const NEGOTIATED: &str = "not known: only what was negotiated is";
 /// For a terminal: nothing where there is nothing to say.
 pub(crate) fn screen(side: &Side, bold: impl Fn(&str) -> String) -> String {
     let mut out = String::new();
-    if side.could.iter().any(|could| could.offered.is_some()) {
+    if side.could.iter().any(|could| could.offered.is_some() || (could.policy == POST_QUANTUM && could.used.is_some()))
+    {
         out.push_str(&bold(&format!(
             "{:<18}{:>31}{:>31}",
             "Wanted mail lost", "by what was used", "by what clients could do"

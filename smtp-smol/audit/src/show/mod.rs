@@ -1,5 +1,6 @@
 //! The report: worked out once, and shown as text, as a page and as JSON.
 
+mod brief;
 mod clients;
 mod exceptions;
 mod html;
@@ -13,24 +14,12 @@ mod tlsrpt;
 mod values;
 mod words;
 
-use jiff::Timestamp;
-use smtp_proto::tls::{Condition, Ledger};
-
-use crate::count::account::Account;
 use crate::count::clients::Clients;
 use crate::count::silenced::Parties;
-use crate::ledger::Withheld;
 pub use report::Report;
 pub use words::Style;
 
 impl Report {
-    /// Of what was counted already, such as by a running server.
-    #[must_use]
-    pub fn of(ledger: &Ledger, withheld: &Withheld, require: Condition) -> Self {
-        let account = Account { withheld: withheld.clone(), ..Account::default() };
-        Self::new(ledger, &account, require, Timestamp::now())
-    }
-
     /// Whom the policy would silence, as `serve --except` reads it: a domain or a network a line. `None` unless it was
     /// [asked](crate::Audit::find_silenced).
     #[must_use]
@@ -60,6 +49,12 @@ impl Report {
     #[must_use]
     pub fn text(&self, style: Style) -> String {
         text::screen(self, style)
+    }
+
+    /// In a few lines: the first sentence, and the figures for every policy.
+    #[must_use]
+    pub fn brief(&self) -> String {
+        brief::lines(self)
     }
 
     /// As one page for a browser, which needs nothing else.

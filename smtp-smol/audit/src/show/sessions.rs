@@ -92,7 +92,7 @@ impl TlsReports {
                     succeeded: sessions.succeeded,
                     failed: sessions.failed,
                     share: ratio(sessions.failed, sessions.all()),
-                    interval: Interval::of(&clusters).map(|interval| [interval.low, interval.high]),
+                    interval: Interval::of(clusters.iter().copied()).map(|interval| [interval.low, interval.high]),
                     organisations: [failing, clusters.len() as u64],
                     results,
                     kind,

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use smtp_audit::Report;
-use smtp_audit::ledger::{Entry, LedgerFile, Withheld};
-use smtp_proto::tls::{Condition, Direction, EndToEnd, Ledger, Retries, Share, Wanted};
+use smtp_audit::ledger::{Entry, LedgerFile};
+use smtp_audit::{Live, Report};
+use smtp_proto::tls::Condition;
 use smtp_proto::{Leniency, LeniencyCounts};
 
 use crate::outlet::Outlet;
@@ -26,10 +26,8 @@ pub(crate) struct Books {
 
 #[derive(Clone, Debug, Default)]
 struct Counts {
-    retries: Retries,
-    ledger: Ledger,
+    live: Live,
     lenient: LeniencyCounts,
-    withheld: Withheld,
 }
 
 impl Books {
@@ -57,10 +55,7 @@ impl Books {
         if let Some(file) = &self.file {
             file.put(Note::Entry(Box::new(entry.clone())));
         }
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let Counts { retries, ledger, withheld, .. } = &mut *counts;
-        withheld.add(entry);
-        entry.with(|record| retries.add(record, |record| ledger.add(record)));
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).live.add(entry);
     }
 
     /// The ledger file has been moved away: a new one is begun.
@@ -85,11 +80,8 @@ impl Books {
 
     /// What has come of TLS since the start.
     pub(crate) fn report(&self) -> String {
-        let (lenient, withheld) = {
-            let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-            (counts.lenient.clone(), counts.withheld.clone())
-        };
-        let mut report = report(&self.now(), self.since, &withheld);
+        let Counts { live, lenient } = self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut report = format!("since {:.0}: {}", self.since, live.report(Condition::Tls).brief());
         if lenient.iter().next().is_some() {
             let _ = writeln!(report, "  let pass by --lenient: {lenient}");
         }
@@ -103,15 +95,9 @@ impl Books {
 
     /// The same as a whole report.
     pub(crate) fn live(&self, require: Condition) -> Report {
-        let withheld = self.counts.lock().unwrap_or_else(PoisonError::into_inner).withheld.clone();
-        Report::of(&self.now(), &withheld, require)
-    }
-
-    fn now(&self) -> Ledger {
-        let Counts { mut retries, mut ledger, .. } = self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        // What still waits to be tried again is counted as it stands.
-        retries.finish(|record| ledger.add(record));
-        ledger
+        // Worked out outside of the lock: mail goes on.
+        let live = self.counts.lock().unwrap_or_else(PoisonError::into_inner).live.clone();
+        live.report(require)
     }
 }
 
@@ -131,97 +117,10 @@ fn weight(note: &Note) -> usize {
     }
 }
 
-fn report(ledger: &Ledger, since: Timestamp, withheld: &Withheld) -> String {
-    let mut out = String::new();
-    let inbound = Direction::Inbound;
-    let loss = ledger.loss(inbound, Condition::Tls, 5);
-    let _ = writeln!(out, "since {since:.0}: {}", sentence(&loss.wanted));
-    for (word, share) in [("unwanted", &loss.unwanted), ("of unknown worth", &loss.unknown)] {
-        if share.total.messages > 0 {
-            let _ = writeln!(out, "  {word}: {} of {} without TLS", share.lost.messages, share.total.messages);
-        }
-    }
-    for require in Condition::ALL {
-        let share = ledger.loss(inbound, require, 0).wanted;
-        if share.total.messages > 0 {
-            let lost = share.lost.messages;
-            let _ = writeln!(
-                out,
-                "  requiring {}: {lost} of {} lost{}",
-                require.as_str(),
-                share.total.messages,
-                range(&share)
-            );
-        }
-    }
-    if withheld.messages() > 0 {
-        let (messages, senders) = (withheld.messages(), withheld.senders());
-        let _ = writeln!(
-            out,
-            "  not offered STARTTLS, since handshakes had failed: {messages} messages of {senders} senders"
-        );
-    }
-    for heavy in &loss.wanted.heaviest {
-        let sender = if heavy.sender.is_empty() { "<>" } else { &heavy.sender };
-        let _ = writeln!(out, "  {sender}: {} of {} without TLS", heavy.lost, heavy.total);
-    }
-    let (mut plaintext, mut protected) = (0, 0);
-    for (kind, _, here) in ledger.protected(inbound, Wanted::Yes) {
-        plaintext += here;
-        protected += if matches!(kind, EndToEnd::None | EndToEnd::Unknown) { 0 } else { here };
-    }
-    if protected > 0 {
-        let _ = writeln!(out, "  of {plaintext} that came in plaintext {protected} were encrypted from end to end");
-    }
-    let (mut with_tls, mut in_plaintext, mut not_again) = (0, 0, 0);
-    for wanted in Wanted::ALL {
-        let counts = ledger.rehearsal(inbound, wanted);
-        with_tls += counts.with_tls;
-        in_plaintext += counts.in_plaintext;
-        not_again += counts.not_again;
-    }
-    let asked = with_tls + in_plaintext + not_again;
-    if asked > 0 {
-        let _ = writeln!(
-            out,
-            "  rehearsal: of {asked} asked to come again, {with_tls} came with TLS, {in_plaintext} in plaintext, \
-             {not_again} not (yet)"
-        );
-    }
-    out
-}
-
-fn sentence(share: &Share) -> String {
-    let (lost, total) = (share.lost.messages, share.total.messages);
-    if total == 0 {
-        return "no wanted mail of which it can be told whether it came with TLS".into();
-    }
-    format!(
-        "of {total} wanted messages {lost}{} from {} of {} senders came without TLS; requiring it would lose at most those",
-        range(share),
-        share.senders.lost,
-        share.senders.total,
-    )
-}
-
-/// ` (0.44 %, 95 % interval 0.21 to 0.83 %)`.
-fn range(share: &Share) -> String {
-    match (share.ratio(), share.interval) {
-        (Some(ratio), Some(interval)) => format!(
-            " ({:.2} %, 95 % interval {:.2} to {:.2} %)",
-            ratio * 100.0,
-            interval.low * 100.0,
-            interval.high * 100.0
-        ),
-        _ => String::new(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use smtp_audit::ledger::Ending;
-    use smtp_audit::ledger::Ending::{Accepted, Deferred};
-    use smtp_proto::tls::{ClientCertificate, Hop, Rehearsed};
+    use smtp_audit::ledger::Ending::{self, Accepted, Deferred};
+    use smtp_proto::tls::{ClientCertificate, Direction, Hop, Rehearsed};
 
     use super::*;
 
@@ -248,14 +147,14 @@ mod tests {
         asked.rehearsed = Some(Rehearsed::Asked);
         books.add(&asked);
         let before = books.report();
-        assert!(before.contains("of 3 wanted messages 1 (33.33 %"), "{before}");
+        assert!(before.contains("Of 3 wanted messages of one day, 1 (33 %"), "{before}");
         assert!(before.contains("of 1 asked to come again, 0 came with TLS, 0 in plaintext, 1 not"), "{before}");
         let mut back = entry(400, "ccc.example", Accepted, USED);
         back.rehearsed = Some(Rehearsed::CameWithTls);
         books.add(&back);
         let after = books.report();
-        assert!(after.contains("of 4 wanted messages 1 (25.00 %"), "{after}");
-        assert!(after.contains("from 1 of 3 senders"), "{after}");
+        assert!(after.contains("Of 4 wanted messages of one day, 1 (25 %"), "{after}");
+        assert!(after.contains(" from one sender came without TLS."), "{after}");
         assert!(after.contains("of 1 asked to come again, 1 came with TLS, 0 in plaintext, 0 not"), "{after}");
         assert!(after.contains("\n  bb.example: 1 of 1 without TLS\n"), "{after}");
     }
@@ -272,6 +171,6 @@ mod tests {
 
     #[test]
     fn of_nothing_nothing_is_said() {
-        assert!(Books::new(None).expect("books").report().contains("no wanted mail"));
+        assert!(Books::new(None).expect("books").report().contains("no wanted message"));
     }
 }

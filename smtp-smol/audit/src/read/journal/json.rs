@@ -12,6 +12,7 @@ use std::fmt::Formatter;
 use serde::Deserialize;
 use serde::de::{Deserializer, SeqAccess, Visitor};
 
+use super::flat;
 use crate::read::scan;
 use crate::read::syslog::{Line, Stamp};
 
@@ -35,6 +36,9 @@ pub(crate) struct Entry<'a> {
     time: Text<'a>,
 }
 
+/// The lengths of all these names, as bits.
+const NAMES: u32 = 1 << 2 | 1 << 3 | 1 << 4 | 1 << 7 | 1 << 9 | 1 << 10 | 1 << 17 | 1 << 20;
+
 /// Text, or octets where it is none: the journal writes an array of numbers then.
 #[derive(Debug, Default)]
 struct Text<'a>(Cow<'a, [u8]>);
@@ -44,7 +48,37 @@ impl<'a> Entry<'a> {
     pub(crate) fn parse(line: &'a [u8]) -> Option<Self> {
         // Checked once as a whole, no string has to be again.
         let text = std::str::from_utf8(line).ok()?;
-        serde_json::from_str(text).ok().filter(|entry: &Self| !entry.message.0.is_empty())
+        let entry = Self::flat(text).or_else(|| serde_json::from_str(text).ok());
+        entry.filter(|entry| !entry.message.0.is_empty())
+    }
+
+    /// Of an object that is flat.
+    fn flat(text: &'a str) -> Option<Self> {
+        let mut entry = Self::default();
+        let mut seen = 0_u8;
+        flat::members(text, |name, value| {
+            let (number, field) = match name {
+                // Most are none of these, which their length mostly says.
+                _ if NAMES >> name.len().min(31) & 1 == 0 => return value.is_good(),
+                b"__REALTIME_TIMESTAMP" => (0, &mut entry.microseconds),
+                b"_HOSTNAME" => (1, &mut entry.host),
+                b"SYSLOG_IDENTIFIER" => (2, &mut entry.tag),
+                b"_PID" => (3, &mut entry.process),
+                b"SYSLOG_PID" => (4, &mut entry.own_process),
+                b"MESSAGE" | b"log" | b"message" | b"line" | b"msg" => (5, &mut entry.message),
+                b"time" | b"timestamp" | b"@timestamp" | b"ts" => (6, &mut entry.time),
+                _ => return value.is_good(),
+            };
+            // What is there twice is no object for the other reader either.
+            let first = seen & (1 << number) == 0;
+            seen |= 1 << number;
+            match value.octets() {
+                Some(octets) if first => field.0 = octets,
+                _ => return false,
+            }
+            true
+        })?;
+        Some(entry)
     }
 
     /// The line that it is.
@@ -137,6 +171,27 @@ impl<'de> Visitor<'de> for Any {
 mod tests {
     use super::Entry;
     use crate::read::syslog::Calendar;
+
+    /// What is read of a flat object is what JSON says.
+    #[test]
+    fn flat_objects_are_read_as_json() {
+        let line = r#" {"_BOOT_ID":"0","__REALTIME_TIMESTAMP":"17", "_PID" :"11","X":null,"MESSAGE":"a \"b\" \\ c\n","log_":"","time": "x"} "#;
+        let json = |text: &str| serde_json::from_str::<Entry<'_>>(text).map(|entry| format!("{entry:?}"));
+        let flat = |text: &str| Entry::flat(text).map(|entry| format!("{entry:?}"));
+        assert_eq!(flat(line), json(line).ok());
+        let mut read = 0;
+        for at in 0..line.len() {
+            for with in ["", "\"", "\\", "\\n", "\\u0041", "0", "{", "}", ",", " ", "\u{1}", "\u{e4}", r#"","log":""#] {
+                let spoilt = [&line[..at], with, &line[at + 1..]].concat();
+                if let Some(entry) = flat(&spoilt) {
+                    assert_eq!(Some(entry), json(&spoilt).ok(), "{spoilt}");
+                    read += 1;
+                }
+            }
+            assert_eq!(flat(&line[..at]).is_some(), json(&line[..at]).is_ok(), "{}", &line[..at]);
+        }
+        assert!(read > 300, "{read}");
+    }
 
     #[test]
     fn objects_are_lines() {

@@ -34,7 +34,7 @@ impl Postfix {
         } else if let Some(tls) = established(text, b" TLS connection established from ") {
             let hop = self.tells(line.host, &tls);
             let session = self.session(place, line);
-            session.hop = Some(hop);
+            (session.hop, session.group) = (Some(hop), tls.group);
             // What came before it came in plaintext.
             let waiting = std::mem::take(&mut session.waiting);
             self.resolve(waiting, Hop::NotTried, Untold::None, desk);
@@ -91,7 +91,10 @@ impl Postfix {
         if hop.is_none() {
             session.wait_for(queue);
         }
-        let mail = Mail { time, peer, host: host.into(), hop, from_outside: true, ..Mail::default() };
+        let (group, host_key) = (session.group, session.host);
+        let tells_group = self.tells_groups.holds(host_key);
+        let mail =
+            Mail { time, peer, host: host.into(), hop, group, tells_group, from_outside: true, ..Mail::default() };
         self.insert(queue, mail, desk);
     }
 

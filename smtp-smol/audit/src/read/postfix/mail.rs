@@ -18,6 +18,10 @@ pub(crate) struct Mail {
     pub(crate) recipients: u32,
     pub(crate) hop: Option<Hop>,
     pub(crate) untold: Untold,
+    /// Of the key exchange.
+    pub(crate) group: Option<&'static str>,
+    /// Where there is no group, there was none.
+    pub(crate) tells_group: bool,
     pub(crate) from_outside: bool,
     pub(crate) queued: bool,
     pub(crate) delivered: bool,
@@ -40,6 +44,8 @@ impl Mail {
             recipients: self.recipients,
             bytes: self.bytes,
             hop: self.hop.unwrap_or(Hop::Unknown),
+            group: self.group,
+            tells_group: self.tells_group,
             untold: if self.hop.is_none() { Untold::CutOff } else { self.untold },
             ..Seen::new(self.time, Direction::Inbound)
         });

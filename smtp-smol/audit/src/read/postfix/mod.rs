@@ -12,7 +12,6 @@
 //! ```
 
 mod delivery;
-mod generations;
 mod inbound;
 mod mail;
 mod outbound;

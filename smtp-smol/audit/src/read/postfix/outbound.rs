@@ -2,10 +2,10 @@
 
 use smtp_proto::tls::{ClientCertificate, Hop};
 
-use super::generations::FOLLOWED;
 use super::phrases::{established, queue_name};
 use super::state::{Postfix, hash, key, place};
 use crate::count::desk::Desk;
+use crate::read::generations::FOLLOWED;
 use crate::read::scan::{bracketed, find};
 use crate::read::syslog::{Calendar, Line};
 

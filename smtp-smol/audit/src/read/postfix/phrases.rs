@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::read::scan::{bracketed, find, find_last, near, text_ip};
-use crate::read::words::version;
+use crate::read::words::{group, version};
 
 /// What a line says about a reject.
 pub(crate) struct Reject<'a> {
@@ -78,6 +78,8 @@ pub(crate) struct Established<'a> {
     /// `a[192.0.2.1]:25`
     pub(crate) whom: &'a [u8],
     pub(crate) version: Option<smtp_proto::tls::TlsVersion>,
+    /// Of the key exchange, which Postfix says of TLS 1.3.
+    pub(crate) group: Option<&'static str>,
 }
 
 /// `Trusted TLS connection established to b[192.0.2.1]:25: TLSv1.3 with cipher …`
@@ -90,10 +92,11 @@ pub(crate) fn established<'a>(text: &'a [u8], middle: &[u8]) -> Option<Establish
     };
     let whom = text.get(length..)?.strip_prefix(middle)?;
     let at = find(whom, b": TLS").or_else(|| find(whom, b": SSL"))?;
-    let version = version(&whom[at + 2..]);
+    let tls = &whom[at + 2..];
+    let (version, group) = (version(tls), find(tls, b"key-exchange ").map(|at| group(&tls[at + 13..])));
     let whom = &whom[..at];
     // A name asked for (SNI) may stand between: ` to name`.
-    Some(Established { trust: &text[..length], whom: &whom[..near(whom, b' ').unwrap_or(at)], version })
+    Some(Established { trust: &text[..length], whom: &whom[..near(whom, b' ').unwrap_or(at)], version, group })
 }
 
 /// `a.example[192.0.2.1]:25, …`: the name, unless it is `unknown`, the address, and what comes after it.

@@ -51,7 +51,8 @@ impl Postfix {
             desk.aside.submissions += 1;
             return;
         }
-        let hop = session.hop;
+        let (hop, group, host) = (session.hop, session.group, session.host);
+        let tells_group = self.tells_groups.holds(host);
         let name = find_last(text, b"queued as ").map(|at| {
             let name = &text[at + 10..];
             &name[..name.iter().position(|octet| !octet.is_ascii_alphanumeric()).unwrap_or(name.len())]
@@ -62,7 +63,8 @@ impl Postfix {
             let (sender, to) = (accept.sender.into(), vec![accept.to.into()]);
             (key(line.host, text), Mail { sender, to, recipients: 1, queued: true, delivered: true, ..Mail::default() })
         });
-        let mut mail = Mail { time, peer: accept.peer, host: accept.host.into(), hop, from_outside: true, ..mail };
+        let (peer, host) = (accept.peer, accept.host.into());
+        let mut mail = Mail { time, peer, host, hop, group, tells_group, from_outside: true, ..mail };
         if hop.is_some() {
             mail.give(self.recipients, desk);
         } else {

@@ -15,6 +15,8 @@ pub(crate) struct Session {
     /// The host that it was on, by its hash.
     pub(crate) host: u64,
     pub(crate) hop: Option<Hop>,
+    /// Of the key exchange.
+    pub(crate) group: Option<&'static str>,
     /// Its beginning is in the log: a line about TLS was not missed.
     pub(crate) whole: bool,
     /// Users submit mail here, by the port's name or because they have logged in.

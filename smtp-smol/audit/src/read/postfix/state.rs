@@ -6,11 +6,11 @@ use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 use smtp_proto::tls::{ClientCertificate, Direction, Disposition, Hop, Wanted};
 
 use super::delivery::Delivery;
-use super::generations::{FOLLOWED, Generations};
 use super::mail::Mail;
 use super::phrases::Established;
 use super::session::{Session, is_submission};
 use crate::count::desk::{Desk, Seen, Untold};
+use crate::read::generations::{FOLLOWED, Generations};
 use crate::read::scan::{find, number};
 use crate::read::syslog::Line;
 
@@ -27,6 +27,8 @@ pub(crate) struct Postfix {
     pub(crate) tells_tls: Hosts,
     /// The same, of mail that goes out.
     pub(crate) tells_tls_out: Hosts,
+    /// Hosts of which a line named the group of a key exchange: OpenSSL there knows it.
+    pub(crate) tells_groups: Hosts,
     /// A certificate of a client was seen: they are asked for one.
     pub(crate) asks: bool,
     /// A filter answers before the queue: what this machine sends to itself has come in before.
@@ -42,6 +44,7 @@ impl Postfix {
             recipients,
             tells_tls: Hosts::default(),
             tells_tls_out: Hosts::default(),
+            tells_groups: Hosts::default(),
             asks: false,
             filtered: false,
         }
@@ -50,6 +53,9 @@ impl Postfix {
     /// What a line about a client's TLS says.
     pub(crate) fn tells(&mut self, host: &[u8], tls: &Established<'_>) -> Hop {
         self.tells_tls.add(host);
+        if tls.group.is_some() {
+            self.tells_groups.add(host);
+        }
         self.asks |= tls.trust != b"Anonymous";
         let certificate = match tls.trust {
             b"Untrusted" => ClientCertificate::Untrusted,
