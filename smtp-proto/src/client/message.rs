@@ -5,7 +5,7 @@ use super::event::{MessageTicket, NotNow, Reason, TextError};
 use super::send::decimal;
 use super::state::{Awaited, Move};
 use crate::syntax::Extension;
-use crate::text::{TextFlaw, Writer};
+use crate::text::{TextFlaw, Writer, append};
 
 /// A text that is being written.
 #[derive(Debug)]
@@ -101,10 +101,7 @@ impl Session {
     /// # Errors
     /// [`TextError`].
     pub fn write(&mut self, ticket: &MessageTicket, mut text: &[u8]) -> Result<(), TextError> {
-        while let Some(piece) = self.next_piece(ticket, &mut text, false)? {
-            self.output.tail().extend_from_slice(piece);
-        }
-        Ok(())
+        self.put(ticket, &mut text, false)
     }
 
     /// The same without a copy: takes the next piece off the front of `text`, and gives the octets to be sent for it. The
@@ -143,9 +140,7 @@ impl Session {
             }
             return Err(error);
         }
-        while let Some(piece) = self.next_piece(&ticket, &mut text, true)? {
-            self.output.tail().extend_from_slice(piece);
-        }
+        self.put(&ticket, &mut text, true)?;
         drop(ticket);
         let Some(message) = self.message.take() else { return Err(TextError::Gone) };
         let end = message.writer.finish().map_err(|flaw| self.flawed(kind, flaw))?;
@@ -183,6 +178,14 @@ impl Session {
                 self.misused();
                 Err(TextError::Gone)
             }
+        }
+    }
+
+    fn put(&mut self, ticket: &MessageTicket, text: &mut &[u8], last: bool) -> Result<(), TextError> {
+        loop {
+            let before = *text;
+            let Some(piece) = self.next_piece(ticket, text, last)? else { return Ok(()) };
+            append(self.output.tail(), piece, before);
         }
     }
 

@@ -23,37 +23,40 @@ impl Offers {
     pub(super) fn learn(&mut self, reply: &ReplyLines<'_>) {
         self.forget();
         self.raw.extend_from_slice(reply.raw());
-        for capability in reply.capabilities() {
-            if let Some(extension) = capability.extension() {
+        for line in reply.lines().skip(1) {
+            let capability = Capability::parse(line.text());
+            if let Some(extension) = capability.as_ref().and_then(Capability::extension) {
                 self.set.insert(extension);
             }
             match capability {
+                None | Some(Capability::Other { .. }) => self.old_auth(line.text()),
                 // RFC 1870 4: 0 is no fixed limit.
-                Capability::Size(size) => self.size = size.filter(|size| *size > 0),
-                Capability::Auth(names) => {
+                Some(Capability::Size(size)) => self.size = size.filter(|size| *size > 0),
+                Some(Capability::Auth(names)) => {
                     let known = names.iter().filter_map(Mechanism::from_name);
                     self.auth = known.fold(self.auth, MechanismSet::with);
                 }
-                Capability::Limits(limits) => {
+                Some(Capability::Limits(limits)) => {
                     // RFC 9422 4: at most six digits; what does not parse is no limit, 0 is none either.
                     let limit = |name| limits.value(name)?.parse().ok().filter(|limit| (1..1_000_000).contains(limit));
                     self.mail_max = limit("MAILMAX");
                     self.rcpt_max = limit("RCPTMAX");
                     self.rcpt_domain_max = limit("RCPTDOMAINMAX");
                 }
-                _ => {}
+                Some(_) => {}
             }
         }
-        // `AUTH=PLAIN LOGIN`, from before RFC 2554, which some servers say beside `AUTH`, and some alone.
-        for line in reply.lines().skip(1) {
-            let Some((keyword, names)) = line.text().split_at_checked(5) else { continue };
-            if !keyword.eq_ignore_ascii_case(b"AUTH=") {
-                continue;
-            }
-            let names = str::from_utf8(names).unwrap_or_default().split_ascii_whitespace();
-            self.auth = names.filter_map(Mechanism::from_name).fold(self.auth, MechanismSet::with);
-            self.set.insert(Extension::Auth);
+    }
+
+    /// `AUTH=PLAIN LOGIN`, from before RFC 2554, which some servers say beside `AUTH`, and some alone.
+    fn old_auth(&mut self, line: &[u8]) {
+        let Some((keyword, names)) = line.split_at_checked(5) else { return };
+        if !keyword.eq_ignore_ascii_case(b"AUTH=") {
+            return;
         }
+        let names = str::from_utf8(names).unwrap_or_default().split_ascii_whitespace();
+        self.auth = names.filter_map(Mechanism::from_name).fold(self.auth, MechanismSet::with);
+        self.set.insert(Extension::Auth);
     }
 
     pub(super) fn forget(&mut self) {

@@ -11,6 +11,8 @@ mod local;
 mod scanner;
 mod writer;
 
+use alloc::vec::Vec;
+
 pub use chunk::{Check, Counted};
 pub use local::LocalNewlines;
 pub use scanner::Scanner;
@@ -99,6 +101,20 @@ fn take<'i>(input: &mut &'i [u8], n: usize) -> &'i [u8] {
     };
     *input = rest;
     taken
+}
+
+/// Appends `slice`, which may be the front of `text`: then a short one is copied by a length that is known, without a call.
+#[inline]
+pub(crate) fn append(out: &mut Vec<u8>, slice: &[u8], text: &[u8]) {
+    const SHORT: usize = 16;
+    match text.first_chunk::<SHORT>() {
+        Some(short) if slice.len() <= SHORT && core::ptr::eq(slice.as_ptr(), text.as_ptr()) => {
+            let end = out.len() + slice.len();
+            out.extend_from_slice(short);
+            out.truncate(end);
+        }
+        _ => out.extend_from_slice(slice),
+    }
 }
 
 /// Out of line, so that `take` is a branch that is never taken and not a choice made each time.

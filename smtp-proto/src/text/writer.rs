@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::find::{Stop, stop};
-use super::{TextFlaw, take};
+use super::{TextFlaw, append, take};
 
 /// What is done with line ends other than CRLF in a text that is to be sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -64,14 +64,16 @@ impl Writer {
     /// # Errors
     /// If the text has a flaw; then and ever after. What comes before it is in `out`.
     pub fn write(&mut self, mut text: &[u8], out: &mut Vec<u8>) -> Result<(), TextFlaw> {
-        while let Some(slice) = self.next(&mut text)? {
-            out.extend_from_slice(slice);
+        loop {
+            let before = text;
+            let Some(slice) = self.next(&mut text)? else { return Ok(()) };
+            append(out, slice, before);
         }
-        Ok(())
     }
 
     /// The same without a copy, for a driver that writes vectors: takes the next piece off the front of `text`, and
-    /// gives the slice to be written for it, which is never empty. `None` when all of `text` is taken.
+    /// gives the slice to be written for it, which is never empty. `None` when all of `text` is taken. A dot that is
+    /// doubled ends one slice, and stays in `text` to begin the next.
     ///
     /// # Errors
     /// If the text, of which the good part has been taken, now begins with a flaw; then and ever after.
@@ -88,8 +90,7 @@ impl Writer {
         }
         if self.line_start && self.stuffed && text.first() == Some(&b'.') {
             self.line_start = false;
-            self.take(text, 1);
-            return Ok(Some(b".."));
+            return Ok(text.get(..1));
         }
         let stop = if self.stuffed { stop::<true, true>(text) } else { stop::<true, false>(text) };
         let n = match stop {
@@ -105,8 +106,10 @@ impl Writer {
                 text.len()
             }
             Stop::Dot(n) => {
-                self.line_start = true;
-                n
+                self.line_start = false;
+                let slice = text.get(..=n);
+                self.take(text, n);
+                return Ok(slice);
             }
             Stop::Flaw(_, n) | Stop::LastCr(n) => {
                 self.line_start = false;
