@@ -66,12 +66,14 @@ pub fn play(case: &Case) -> Tally {
     let mut pair = Pair::new(case);
     // Two transactions over one session, if the first one leaves it alive.
     let mut tally = Tally::default();
-    let mut transaction = Transaction::new(envelope);
-    for _ in 0..1 + (case.bits[5] >> 7) {
+    let (mut transaction, mut next) = (Transaction::new(envelope), Transaction::new(envelope));
+    for round in 0..1 + (case.bits[5] >> 7) {
         pair.server.delivered.clear();
-        pair.transact(&mut transaction, case);
+        // The envelope of the second may follow the text of the first.
+        let led = Some(&mut next).filter(|_| round == 0 && case.bits[5] & 0xc0 == 0xc0);
+        pair.transact(&mut transaction, led, case);
         pair.check(&transaction, case, &mut tally);
-        transaction = transaction.next(envelope);
+        (transaction, next) = (next, transaction.next(envelope));
     }
     tally.encrypted = pair.client.tls().is_some();
     tally
@@ -221,7 +223,7 @@ impl Pair {
         }
     }
 
-    fn transact(&mut self, transaction: &mut Transaction<'_>, case: &Case) {
+    fn transact<'e>(&mut self, transaction: &mut Transaction<'e>, mut next: Option<&mut Transaction<'e>>, case: &Case) {
         let pieces = usize::from(case.bits[3]) % 50 + 1;
         let mut text = &case.text[..];
         loop {
@@ -249,6 +251,9 @@ impl Pair {
                         Ok(()) => text = rest,
                         Err(client::TextError::Busy) => {}
                         Err(_) => text = b"",
+                    }
+                    if last && let Some(next) = &mut next {
+                        transaction.lead(&mut self.client, next);
                     }
                     self.flush_client();
                     self.carry();

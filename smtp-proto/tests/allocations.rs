@@ -168,3 +168,42 @@ fn a_message_of_a_client_in_steady_state_costs_no_allocation() {
         assert_eq!(accepted, 110);
     }
 }
+
+/// Nor is anything allocated where the next envelope goes out behind a text (RFC 2920 3.1).
+#[test]
+fn a_message_that_leads_the_next_costs_no_allocation() {
+    use smtp_proto::client::{Config, Envelope, Progress, Session, Tls, Transaction};
+    use smtp_proto::syntax::{ForwardPath, Params, Rcpt, ReversePath};
+
+    let path = ForwardPath::parse("b@example.net", false).expect("an address");
+    let to = [Rcpt { path, params: Params::default() }];
+    let envelope = Envelope::new(ReversePath::Null, &to);
+    let mut session =
+        Session::new(Config::new("client.example").expect("a name").tls(Tls::Never).shared(), Channel::Plain);
+    let (mut transaction, mut next) = (Transaction::new(envelope), Transaction::new(envelope));
+    let opening = [&b"220 mx\r\n"[..], b"250-mx\r\n250 PIPELINING\r\n", b"250 ok\r\n250 ok\r\n354 go\r\n"];
+    let mut server = opening.into_iter().chain(std::iter::repeat(&b"250 taken\r\n250 ok\r\n250 ok\r\n354 go\r\n"[..]));
+    let (mut before, mut input) = (0, &b""[..]);
+    for message in 0..110 {
+        if message == 10 {
+            before = COUNT.with(Cell::get);
+        }
+        loop {
+            match transaction.step(&mut session, &mut input) {
+                Progress::Text => {
+                    transaction.finish_with(&mut session, b"Hello.\r\n").expect("good");
+                    assert!(transaction.lead(&mut session, &mut next));
+                }
+                Progress::Done => break,
+                Progress::Want(want) => {
+                    assert_eq!(want, Want::Input);
+                    session.sent(session.output().len());
+                    input = server.next().expect("something to say");
+                }
+            }
+        }
+        assert!(transaction.outcomes().all(|outcome| outcome.is_accepted()));
+        (transaction, next) = (next, transaction.next(envelope));
+    }
+    assert_eq!(COUNT.with(Cell::get) - before, 0, "allocations in 100 messages");
+}

@@ -13,6 +13,15 @@ pub(super) struct Due {
 }
 
 impl Due {
+    /// Whether no event waits.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.tolerated.is_none()
+            && !self.ready
+            && self.message.is_none()
+            && self.fault.is_none()
+            && self.closed.is_none()
+    }
+
     /// The next event, if one waits.
     pub(super) fn next<'i>(&mut self) -> Option<Event<'i>> {
         if let Some(fault) = self.tolerated.take() {

@@ -70,6 +70,7 @@ impl Session {
         self.awaited.clear();
         self.due.ready = false;
         self.due.message = None;
+        self.ended = Some(reason.clone());
         self.due.closed = Some(reason);
     }
 }

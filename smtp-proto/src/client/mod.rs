@@ -123,6 +123,7 @@ pub struct Session {
     progress: u64,
     text_drip: u64,
     due: Due,
+    ended: Option<Reason>,
 }
 
 impl Session {
@@ -158,6 +159,7 @@ impl Session {
             progress: 0,
             text_drip: 0,
             due: Due::default(),
+            ended: None,
         };
         session.check_verified();
         session
@@ -294,6 +296,12 @@ impl Session {
         self.state
     }
 
+    /// Why the session ended, once it has.
+    #[must_use]
+    pub const fn ended(&self) -> Option<&Reason> {
+        self.ended.as_ref()
+    }
+
     /// Whether nothing is awaited, and a transaction may begin.
     #[must_use]
     pub fn is_idle(&self) -> bool {
@@ -313,7 +321,7 @@ impl Session {
         self.phase.opened
     }
 
-    /// Whether the whole text of the latest transaction has been written to the server, its end included. While its reply
+    /// Whether the whole text of the latest transaction that has one has been written to the server, its end included. While its reply
     /// has not come nobody knows whether the server has the message (RFC 1047).
     #[must_use]
     pub fn text_has_gone_out(&self) -> bool {

@@ -19,7 +19,8 @@ const ATTRIBUTES_LINE: usize = 512;
 impl Session {
     /// Gives a command. Its reply is told by [`Event::Reply`](super::Event::Reply), replies coming in the order of the
     /// commands. Where the server offers PIPELINING several may be given before their replies have come, up to one
-    /// that ends the group, such as DATA (RFC 2920 3.1).
+    /// that ends the group, such as DATA; and MAIL of the next message behind the end of a text that went by DATA
+    /// (RFC 2920 3.1).
     ///
     /// The greeting, STARTTLS and AUTH are the session's own; for the text see [`begin_chunks`](Self::begin_chunks).
     ///
@@ -107,7 +108,8 @@ impl Session {
         self.left_out = left_out;
         self.mails += 1;
         self.named = 0;
-        self.text_end = None;
+        // Behind a text that is not answered it is still that text's end.
+        self.text_end = self.text_end.filter(|_| self.state == State::Sent);
         Ok(())
     }
 
@@ -121,8 +123,12 @@ impl Session {
         }
         let waiting = self.awaited.len();
         let group = self.offers.has(Extension::Pipelining) && waiting < self.config.limits.group;
-        if self.reader.in_reply() && waiting == 0 || self.awaited.last().is_some_and(|last| !group || last.ends_group())
-        {
+        let follows = |last: Awaited| group && !last.ends_group(awaited);
+        if self.reader.in_reply() && waiting == 0 || self.awaited.last().is_some_and(|last| !follows(last)) {
+            return Err(NotNow::Busy);
+        }
+        // A text by BDAT that is refused may leave its transaction open (RFC 3030 2); one by DATA never does.
+        if self.awaited.last() == Some(Awaited::Text) && self.state != State::Sent {
             return Err(NotNow::Busy);
         }
         let ahead = self.awaited.ahead(self.state);

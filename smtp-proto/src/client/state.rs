@@ -229,9 +229,14 @@ impl Awaited {
         }
     }
 
-    /// Whether nothing may be sent behind it before its reply has come (RFC 2920 3.1, RFC 3207 4, RFC 4954 4).
-    pub(super) const fn ends_group(self) -> bool {
-        !matches!(self, Self::Mail | Self::Rcpt | Self::Rset | Self::Chunk)
+    /// Whether `next` may not be sent behind it before its reply has come (RFC 2920 3.1, RFC 3207 4, RFC 4954 4).
+    pub(super) const fn ends_group(self, next: Self) -> bool {
+        match self {
+            Self::Mail | Self::Rcpt | Self::Rset | Self::Chunk => false,
+            // RFC 2920 3.1: the text may be the first of a group, and MAIL of the next message follow it.
+            Self::Text => !matches!(next, Self::Mail),
+            _ => true,
+        }
     }
 }
 
@@ -294,6 +299,12 @@ impl Queue {
 
     /// Where the session will stand if every command is accepted.
     pub(super) fn ahead(&self, state: State) -> State {
-        self.0.iter().fold(state, |state, (awaited, _)| state.after(awaited.moves()).unwrap_or(state))
+        self.0.iter().fold(state, |state, (awaited, _)| {
+            let moved = state.after(awaited.moves()).unwrap_or(state);
+            match awaited {
+                Awaited::Text => moved.after(M::Delivered).unwrap_or(moved),
+                _ => moved,
+            }
+        })
     }
 }

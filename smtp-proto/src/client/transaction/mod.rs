@@ -9,14 +9,16 @@ use super::Session;
 use super::envelope::Envelope;
 use super::event::{Event, Fault, MessageTicket, Reason, TextError};
 use super::outcome::{Fate, Outcome, Slot};
-use crate::syntax::KeywordSet;
+use super::state::{Awaited, State};
+use crate::syntax::{Body, KeywordSet};
 use crate::tls::{Direction, Disposition, Hop, Record};
 use crate::{Step, Want};
 
 /// Sends one envelope over a [`Session`], and knows what became of each recipient.
 ///
 /// Step it instead of the session: it gives the commands, pipelined where that is offered, and says when the text is
-/// to be written. A session can carry one transaction after the other; [`next`](Self::next) uses the memory again.
+/// to be written. A session can carry one transaction after the other; [`next`](Self::next) uses the memory again, and
+/// [`lead`](Self::lead) saves a wait between two of them.
 ///
 /// ```
 /// # extern crate std;
@@ -69,6 +71,8 @@ pub struct Transaction<'e> {
     text_end: Option<u64>,
     octets: u64,
     closed: Option<Reason>,
+    /// The envelope of another follows the text.
+    leads: bool,
     /// The first few rules that the server broke, and that were let pass.
     tolerated: Vec<Fault>,
     /// Parameters that the server did not get.
@@ -127,6 +131,7 @@ impl<'e> Transaction<'e> {
             text_end: None,
             octets: 0,
             closed: None,
+            leads: false,
             tolerated: Vec::new(),
             left_out: KeywordSet::EMPTY,
         }
@@ -152,11 +157,16 @@ impl<'e> Transaction<'e> {
                 Step::Event(event) => {
                     seen(&event);
                     self.event(session, event);
+                    self.stop_before_next(session);
                 }
                 Step::Want(Want::Decision) if self.ticket.is_some() => return Progress::Text,
                 Step::Want(Want::Decision) => self.turn(session),
                 Step::Want(Want::Close) => {
-                    self.closed.get_or_insert(Reason::Eof);
+                    self.closed.get_or_insert_with(|| match session.ended() {
+                        // Another one's.
+                        None | Some(Reason::Text(_)) => Reason::Eof,
+                        Some(reason) => reason.clone(),
+                    });
                     self.lost(session);
                 }
                 Step::Want(want) => {
@@ -230,6 +240,47 @@ impl<'e> Transaction<'e> {
             self.text_end = None;
         }
         self.checked(finished)
+    }
+
+    /// Lets the envelope of `next` follow the end of this text, in one write, which saves the wait for the reply to the text
+    /// (RFC 2920 3.1). To be called when the text has been finished. Then go on with this transaction until it is done, and
+    /// only then step `next`, for the replies come in this order. False, and nothing is put out: the server does not offer
+    /// PIPELINING, or this is sent by BDAT, where the envelope of a small message goes out with its text anyway, or what
+    /// `next` needs cannot be had now.
+    ///
+    /// ```
+    /// # use smtp_proto::client::{Config, Envelope, Progress, Session, Tls, Transaction};
+    /// # use smtp_proto::syntax::{ForwardPath, Params, Rcpt, ReversePath};
+    /// # use smtp_proto::Channel;
+    /// # let path = ForwardPath::parse("b@example.net", false)?;
+    /// # let to = [Rcpt { path, params: Params::default() }];
+    /// # let envelope = Envelope::new(ReversePath::Null, &to);
+    /// # let config = Config::new("client.example").expect("a name").tls(Tls::Never).shared();
+    /// # let mut session = Session::new(config, Channel::Plain);
+    /// # let mut server = ["220 mx\r\n", "250-mx\r\n250 PIPELINING\r\n", "250 ok\r\n250 ok\r\n354 go on\r\n"].into_iter();
+    /// let (mut first, mut second) = (Transaction::new(envelope), Transaction::new(envelope));
+    /// # let mut input = &b""[..];
+    /// # while first.step(&mut session, &mut input) != Progress::Text {
+    /// #     session.sent(session.output().len());
+    /// #     input = server.next().expect("to be read from a socket").as_bytes();
+    /// # }
+    /// // Upon `Progress::Text` of the first:
+    /// first.finish_with(&mut session, b"Hello.\r\n")?;
+    /// assert!(first.lead(&mut session, &mut second));
+    /// let written = b"Hello.\r\n.\r\nMAIL FROM:<>\r\nRCPT TO:<b@example.net>\r\nDATA\r\n";
+    /// assert_eq!(session.output(), written);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn lead(&mut self, session: &mut Session, next: &mut Transaction<'_>) -> bool {
+        let finished = self.phase == Phase::Text && self.ticket.is_none() && self.text_end.is_some();
+        // A text by BDAT ends in no such state, and BINARYMIME wants BDAT.
+        let by_data = session.state() == State::Sent && next.envelope.body != Some(Body::BinaryMime);
+        if !finished || !by_data || session.awaited.last() != Some(Awaited::Text) || next.phase != Phase::Mail {
+            return false;
+        }
+        next.advance(session);
+        self.leads = session.awaited.last() != Some(Awaited::Text);
+        self.leads
     }
 
     /// What became of each recipient, in the order of the envelope; those that are still open are to be tried again.

@@ -49,7 +49,8 @@ impl Transaction<'_> {
                 let slot = if refused { self.keep(fate, reply) } else { Slot::Named };
                 self.set(at..at + 1, &slot);
             }
-            Awaited::Text => {
+            // To this one's text, not to that of one that leads it.
+            Awaited::Text if self.text_end.is_some() => {
                 let slot = self.keep(fate, reply);
                 let first = self.slots.iter().position(|slot| *slot == Slot::Named);
                 match (first, session.config().protocol) {
@@ -70,6 +71,14 @@ impl Transaction<'_> {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Whether replies to the transaction that this one leads come next: then it is done, and leaves them alone.
+    pub(super) fn stop_before_next(&mut self, session: &Session) {
+        let open = || self.slots.iter().any(|slot| matches!(slot, Slot::Waiting | Slot::Named));
+        if self.leads && session.due.is_empty() && !open() {
+            self.phase = Phase::Done;
         }
     }
 
