@@ -377,13 +377,46 @@ fn it_ends_whatever_others_do() {
         assert!(said.contains("\r\n221 "), "it answers");
     }
     end(&mut child, &|| ());
-    // Mail on a pipe that nobody reads.
-    let (mut child, _stderr, address) = begin(&["--deliver", "json"]);
-    let text = format!("{}\r\n", "x".repeat(900)).repeat(200);
-    let client = TcpStream::connect(&address).expect("connected");
-    (&client).write_all(format!("{words}{text}.\r\n").as_bytes()).expect("written");
-    std::thread::sleep(std::time::Duration::from_millis(300));
-    end(&mut child, &|| ());
+}
+
+/// Mail for a reader who does not read is answered 452 when there is no more room for it, and holds up nobody. What was
+/// accepted is there, each message whole, once it is read; and a sink that nobody reads can be ended all the same.
+#[test]
+fn mail_that_nobody_reads_holds_up_nobody() {
+    let talk = |address: &str, text: &str| {
+        let mut client = TcpStream::connect(address).expect("connected");
+        let text = if text.is_empty() { String::new() } else { format!("DATA\r\n{text}.\r\n") };
+        let words = format!("EHLO c.example\r\nMAIL FROM:<a@c.example>\r\nRCPT TO:<b@d.example>\r\n{text}QUIT\r\n");
+        client.write_all(words.as_bytes()).expect("written");
+        let mut said = String::new();
+        client.read_to_string(&mut said).expect("the end");
+        assert!(said.contains("\r\n221 "), "{said}");
+        said
+    };
+    // Far more than a pipe takes.
+    let text = format!("{}\r\n", "x".repeat(900)).repeat(1 << 10);
+    let fill = |sink: &Sink| {
+        let accepted = (0..1000).position(|_| talk(&sink.addresses[0], &text).contains("\r\n452 4.3.1 "));
+        talk(&sink.addresses[0], "");
+        accepted.expect("refused at some time")
+    };
+    let mut sink = Sink::start(&["--tls", "off", "--deliver", "json", "--stats", "1"]);
+    let accepted = fill(&sink);
+    assert!(accepted > 8, "{accepted}: so much may wait");
+    let output = BufReader::new(sink.child.stdout.take().expect("piped"));
+    let told = std::thread::spawn(move || {
+        let lines = output.lines().map(|line| serde_json::from_str::<Value>(&line.expect("text")).expect("JSON"));
+        lines.filter(|line| line["text"].as_str().is_some_and(|text| text.len() >= 1 << 20)).count()
+    });
+    while !talk(&sink.addresses[0], &text).contains("\r\n250 2.0.0 Message accepted") {}
+    assert!(Command::new("kill").arg(sink.child.id().to_string()).status().expect("told").success());
+    assert_eq!(sink.child.wait().expect("ended").code(), Some(0));
+    assert_eq!(told.join().expect("read"), accepted + 1);
+
+    let mut sink = Sink::start(&["--tls", "off", "--deliver", "json"]);
+    fill(&sink);
+    assert!(Command::new("kill").arg(sink.child.id().to_string()).status().expect("told").success());
+    assert_eq!(sink.child.wait().expect("ended").code(), Some(1));
 }
 
 #[test]

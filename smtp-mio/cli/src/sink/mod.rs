@@ -1,11 +1,11 @@
 //! `smtp-mio sink`: swallows mail, or keeps it, and misbehaves on request.
 
+mod printer;
 mod store;
 mod swallow;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,12 +26,15 @@ use smtp_proto::server::{Config, Role};
 use smtp_proto::tls::Policy;
 
 use crate::failure::Failure;
+use printer::Printer;
 use smtp_testing::{Rule, Rules};
 use store::Store;
 use swallow::{Kitchen, Swallow};
 
 /// How long messages in flight may take when the sink is told to end.
 const DRAIN: Duration = Duration::from_secs(5);
+/// How long whoever reads standard output may take for what is left then.
+const READ: Duration = Duration::from_secs(3);
 
 const EXAMPLES: &str = "\
 Verbs: CONNECT (the greeting), EHLO, STARTTLS, AUTH, MAIL, RCPT, DATA, BDAT (the first chunk),
@@ -97,8 +100,9 @@ pub(crate) struct Options {
     max_size: u64,
 
     /// Where mail goes: `discard`, `maildir:DIR`, `mbox:FILE`, or `json`: a line for each message on standard output, and
-    /// before them one for each listener. It is written before 250, and not synced. Lines end with LF
-    /// there, in a Maildir with CRLF if `?newline=crlf` is put behind
+    /// before them one for each listener. It is written before 250, and not synced; of what standard output has no room for,
+    /// 8 MiB wait in memory, and then messages are answered 452. Lines end with LF, in a Maildir with CRLF if `?newline=crlf`
+    /// is put behind
     #[arg(long, value_name = "WHERE", default_value = "discard", value_parser = delivery)]
     deliver: Delivery,
 
@@ -169,9 +173,11 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         // Where nobody reads stderr there is nowhere to complain of it.
         .log_internal_errors(false)
         .init();
+    let printer = Printer::stdout().map_err(|error| Failure::running(format_args!("standard output: {error}")))?;
+    let printer = Arc::new(printer);
     let kitchen = Arc::new(Kitchen {
         rules: rules(options)?,
-        store: store(options)?,
+        store: store(options, &printer)?,
         refused: AtomicU64::new(0),
         lenient: Mutex::default(),
     });
@@ -190,10 +196,11 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     if options.tls != Tls::Off || !options.implicit_tls.is_empty() {
         server = server.tls(certificate(&hostname)?);
     }
-    listen(options, &mut server, &hostname)?;
+    listen(options, &mut server, &hostname, &printer)?;
     let handle = server.handle();
     end_on_signal(&handle).map_err(|error| Failure::running(format_args!("signals cannot be handled: {error}")))?;
-    let teller = Teller { handle, kitchen: kitchen.clone(), begun: Instant::now(), json: options.json };
+    let (begun, json) = (Instant::now(), options.json);
+    let teller = Teller { handle, kitchen: kitchen.clone(), printer: printer.clone(), begun, json };
     let (running, ended) = channel::<()>();
     let every = options.stats.map(|seconds| Duration::from_secs(seconds.into()));
     std::thread::scope(|scope| {
@@ -211,10 +218,13 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         result.map_err(|error| Failure::running(format_args!("the server ended: {error}")))
     })?;
     teller.tell((Duration::ZERO, Stats::default()));
-    Ok(())
+    match printer.finish(READ) {
+        0 => Ok(()),
+        left => Err(Failure::running(format_args!("standard output is not read: the last {left} octets are lost"))),
+    }
 }
 
-fn listen(options: &Options, server: &mut Server, hostname: &str) -> Result<(), Failure> {
+fn listen(options: &Options, server: &mut Server, hostname: &str, printer: &Printer) -> Result<(), Failure> {
     let implicit = options.implicit_tls.iter().map(|address| (Place::Address(*address), true));
     for (place, tls) in options.listen.iter().map(|place| (place.clone(), false)).chain(implicit) {
         let bound = match &place {
@@ -234,7 +244,8 @@ fn listen(options: &Options, server: &mut Server, hostname: &str) -> Result<(), 
         eprintln!("listening on {bound} as {hostname}{words}");
         if matches!(options.deliver, Delivery::Json) {
             let line = serde_json::json!({ "listening": bound.to_string(), "implicit_tls": tls });
-            writeln!(std::io::stdout(), "{line}").map_err(|error| Failure::running(format_args!("stdout: {error}")))?;
+            let told = printer.print(line.to_string());
+            told.map_err(|error| Failure::running(format_args!("standard output: {error}")))?;
         }
     }
     Ok(())
@@ -244,6 +255,7 @@ fn listen(options: &Options, server: &mut Server, hostname: &str) -> Result<(), 
 struct Teller {
     handle: Handle,
     kitchen: Arc<Kitchen>,
+    printer: Arc<Printer>,
     begun: Instant,
     json: bool,
 }
@@ -283,8 +295,8 @@ impl Teller {
                 octets / 1e6,
             ) + &if lenient.iter().next().is_some() { format!("; let pass: {lenient}") } else { String::new() }
         };
-        // A closed pipe must not end the sink.
-        let _ = writeln!(std::io::stdout(), "{line}");
+        // A pipe that is closed, or not read, must not end the sink.
+        let _ = self.printer.print(line);
         (time, now)
     }
 }
@@ -316,10 +328,10 @@ fn rules(options: &Options) -> Result<Rules, Failure> {
     Ok(rules)
 }
 
-fn store(options: &Options) -> Result<Store, Failure> {
+fn store(options: &Options, printer: &Arc<Printer>) -> Result<Store, Failure> {
     let (opened, kind, name) = match &options.deliver {
         Delivery::Discard => return Ok(Store::Discard),
-        Delivery::Json => return Ok(Store::Json),
+        Delivery::Json => return Ok(Store::Json(printer.clone())),
         Delivery::Maildir(folder, crlf) => (Store::maildir(folder, *crlf), "maildir", folder),
         Delivery::Mbox(file) => (Store::mbox(file), "mbox", file),
     };

@@ -1,16 +1,19 @@
-//! Where a sink keeps mail. What was answered 250 is written, but not synced: it outlives the sink, not the machine.
+//! Where a sink keeps mail. What was answered 250 is written, but not synced: it outlives the sink, not the machine. But on
+//! standard output, whoever reads it may be behind.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
 use smtp_proto::syntax::Base64;
 use smtp_proto::text::LocalNewlines;
+
+use super::printer::Printer;
 
 /// Where mail goes.
 #[derive(Debug)]
@@ -24,7 +27,7 @@ pub(crate) enum Store {
     /// One behind the other, in the `mboxrd` manner: lines that begin with `From ` are quoted, and so can be restored.
     Mbox(Mutex<File>),
     /// A line of JSON each on standard output, for tests in other languages.
-    Json,
+    Json(Arc<Printer>),
 }
 
 /// A message on its way.
@@ -73,7 +76,7 @@ impl Store {
                 Draft::Maildir { file, tmp, new, newlines: (!crlf).then(LocalNewlines::default) }
             }
             Self::Mbox(_) => Draft::Mbox { text: Vec::new(), sender: sender.to_owned() },
-            Self::Json => return Ok(Some(Draft::Json { text: Vec::new(), line: how() })),
+            Self::Json(_) => return Ok(Some(Draft::Json { text: Vec::new(), line: how() })),
         };
         let mut fields = Vec::new();
         smtp_proto::trace::return_path(sender, &mut fields);
@@ -99,7 +102,7 @@ impl Store {
                 // Half an entry would run into the next.
                 file.write_all(&entry).inspect_err(|_| drop(file.set_len(before)))
             }
-            (_, Draft::Json { text, line }) => print(line, text),
+            (Self::Json(printer), Draft::Json { text, line }) => printer.print(told(line, text)),
             _ => Ok(()),
         }
     }
@@ -129,8 +132,8 @@ impl Draft {
     }
 }
 
-/// One line, written whole: what is known, and the text. What is no UTF-8 is told as octets in base64 instead.
-fn print(mut line: serde_json::Value, text: Vec<u8>) -> io::Result<()> {
+/// What is known, and the text. What is no UTF-8 is told as octets in base64 instead.
+fn told(mut line: serde_json::Value, text: Vec<u8>) -> String {
     match String::from_utf8(text) {
         Ok(text) => line["text"] = text.into(),
         Err(error) => {
@@ -139,9 +142,7 @@ fn print(mut line: serde_json::Value, text: Vec<u8>) -> io::Result<()> {
             line["text_base64"] = String::from_utf8_lossy(&encoded).into();
         }
     }
-    let mut out = io::stdout().lock();
-    writeln!(out, "{line}")?;
-    out.flush()
+    line.to_string()
 }
 
 /// One message as it stands in an mbox, with LF for CRLF.
