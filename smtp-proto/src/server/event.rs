@@ -1,5 +1,9 @@
 //! What a server session reports, and how it is answered: events, tickets, verdicts, faults.
 
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
 use crate::auth::server::{Failure, Question};
 use crate::session::Stamp;
 use crate::syntax::{Attributes, Command, Host, Mail, Options, Rcpt, Reply, SyntaxErrorKind, Verb};
@@ -96,6 +100,20 @@ pub struct Ticket(pub(super) Stamp);
 pub struct AuthTicket(pub(super) Ticket);
 
 /// The answer to a ticket.
+///
+/// ```
+/// use smtp_proto::server::Verdict;
+/// use smtp_proto::syntax::Reply;
+///
+/// fn about(recipient: &str) -> Verdict<'static> {
+///     if recipient.ends_with("@example.net") {
+///         Verdict::Accept
+///     } else {
+///         Verdict::Refuse(const { Reply::fixed(550, (5, 7, 1), "No mail for that domain here") })
+///     }
+/// }
+/// # assert!(matches!(about("ann@example.net"), Verdict::Accept));
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Verdict<'r> {
@@ -123,6 +141,18 @@ pub struct Fault {
 }
 
 /// Which rule was broken.
+///
+/// ```
+/// use smtp_proto::server::{Fault, FaultKind};
+///
+/// fn log(fault: &Fault) {
+///     match fault.kind {
+///         FaultKind::Lenient(leniency) => println!("let pass: {leniency}"),
+///         kind => println!("refused with {}: {kind:?}, at octet {}", fault.code, fault.offset),
+///     }
+/// }
+/// # let _ = log;
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FaultKind {
@@ -219,6 +249,33 @@ impl FaultKind {
             _ => Leniencies::STRICT,
         }
     }
+
+    /// What an operator can do about what was refused, as a hint for a log; `None` where that is up to the client alone.
+    /// Leniencies are called `--lenient NAME`, and the limit of a message's size `--max-size`, as in the programs that come
+    /// with this library. `line` is what was said, perhaps with its line end.
+    ///
+    /// ```
+    /// use smtp_proto::{server::FaultKind, syntax::SyntaxErrorKind};
+    ///
+    /// let hint = FaultKind::Syntax(SyntaxErrorKind::BadArgument).mend(b"HELO my_printer\r\n");
+    /// assert_eq!(hint.as_deref(), Some("it would pass with --lenient helo-name"));
+    /// assert_eq!(FaultKind::OutOfOrder.mend(b"DATA\r\n"), None);
+    /// ```
+    #[must_use]
+    pub fn mend(self, line: &[u8]) -> Option<String> {
+        Some(match self {
+            Self::Text(TextFlaw::BareLf) => {
+                "lines must end in CRLF: have the client send them so (curl: --crlf), or give --lenient bare-lf-text"
+                    .into()
+            }
+            Self::MessageTooBig => "--max-size allows larger messages".into(),
+            _ => {
+                let leniencies = self.leniencies(line);
+                let names: Vec<_> = leniencies.iter().map(|leniency| format!("--lenient {leniency}")).collect();
+                return (!names.is_empty()).then(|| format!("it would pass with {}", names.join(" and ")));
+            }
+        })
+    }
 }
 
 /// How a session ended.
@@ -239,4 +296,34 @@ pub enum Reason {
     Refused,
     /// A fault that ends the session.
     Fault(FaultKind),
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::syntax::SyntaxErrorKind::{BadAddress, BadArgument, BareLf, UnknownCommand};
+
+    use super::*;
+
+    #[test]
+    fn what_can_be_let_pass_is_told_by_name() {
+        for (kind, said, told) in [
+            (FaultKind::Text(TextFlaw::BareLf), "", Some("curl: --crlf")),
+            (FaultKind::Text(TextFlaw::BareCr), "", Some("--lenient bare-cr-text")),
+            (FaultKind::Text(TextFlaw::Nul), "", Some("--lenient nul-text")),
+            (FaultKind::MessageTooBig, "", Some("--max-size")),
+            (FaultKind::Syntax(BareLf), "HELO dev\n", Some("--lenient bare-lf-commands")),
+            (FaultKind::Syntax(BadArgument), "HELO my_printer\r\n", Some("--lenient helo-name")),
+            (
+                FaultKind::Syntax(BadAddress),
+                "MAIL FROM: a@b_c.example\r\n",
+                Some("--lenient space-after-colon and --lenient bare-brackets and --lenient underscore-in-domain"),
+            ),
+            (FaultKind::Syntax(UnknownCommand), "HELLO\r\n", None),
+            (FaultKind::OutOfOrder, "DATA\r\n", None),
+        ] {
+            let mend = kind.mend(said.as_bytes());
+            let fits = told.map_or(mend.is_none(), |told| mend.as_ref().is_some_and(|mend| mend.contains(told)));
+            assert!(fits, "{kind:?} {said:?}: {mend:?}");
+        }
+    }
 }

@@ -7,7 +7,6 @@ use smtp_mio::{Answer, AuthAnswer, Handler, OwnedVerdict, Peer};
 use smtp_proto::auth::server::{Answer as Login, Identity, Question};
 use smtp_proto::server::{Fault, FaultKind, MessageEnd, Reason, Verdict};
 use smtp_proto::syntax::{self, Host, Mail, Rcpt, Reply};
-use smtp_proto::text::TextFlaw;
 use smtp_proto::tls::TlsVersion;
 use smtp_proto::{Leniencies, LeniencyCounts};
 use smtp_testing::{Act, Decision, Rules, Verb};
@@ -186,7 +185,7 @@ impl Handler for Swallow {
             self.kitchen.lenient.lock().unwrap_or_else(PoisonError::into_inner).add(leniency);
         }
         // What has no code was served.
-        if let Some(mend) = mend(fault.kind, peer.said).filter(|_| fault.code != 0) {
+        if let Some(mend) = fault.kind.mend(peer.said).filter(|_| fault.code != 0) {
             tracing::warn!(peer = ?peer.address, "refused: {:?}; {mend}", fault.kind);
         }
     }
@@ -198,23 +197,6 @@ impl Handler for Swallow {
     fn closed(&mut self, _: &Peer<'_>, _: Reason) {
         self.forget();
     }
-}
-
-/// What can be done about what was refused.
-fn mend(kind: FaultKind, said: &[u8]) -> Option<String> {
-    Some(match kind {
-        FaultKind::Text(TextFlaw::BareLf) => {
-            "lines must end in CRLF: have the client send them so (curl: --crlf), or give --lenient bare-lf-text".into()
-        }
-        FaultKind::MessageTooBig => "--max-size allows larger messages".into(),
-        _ => {
-            let names: Vec<_> = kind.leniencies(said).iter().map(|leniency| format!("--lenient {leniency}")).collect();
-            if names.is_empty() {
-                return None;
-            }
-            format!("it would pass with {}", names.join(" and "))
-        }
-    })
 }
 
 /// What is known of a message beside its text.

@@ -6,7 +6,7 @@ use smtp_proto::auth::server::Failure;
 use smtp_proto::server::FaultKind;
 
 use super::Clerk;
-use crate::serve::faults::{is_private, mend};
+use crate::serve::faults::is_private;
 use crate::serve::record::peer_name;
 use crate::shown::{Line, Shown};
 
@@ -14,7 +14,7 @@ impl Clerk {
     /// Says what its operator can do about what was refused: of a message always, and of commands once a session, and no
     /// louder than `info` where anybody can connect from.
     pub(super) fn advise(&mut self, kind: FaultKind, said: &[u8]) {
-        let Some(mend) = mend(kind, said) else { return };
+        let Some(mend) = kind.mend(said) else { return };
         let (session, peer) = (&*self.id, peer_name(self.address()));
         let what = match kind {
             FaultKind::Text(flaw) => flaw.to_string(),
