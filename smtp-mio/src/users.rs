@@ -6,12 +6,10 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 
 use smtp_proto::auth::server::{Answer, Question};
-use smtp_proto::auth::{InvalidRecord, Nonce, ScramRecord};
+use smtp_proto::auth::{Nonce, ScramRecord};
 
 use crate::handler::{AuthAnswer, DeferredAuth, Peer};
 
-/// Of records that are made here. RFC 7677 4 asks for 4,096 at least.
-const ITERATIONS: u32 = 10_000;
 /// Passwords that wait to be compared. Whoever finds the queue full is asked to try again.
 const QUEUE: usize = 256;
 
@@ -55,11 +53,7 @@ impl Users {
     /// [`io::ErrorKind::InvalidInput`], with the name, for a password that cannot be one, such as an empty one; or those
     /// of the random number generator, or of starting a thread.
     pub fn from_passwords<'u>(users: impl IntoIterator<Item = (&'u str, &'u str)>) -> io::Result<Self> {
-        let records = users.into_iter().map(|(name, password)| {
-            let record = ScramRecord::derive(password, &random::<16>()?, ITERATIONS);
-            record.map(|record| (name, record)).map_err(|error| invalid(name, &error))
-        });
-        Self::from_records(records.collect::<io::Result<Vec<_>>>()?)
+        Self::of(smtp_proto::auth::Users::from_passwords(users, random)?)
     }
 
     /// Users by name, with records that were made before.
@@ -67,11 +61,11 @@ impl Users {
     /// # Errors
     /// Those of the random number generator, or of starting a thread.
     pub fn from_records<'u>(users: impl IntoIterator<Item = (&'u str, ScramRecord)>) -> io::Result<Self> {
-        let mut all = smtp_proto::auth::Users::new(&random::<32>()?);
-        for (name, record) in users {
-            all.insert(name, record);
-        }
-        let users = Arc::new(all);
+        Self::of(smtp_proto::auth::Users::from_records(users, random)?)
+    }
+
+    fn of(users: smtp_proto::auth::Users) -> io::Result<Self> {
+        let users = Arc::new(users);
         let (queue, asked) = sync_channel(QUEUE);
         let of_thread = users.clone();
         // It ends with the last clone of what is returned here.
@@ -100,18 +94,13 @@ fn compare(users: &smtp_proto::auth::Users, asked: &Receiver<(Question, Deferred
 }
 
 fn decide(users: &smtp_proto::auth::Users, question: &Question) -> Answer {
-    match random() {
-        Ok(random) => users.answer(question, || Nonce::new(&random)),
+    let mut nonce = [0; 18];
+    match random(&mut nonce) {
+        Ok(()) => users.answer(question, || Nonce::new(&nonce)),
         Err(_) => Answer::TemporaryFailure,
     }
 }
 
-fn invalid(name: &str, error: &InvalidRecord) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, format!("the password of {name:?} cannot be one: {error}"))
-}
-
-fn random<const N: usize>() -> io::Result<[u8; N]> {
-    let mut octets = [0; N];
-    getrandom::fill(&mut octets).map_err(|error| io::Error::other(format!("no random numbers: {error}")))?;
-    Ok(octets)
+fn random(octets: &mut [u8]) -> io::Result<()> {
+    getrandom::fill(octets).map_err(|error| io::Error::other(format!("no random numbers: {error}")))
 }

@@ -53,11 +53,13 @@
 //! own are in `docs/glossary.md`.
 //!
 //! The feature `std` is off by default. With it, message text is read with AVX2 on processors that have it; without std
-//! there is no way to ask the processor.
+//! there is no way to ask the processor. And the errors of the operating system are turned into the words of this crate.
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
 
 pub mod auth;
 mod buffer;

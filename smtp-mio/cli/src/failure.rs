@@ -1,6 +1,7 @@
 //! Why the program ends early: one line for its user, and an exit code.
 
 use std::fmt::Display;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 /// One line that names what is wrong, and an exit code.
@@ -22,7 +23,8 @@ impl Failure {
     }
 
     pub(crate) fn report(&self) -> ExitCode {
-        eprintln!("error: {}", self.line);
+        // Standard error may be closed: that is no reason for another exit code.
+        let _ = writeln!(std::io::stderr(), "error: {}", self.line);
         ExitCode::from(self.code)
     }
 }

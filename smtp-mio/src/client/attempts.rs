@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
-use smtp_proto::client::NoConnection;
 
 use super::target::Target;
 
@@ -70,20 +69,6 @@ impl Attempts {
 
     fn take_error(&mut self) -> io::Error {
         std::mem::replace(&mut self.error, io::ErrorKind::AddrNotAvailable.into())
-    }
-}
-
-/// In the words of the core: what an outcome says of an error of the operating system.
-pub(super) fn no_connection(error: &io::Error) -> NoConnection {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => NoConnection::Refused,
-        io::ErrorKind::TimedOut => NoConnection::TimedOut,
-        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
-            NoConnection::Unreachable(error.to_string().into())
-        }
-        io::ErrorKind::AddrNotAvailable => NoConnection::NoAddress("the host has no address".into()),
-        io::ErrorKind::PermissionDenied => NoConnection::Denied,
-        _ => NoConnection::Other(error.to_string().into()),
     }
 }
 

@@ -15,7 +15,7 @@ use smtp_proto::tls::TlsFailure;
 use smtp_proto::{Channel, Step, Want};
 use smtp_rustls::ClientEnd;
 
-use super::attempts::{Attempts, no_connection};
+use super::attempts::Attempts;
 use super::sender::{Closed, Key, Line, Next, Sender, Text};
 use super::settings::{Scratch, Settings};
 use super::target::Target;
@@ -113,7 +113,7 @@ impl<'e> Connection<'e> {
 
     /// Begins to connect to the next address.
     pub(super) fn try_next(&mut self, registry: &Registry) -> Result<(), NoConnection> {
-        self.attempts.next(&self.target, registry, Token(self.key.slot)).map_err(|error| no_connection(&error))
+        self.attempts.next(&self.target, registry, Token(self.key.slot)).map_err(|error| NoConnection::from(&error))
     }
 
     pub(super) const fn is_waiting(&self) -> bool {
@@ -151,7 +151,7 @@ impl<'e> Connection<'e> {
             match self.attempts.connected(&self.target, registry, Token(self.key.slot)) {
                 Ok(None) => return false,
                 Ok(Some((socket, address))) => self.connected(settings, Link::new(socket), address, sender),
-                Err(error) => self.end = Some(not_connected(no_connection(&error))),
+                Err(error) => self.end = Some(not_connected((&error).into())),
             }
         }
         let more = self.end.is_none() && self.drive(settings, scratch, sender);

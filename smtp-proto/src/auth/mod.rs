@@ -68,7 +68,7 @@ mod users;
 pub use mechanism::{Mechanism, MechanismSet};
 pub use scram::{InvalidRecord, ScramRecord};
 pub use secret::{Nonce, Secret};
-pub use users::Users;
+pub use users::{UnusablePassword, Users};
 
 /// Octets of a name, authorization identity or host: longer ones are malformed.
 pub const MAX_NAME: usize = 1024;

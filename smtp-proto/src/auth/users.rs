@@ -1,6 +1,8 @@
 //! Users in a map, and what is answered to AUTH about them.
 
 use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 
 use super::scram::hmac;
@@ -47,12 +49,50 @@ impl fmt::Debug for Users {
 impl Users {
     /// RFC 7677 4: the least that a record should have.
     const ITERATIONS: u32 = 4096;
+    /// Of records that are made here.
+    const ITERATIONS_MADE: u32 = 10_000;
 
     /// Nobody yet. `secret` is what decoys are made of: random, and best kept for as long as the records are, so that a
     /// name that is not there looks the same after a restart.
     #[must_use]
     pub fn new(secret: &[u8]) -> Self {
         Self { records: BTreeMap::new(), secret: Secret::from_bytes(secret), iterations: Self::ITERATIONS }
+    }
+
+    /// Users by name, with their passwords, of which only records are kept. Each takes some milliseconds; where that is too
+    /// long, make the records once and use [`Users::from_records`]. `random` fills a slice with random octets.
+    ///
+    /// # Errors
+    /// [`UnusablePassword`], or what `random` gives.
+    pub fn from_passwords<'u, E: From<UnusablePassword>>(
+        users: impl IntoIterator<Item = (&'u str, &'u str)>,
+        mut random: impl FnMut(&mut [u8]) -> Result<(), E>,
+    ) -> Result<Self, E> {
+        let records = users.into_iter().map(|(user, password)| {
+            let mut salt = [0; 16];
+            random(&mut salt)?;
+            let record = ScramRecord::derive(password, &salt, Self::ITERATIONS_MADE);
+            Ok((user, record.map_err(|why| UnusablePassword { user: user.into(), why })?))
+        });
+        let records = records.collect::<Result<Vec<_>, E>>()?;
+        Self::from_records(records, random)
+    }
+
+    /// Users by name, with records that were made before. `random` fills a slice with random octets.
+    ///
+    /// # Errors
+    /// What `random` gives.
+    pub fn from_records<'u, E>(
+        users: impl IntoIterator<Item = (&'u str, ScramRecord)>,
+        mut random: impl FnMut(&mut [u8]) -> Result<(), E>,
+    ) -> Result<Self, E> {
+        let mut secret = [0; 32];
+        random(&mut secret)?;
+        let mut all = Self::new(&secret);
+        for (name, record) in users {
+            all.insert(name, record);
+        }
+        Ok(all)
     }
 
     /// Adds a user, or replaces the record; gives the one that was there. All records should have the same number of
@@ -112,6 +152,23 @@ impl Users {
     }
 }
 
+/// A password that cannot be one, such as an empty one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the password of {user:?} cannot be one: {why}")]
+pub struct UnusablePassword {
+    /// The name of the user.
+    pub user: String,
+    /// What is wrong with it.
+    pub why: InvalidRecord,
+}
+
+#[cfg(feature = "std")]
+impl From<UnusablePassword> for std::io::Error {
+    fn from(error: UnusablePassword) -> Self {
+        Self::new(std::io::ErrorKind::InvalidInput, error)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,6 +223,25 @@ mod tests {
         assert_ne!(record(&users, None, "cyd"), record(&users, None, "dan"));
         assert_ne!(record(&users, Some("ben"), "ann"), record(&users, None, "ann"));
         assert!(!record(&users, None, "cyd").verify("pencil"));
+    }
+
+    /// Each record has a salt of its own, and whose password cannot be one is told.
+    #[test]
+    fn users_are_made_of_passwords() {
+        let mut count = 0;
+        let mut random = |octets: &mut [u8]| {
+            count += 1;
+            octets.fill(count);
+            Ok::<(), UnusablePassword>(())
+        };
+        let users = Users::from_passwords([("ann", "pencil"), ("ben", "pencil")], &mut random).expect("users");
+        assert!(accepts(&users, None, "ann", "pencil") && !accepts(&users, None, "ann", "pen"));
+        assert_ne!(record(&users, None, "ann").salt, record(&users, None, "ben").salt);
+        assert_eq!(record(&users, None, "cyd").iterations(), record(&users, None, "ann").iterations());
+        let error = Users::from_passwords([("ann", "pencil"), ("ben", "")], &mut random).expect_err("an empty one");
+        assert_eq!(error.user, "ben");
+        let failed = Users::from_records([], |_| Err("no random numbers"));
+        assert_eq!(failed.err(), Some("no random numbers"));
     }
 
     #[test]

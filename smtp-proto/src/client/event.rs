@@ -1,6 +1,8 @@
 //! What a client session tells its driver, and why it may refuse a command.
 
 use alloc::boxed::Box;
+#[cfg(feature = "std")]
+use alloc::string::ToString as _;
 
 use super::state::{Awaited, State};
 use crate::auth::client::{Cancel, NoMechanism};
@@ -167,7 +169,7 @@ pub enum Reason {
     /// The server sent nothing in time, or took nothing.
     #[error("the server said nothing in time")]
     TimedOut,
-    /// 421 (RFC 5321 3.8).
+    /// The server closes the connection, and said so with this 421 (RFC 5321 3.8).
     #[error("the server is closing: {0}")]
     ServerClosing(OwnedReply),
     /// The server refused the connection or the client's name, in these words.
@@ -209,6 +211,13 @@ pub enum Reason {
 }
 
 /// Why there is no connection to the server, as its driver knows.
+///
+/// ```
+/// use smtp_proto::client::{NoConnection, Reason};
+///
+/// assert_eq!(NoConnection::Refused.to_string(), "cannot connect: connection refused");
+/// assert!(Reason::NotConnected(NoConnection::TimedOut).is_temporary());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NoConnection {
@@ -236,6 +245,23 @@ pub enum NoConnection {
     /// The client lacks a setting that this connection needs; to try again is of no use.
     #[error("cannot connect: {0}")]
     NotSetUp(Box<str>),
+}
+
+/// What an error of the operating system means, for drivers.
+#[cfg(feature = "std")]
+impl From<&std::io::Error> for NoConnection {
+    fn from(error: &std::io::Error) -> Self {
+        use std::io::ErrorKind;
+        match error.kind() {
+            ErrorKind::ConnectionRefused => Self::Refused,
+            ErrorKind::TimedOut => Self::TimedOut,
+            ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => Self::Unreachable(error.to_string().into()),
+            ErrorKind::AddrNotAvailable => Self::NoAddress("the host has no address".into()),
+            ErrorKind::NotFound => Self::NotFound,
+            ErrorKind::PermissionDenied => Self::Denied,
+            _ => Self::Other(error.to_string().into()),
+        }
+    }
 }
 
 impl Reason {

@@ -1,6 +1,7 @@
 //! Why the program ends early: one line for its user, and an exit code.
 
 use std::fmt::{Display, Formatter};
+use std::io::Write as _;
 use std::process::ExitCode;
 
 /// One line that names what is wrong, with the option and its value, and the mend; and an exit code.
@@ -29,7 +30,8 @@ impl Failure {
     /// Says it on stderr, and gives the exit code.
     #[must_use]
     pub(crate) fn report(&self) -> ExitCode {
-        eprintln!("error: {self}");
+        // Standard error may be closed: that is no reason for another exit code.
+        let _ = writeln!(std::io::stderr(), "error: {self}");
         ExitCode::from(self.code)
     }
 }

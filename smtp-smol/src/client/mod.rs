@@ -154,7 +154,7 @@ impl Client {
     async fn socket(&self, target: &Target) -> Result<(Socket, Option<SocketAddr>), NoConnection> {
         let (mut socket, peer) = match &target.place {
             Place::Unix(path) => {
-                let socket = Async::<UnixStream>::connect(path).await.map_err(|error| no_connection(&error))?;
+                let socket = Async::<UnixStream>::connect(path).await.map_err(|error| NoConnection::from(&error))?;
                 (Socket::Unix(socket), None)
             }
             Place::Host(host, port) => {
@@ -176,14 +176,14 @@ impl Client {
             Timer::after(self.0.connect_time).await;
             Err(io::ErrorKind::TimedOut.into())
         };
-        or(said, late).await.map_err(|error| no_connection(&error))?;
+        or(said, late).await.map_err(|error| NoConnection::from(&error))?;
         Ok((socket, peer))
     }
 
     async fn tcp(&self, addresses: &[SocketAddr]) -> Result<(Socket, Option<SocketAddr>), NoConnection> {
         match connect(addresses, self.0.connect_time).await {
             Ok((socket, address)) => Ok((Socket::Tcp(socket), Some(address))),
-            Err(error) => Err(no_connection(&error)),
+            Err(error) => Err((&error).into()),
         }
     }
 }
@@ -193,18 +193,4 @@ fn failed(envelope: Envelope<'_>, reason: Reason) -> Transaction<'_> {
     let mut transaction = Transaction::new(envelope);
     transaction.fail(reason);
     transaction
-}
-
-fn no_connection(error: &io::Error) -> NoConnection {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => NoConnection::Refused,
-        io::ErrorKind::TimedOut => NoConnection::TimedOut,
-        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
-            NoConnection::Unreachable(error.to_string().into())
-        }
-        io::ErrorKind::AddrNotAvailable => NoConnection::NoAddress("the host has no address".into()),
-        io::ErrorKind::NotFound => NoConnection::NotFound,
-        io::ErrorKind::PermissionDenied => NoConnection::Denied,
-        _ => NoConnection::Other(error.to_string().into()),
-    }
 }

@@ -49,6 +49,26 @@ pub fn authorities_from_pem(file: &Path) -> io::Result<RootCertStore> {
     Ok(roots)
 }
 
+/// The authorities that this machine trusts: those of its operating system. For [`ClientTls`](crate::ClientTls), or
+/// [`ClientCertificates`](crate::ClientCertificates).
+///
+/// # Errors
+/// [`io::ErrorKind::NotFound`], and what to do, when the machine has none.
+#[cfg(feature = "system-roots")]
+pub fn authorities_of_system() -> io::Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    roots.add_parsable_certificates(found.certs);
+    if roots.is_empty() {
+        let why = found.errors.first().map_or_else(String::new, |error| format!(" ({error})"));
+        let words = format!(
+            "this machine has no authorities to trust{why}; install them (ca-certificates), or name those to trust in a file"
+        );
+        return Err(io::Error::new(io::ErrorKind::NotFound, words));
+    }
+    Ok(roots)
+}
+
 /// A certificate with its chain, and its key.
 pub(super) fn certified_key(certificate: &Path, key: &Path) -> io::Result<CertifiedKey> {
     let chain = chain(certificate)?;

@@ -17,7 +17,8 @@ use smtp_proto::net::PeerName;
 use smtp_proto::tls::TlsFailure;
 use webpki::EndEntityCert;
 
-use super::stream::{ClientEnd, Stream};
+use super::end::ClientEnd;
+use super::stream::Stream;
 use super::{der, failure, files, provider, server_name, witness};
 
 /// TLS for a client: whom it trusts, what it does about those whom it does not, and the certificate that it shows.
@@ -111,18 +112,7 @@ impl ClientTls {
     /// [`io::ErrorKind::NotFound`], and what to do, when the machine has none.
     #[cfg(feature = "system-roots")]
     pub fn from_system() -> io::Result<Self> {
-        let mut roots = RootCertStore::empty();
-        let found = rustls_native_certs::load_native_certs();
-        roots.add_parsable_certificates(found.certs);
-        if roots.is_empty() {
-            let why = found.errors.first().map_or_else(String::new, |error| format!(" ({error})"));
-            let words = format!(
-                "this machine has no authorities to trust{why}; install them (ca-certificates), or name a file with \
-                 ClientTls::from_pem"
-            );
-            return Err(io::Error::new(io::ErrorKind::NotFound, words));
-        }
-        Self::new(roots).map_err(io::Error::other)
+        Self::new(files::authorities_of_system()?).map_err(io::Error::other)
     }
 
     /// The same, with a certificate of the client's own, from two PEM files: the certificate, with the chain behind it, and

@@ -13,12 +13,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use smtp_audit::ledger::LedgerFile;
 use smtp_proto::auth::MechanismSet;
 use smtp_proto::auth::client::Credentials;
 use smtp_proto::client::{Config, Protocol, Timeouts, Tls};
+use smtp_rustls::{authorities_from_pem, authorities_of_system};
 use smtp_smol::{Client, ClientTls, Target};
 
 use crate::failure::Failure;
@@ -140,34 +139,15 @@ fn credentials(options: &Options) -> Result<Option<Credentials>, Failure> {
 }
 
 fn client_tls(options: &Options) -> Result<ClientTls, Failure> {
-    let mut roots = RootCertStore::empty();
-    match &options.ca {
-        Some(file) => {
-            let wrong = |wrong: String| {
-                Failure::option("--ca", file.display(), wrong, "it must be a readable PEM file with certificates")
-            };
-            let certificates = CertificateDer::pem_file_iter(file).map_err(|error| wrong(error.to_string()))?;
-            for certificate in certificates {
-                let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
-                roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
-            }
-            if roots.is_empty() {
-                return Err(wrong("no certificate in it".into()));
-            }
-        }
-        None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            if roots.is_empty() && options.tls == Policy::Verify {
-                return Err(Failure::option(
-                    "--tls",
-                    "verify",
-                    "this machine has no authorities to trust",
-                    "install them (ca-certificates), or name some with --ca",
-                ));
-            }
-        }
-    }
-    ClientTls::new(roots).map_err(|error| Failure::running(error.to_string()))
+    let trusted = match &options.ca {
+        Some(file) => authorities_from_pem(file).map_err(|error| Failure::usage(format!("--ca {error}")))?,
+        None => match authorities_of_system() {
+            Ok(roots) => roots,
+            Err(_) if options.tls != Policy::Verify => RootCertStore::empty(),
+            Err(error) => return Err(Failure::usage(format!("--tls verify: {error}: --ca FILE"))),
+        },
+    };
+    ClientTls::new(trusted).map_err(|error| Failure::running(error.to_string()))
 }
 
 fn target(options: &Options, server: &str) -> Result<Target, Failure> {

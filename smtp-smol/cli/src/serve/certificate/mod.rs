@@ -71,7 +71,7 @@ pub(crate) fn clients(authorities: Option<&Path>, asks: bool) -> Result<Arc<Clie
     let mut roots = RootCertStore::empty();
     match authorities {
         None if !asks => {}
-        None => drop(roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
+        None => roots = smtp_rustls::authorities_of_system().unwrap_or(roots),
         Some(file) => {
             let wrong = |wrong: String| {
                 Failure::option(

@@ -342,10 +342,7 @@ async fn wait(time: Duration) {
 /// The authorities in this file, or those that the system trusts.
 fn authorities(file: Option<&Path>) -> Result<RootCertStore, Failure> {
     let mut roots = RootCertStore::empty();
-    let Some(file) = file else {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        return Ok(roots);
-    };
+    let Some(file) = file else { return Ok(smtp_rustls::authorities_of_system().unwrap_or(roots)) };
     let wrong = |wrong: &dyn fmt::Display| {
         Failure::option("--next-hop-ca", file.display(), wrong, "it must be a readable PEM file with certificates")
     };

@@ -88,7 +88,7 @@ impl AcmeOptions {
 fn client(authorities: Option<&Path>) -> Result<Arc<ClientConfig>, Failure> {
     let mut roots = RootCertStore::empty();
     match authorities {
-        None => drop(roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
+        None => roots = smtp_rustls::authorities_of_system().unwrap_or(roots),
         Some(file) => {
             let wrong = |wrong: String| {
                 let mend = "it must be a readable PEM file with certificates";
