@@ -266,6 +266,10 @@ fn values_are_typed() {
     assert_eq!(params.submitter().map(|who| who.decode()).as_deref(), Some("a+b@c.d"));
     assert_eq!(mail("HOLDUNTIL=2026-11-24T10:00:00Z").hold_until(), Some("2026-11-24T10:00:00Z"));
     let AuthParam::Mailbox(who) = mail("AUTH=e+3Dmc2@example.com").auth().expect("is there") else { panic!() };
+    // What is no mailbox is as good as nothing.
+    for who in ["tim", "<tim@example.com>"] {
+        assert_eq!(mail(&format!("AUTH={who}")).auth(), Some(AuthParam::Unknown), "{who}");
+    }
     assert_eq!(who.decode(), "e=mc2@example.com");
     let params = rcpt("NOTIFY=DELAY,SUCCESS ORCPT=utf-8;j\\x{F8}rn@é RRVS=2014-04-03T23:01:00Z;R CONNEG");
     assert_eq!(params.notify(), Some(Notify { success: true, failure: false, delay: true }));

@@ -151,7 +151,7 @@ impl<'a> Orcpt<'a> {
 /// AUTH of MAIL: who handed in the message, as far as the client can vouch (RFC 4954 5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthParam<'a> {
-    /// `<>`: not known, or not to be believed.
+    /// `<>`, or xtext that stands for no mailbox: not known, or not to be believed.
     Unknown,
     /// A mailbox, as xtext.
     Mailbox(Xtext<'a>),
@@ -159,7 +159,13 @@ pub enum AuthParam<'a> {
 
 impl<'a> AuthParam<'a> {
     pub(super) fn parse(value: &'a str) -> Option<Self> {
-        if value == "<>" { Some(Self::Unknown) } else { xtext_mailbox(value).map(Self::Mailbox) }
+        if value == "<>" {
+            return Some(Self::Unknown);
+        }
+        // RFC 4954 5 wants a mailbox. Clients write the name that they authenticated with, whatever it is; that is no reason
+        // to refuse their mail, as nobody has to believe it.
+        let known = xtext_mailbox(value).map(Self::Mailbox);
+        known.or_else(|| Xtext::parse(value).map(|_| Self::Unknown))
     }
 }
 
