@@ -2,13 +2,15 @@
 """What `serve` takes and how it keeps it: domains, the Maildir and its line ends, a disk that is full."""
 
 import errno
+import ipaddress
 import os
+import pathlib
 import re
 import smtplib
 import subprocess
 import time
 
-from harness import PATIENCE, Raw, Server, binary, main, run, test
+from harness import PATIENCE, Raw, Server, binary, free_port, main, run, test
 from texts import DOTS, TEXTS
 
 EIGHT_BIT = TEXTS["8 bits"]
@@ -53,6 +55,33 @@ def nobody_sets_up_a_server_that_swallows_all_mail_by_mistake():
     with Server("--listen", "0.0.0.0:0", "--domain", "*", "--domain", "*") as server:
         assert "mail for any recipient is taken" in server.printed(), server.printed()
         assert send(server, ["x@c.example"]) == {}
+
+
+def links():
+    """The link-local addresses of this machine, each with its link; there may be none."""
+    for line in pathlib.Path("/proc/net/if_inet6").read_text().splitlines():
+        digits, _, _, scope, _, link = line.split()
+        if scope == "20":
+            yield f"{ipaddress.IPv6Address(int(digits, 16))}%{link}"
+
+
+@test
+def listeners_share_a_port_and_are_named_as_people_write_them():
+    port = free_port()
+    listen = ("--listen", f"0.0.0.0:{port}", "--listen", f"[::]:{port}", "--domain", "mx.example.net")
+    with Server("--listen", "127.0.0.1:0", listen=listen) as server:
+        for host in ("127.0.0.1", "::1"):
+            with smtplib.SMTP(host, port, local_hostname="client.example", timeout=PATIENCE) as client:
+                assert client.sendmail(FROM, [TO], DOTS) == {}, host
+        server.mails(2)
+    with Server(listen=("--listen", f"localhost:{port}")) as server:
+        assert server.port == port, server.printed()
+        assert send(server, [TO]) == {}
+    for address in links():
+        with Server("--listen", f"[{address}]:{port}", "--domain", "mx.example.net") as server:
+            with smtplib.SMTP(address, port, local_hostname="client.example", timeout=PATIENCE) as client:
+                assert client.sendmail(FROM, [TO], DOTS) == {}, address
+            server.mails(1)
 
 
 @test

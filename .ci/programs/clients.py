@@ -81,7 +81,7 @@ def environment(to=TO):
     return {"FROM": FROM, "TO": to, "CA": str(authority().ca), "HOME": str(authority().folder), "PASSWORD": PASSWORD}
 
 
-def every_way(send, mechanisms=("PLAIN",), recipients=2, same=True, tls=True, plain="ESMTP"):
+def every_way(send, mechanisms=("PLAIN",), recipients=2, same=True, tls=True, plain="ESMTP", options=()):
     """`send(port, mode, login)` in each way; `login` is (user, password, mechanism) or (). What is kept is TEXT, or where
     the program writes the message itself, what it was given to say."""
     def right(mail, protocol):
@@ -92,13 +92,13 @@ def every_way(send, mechanisms=("PLAIN",), recipients=2, same=True, tls=True, pl
             assert said(mail) == BODY.replace("\r\n", "\n"), mail.stored
 
     to = [TO, OTHER][:recipients]
-    with mx() as server:
+    with mx(*options) as server:
         send(server.port, "plain", (), to)
         mail = server.mail()
         right(mail, plain)
         assert mail.delivered_to == to, mail.delivered_to
     for mechanism in mechanisms:
-        with submission() as server:
+        with submission(*options) as server:
             login = ("alice", PASSWORD, mechanism)
             send(server.port, "starttls", login, to)
             if tls:
@@ -158,16 +158,18 @@ def python_aiosmtplib():
     every_way(script(PYTHON, HERE / "sources/aiosmtplib_mail.py"), mechanisms=("PLAIN", "LOGIN"))
 
 
+def by_msmtp(port, mode, login, to):
+    tls = {"plain": ["--tls=off"], "starttls": ["--tls=on", "--tls-starttls=on"], "tls": ["--tls=on", "--tls-starttls=off"]}
+    command = ["msmtp", "--host=localhost", f"--port={port}", "--domain=client.example", *tls[mode],
+               f"--tls-trust-file={authority().ca}", f"--from={FROM}"]
+    if login:
+        command += [f"--auth={login[2].lower()}", f"--user={login[0]}", f"--passwordeval=echo '{login[1]}'"]
+    succeed(*command, *to, stdin=authority().text_lf.read_bytes())
+
+
 @test
 def msmtp():
-    def send(port, mode, login, to):
-        tls = {"plain": ["--tls=off"], "starttls": ["--tls=on", "--tls-starttls=on"], "tls": ["--tls=on", "--tls-starttls=off"]}
-        command = ["msmtp", "--host=localhost", f"--port={port}", "--domain=client.example", *tls[mode],
-                   f"--tls-trust-file={authority().ca}", f"--from={FROM}"]
-        if login:
-            command += [f"--auth={login[2].lower()}", f"--user={login[0]}", f"--passwordeval=echo '{login[1]}'"]
-        succeed(*command, *to, stdin=authority().text_lf.read_bytes())
-    every_way(send, mechanisms=("PLAIN", "LOGIN", "SCRAM-SHA-256"))
+    every_way(by_msmtp, mechanisms=("PLAIN", "LOGIN", "SCRAM-SHA-256"))
 
 
 @test
@@ -184,22 +186,32 @@ def s_nail():
     every_way(send, mechanisms=("PLAIN", "LOGIN"), same=False, plain="SMTP")
 
 
+def by_neomutt(port, mode, login, to):
+    user = f"{login[0]}@" if login else ""
+    settings = [f'set smtp_url="{"smtps" if mode == "tls" else "smtp"}://{user}localhost:{port}/"',
+                f'set ssl_starttls={"yes" if mode == "starttls" else "no"}', f'set ssl_force_tls={"no" if mode == "plain" else "yes"}',
+                f'set ssl_ca_certificates_file="{authority().ca}"', f'set certificate_file="{authority().ca}"',
+                f'set from="{FROM}"', "set use_envelope_from=yes", f'set envelope_from_address="{FROM}"', 'set hostname="client.example"', "set copy=no",
+                "set charset=utf-8", 'set send_charset="utf-8"', "unset record", "set folder=/tmp"]
+    if login:
+        settings.append(f'set smtp_pass="{login[1]}"')
+    options = [part for setting in settings for part in ("-e", setting)]
+    succeed("neomutt", "-n", "-F", "/dev/null", *options, "-s", "of programs", "--", *to,
+            stdin=BODY.replace("\r\n", "\n").encode(), env={"LC_ALL": "C.UTF-8", "TERM": "dumb", **environment()})
+
+
 @test
 def neomutt():
     """By itself it picks the best mechanism that is offered: with GSASL that may be SCRAM-SHA-256-PLUS."""
-    def send(port, mode, login, to):
-        user = f"{login[0]}@" if login else ""
-        settings = [f'set smtp_url="{"smtps" if mode == "tls" else "smtp"}://{user}localhost:{port}/"',
-                    f'set ssl_starttls={"yes" if mode == "starttls" else "no"}', f'set ssl_force_tls={"no" if mode == "plain" else "yes"}',
-                    f'set ssl_ca_certificates_file="{authority().ca}"', f'set certificate_file="{authority().ca}"',
-                    f'set from="{FROM}"', "set use_envelope_from=yes", f'set envelope_from_address="{FROM}"', 'set hostname="client.example"', "set copy=no",
-                    "set charset=utf-8", 'set send_charset="utf-8"', "unset record", "set folder=/tmp"]
-        if login:
-            settings.append(f'set smtp_pass="{login[1]}"')
-        options = [part for setting in settings for part in ("-e", setting)]
-        succeed("neomutt", "-n", "-F", "/dev/null", *options, "-s", "of programs", "--", *to,
-                stdin=BODY.replace("\r\n", "\n").encode(), env={"LC_ALL": "C.UTF-8", "TERM": "dumb", **environment()})
-    every_way(send, same=False)
+    every_way(by_neomutt, same=False)
+
+
+@test
+def what_keeps_to_the_rules_is_served_alike_where_they_are_relaxed():
+    names = ("devices", "bare-cr-text", "nul-text", "dots-in-local-part", "utf8-without-smtputf8")
+    lenient = [part for name in names for part in ("--lenient", name)]
+    every_way(by_msmtp, options=lenient)
+    every_way(by_neomutt, same=False, options=lenient)
 
 
 class Pop3:

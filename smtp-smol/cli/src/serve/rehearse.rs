@@ -212,6 +212,26 @@ mod tests {
         assert!(text.lines().count() < 20, "in the file that is there, too");
     }
 
+    /// Such as one that another program wrote to: only its end is read, where the newest entries are.
+    #[test]
+    fn a_huge_file_is_not_read_whole() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("rehearsal");
+        let first = Rehearsing::open(&file, 2, Exceptions::default()).expect("opened");
+        assert!(asked(&first, "b@mx.example"));
+        drop(first);
+        let entries = fs::read(&file).expect("read");
+        let huge = File::create(&file).expect("made");
+        huge.set_len(4 << 30).expect("sparse");
+        let mut huge = OpenOptions::new().append(true).open(&file).expect("opened");
+        huge.write_all(&[b"\n", &entries[..]].concat()).expect("written");
+        assert_eq!(newest(&file).expect("read").len() as u64, MAX_FILE);
+        let again = Rehearsing::open(&file, 2, Exceptions::default()).expect("opened again");
+        let state = again.state.lock().expect("whole");
+        assert!(state.rehearsal.entry(PEER, "a@client.example", "b@mx.example").is_some());
+        assert!(fs::metadata(&file).expect("there").len() < 1 << 20, "written anew");
+    }
+
     #[test]
     fn the_exempt_are_not_asked() {
         let folder = tempfile::tempdir().expect("a folder");
