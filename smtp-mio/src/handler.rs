@@ -107,6 +107,23 @@ pub trait Handler: Send + 'static {
 }
 
 /// Who is at the other end, and what is known of the session.
+///
+/// ```
+/// use smtp_mio::{Answer, Handler, Peer};
+/// use smtp_proto::server::{MessageEnd, Verdict};
+///
+/// struct Log;
+///
+/// impl Handler for Log {
+///     fn message(&mut self, peer: &Peer<'_>, end: MessageEnd) -> Answer<'_> {
+///         let (hello, encrypted) = (peer.session.hello(), peer.session.tls().is_some());
+///         println!("{} octets from {:?}, who says to be {hello:?}; TLS: {encrypted}", end.octets, peer.address);
+///         let field = peer.received("42", &["ben@example.net".into()]); // goes on top of the message
+///         # drop(field);
+///         Verdict::Accept.into()
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Peer<'s> {
     /// The peer's address; behind a load balancer, the one that the PROXY header gives; behind an accepted XCLIENT, the
@@ -172,6 +189,23 @@ pub(crate) struct Question {
 }
 
 /// A handler's answer to a command: a verdict, at once or later.
+///
+/// ```
+/// use std::thread;
+/// use smtp_mio::{Answer, Handler, OwnedVerdict, Peer};
+/// use smtp_proto::server::MessageEnd;
+///
+/// struct Store;
+///
+/// impl Handler for Store {
+///     fn message(&mut self, peer: &Peer<'_>, _: MessageEnd) -> Answer<'_> {
+///         let (later, deferred) = peer.defer();
+///         // What takes time is done elsewhere, and answered from there.
+///         thread::spawn(move || deferred.answer(OwnedVerdict::Accept));
+///         Answer::Later(later)
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 #[must_use]
 pub enum Answer<'r> {
@@ -226,14 +260,22 @@ pub struct Later(());
 pub struct LaterAuth(());
 
 /// A verdict that owns its words, to travel between threads.
+///
+/// ```
+/// use smtp_mio::OwnedVerdict;
+/// use smtp_proto::syntax::Enhanced;
+///
+/// let full = OwnedVerdict::Refuse(452, Some(Enhanced::new(4, 2, 2)), "The mailbox is full".into());
+/// # drop(full);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OwnedVerdict {
     /// The command is accepted, in the words of the protocol.
     Accept,
-    /// Yes, in these words.
+    /// The command is accepted, with the usual code and this text.
     AcceptWith(String),
-    /// No: code, enhanced code, text. What makes no valid reply is answered 451 4.3.0.
+    /// The command is refused: code, enhanced code, text. What makes no valid reply is answered 451 4.3.0.
     Refuse(u16, Option<Enhanced>, String),
     /// No answer: the connection is closed, without a word.
     HangUp,

@@ -117,6 +117,23 @@ pub trait Handler: Send + 'static {
 }
 
 /// Who is at the other end, and what is known of the session.
+///
+/// ```
+/// use smtp_proto::server::{MessageEnd, Verdict};
+/// use smtp_smol::{Handler, Peer};
+///
+/// struct Log;
+///
+/// impl Handler for Log {
+///     async fn message(&mut self, peer: &Peer<'_>, end: MessageEnd) -> Verdict<'_> {
+///         let (hello, encrypted) = (peer.session.hello(), peer.session.tls().is_some());
+///         println!("{} octets from {:?}, who says to be {hello:?}; TLS: {encrypted}", end.octets, peer.address);
+///         let field = peer.received("42", &["ben@example.net".into()]); // goes on top of the message
+///         # drop(field);
+///         Verdict::Accept
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Peer<'s> {
     /// The peer's address; behind a load balancer, the one that the PROXY header gives; behind an accepted XCLIENT, the

@@ -188,7 +188,7 @@ impl<'e> Client<'e> {
         self.connections.len()
     }
 
-    /// Whether there is none.
+    /// Whether no connection is open, or being made.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.connections.is_empty()

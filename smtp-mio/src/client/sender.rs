@@ -13,6 +13,33 @@ use smtp_proto::tls::TlsFailure;
 ///
 /// What is sent is borrowed for as long as the client is used: `'e`. Nothing here may block for long, as it would hold up
 /// the other connections.
+///
+/// ```
+/// use smtp_mio::{Line, Next, Sender};
+/// use smtp_proto::client::{Envelope, Transaction};
+///
+/// /// Sends one text as often as it is asked to.
+/// struct Again<'e> {
+///     envelope: Envelope<'e>,
+///     text: &'e [u8],
+///     left: u32,
+/// }
+///
+/// impl<'e> Sender<'e> for Again<'e> {
+///     fn ready(&mut self, _: &Line<'_>) -> Next<'e> {
+///         match self.left.checked_sub(1) {
+///             Some(left) => {
+///                 self.left = left;
+///                 Next::Send(self.envelope, self.text.into())
+///             }
+///             None => Next::Quit,
+///         }
+///     }
+///     fn done(&mut self, line: &Line<'_>, transaction: &Transaction<'e>) {
+///         println!("{}: {:?}", line.address, transaction.outcomes().collect::<Vec<_>>());
+///     }
+/// }
+/// ```
 pub trait Sender<'e> {
     /// A connection can take a message: its session is ready, or its last message is done.
     fn ready(&mut self, line: &Line<'_>) -> Next<'e>;

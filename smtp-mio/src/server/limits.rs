@@ -77,6 +77,16 @@ impl Counts {
 }
 
 /// What a server has done so far, and does; all since its start, but for `open`.
+///
+/// ```
+/// use smtp_mio::Server;
+/// use smtp_proto::server::Config;
+///
+/// let server = Server::new(Config::new("mx.example.net")?.shared());
+/// let handle = server.handle(); // for another thread
+/// assert_eq!(handle.stats().messages, 0);
+/// # Ok::<(), smtp_proto::server::ConfigError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {

@@ -14,6 +14,17 @@ use super::{
 use crate::TlsInfo;
 
 /// What a client has to show for itself.
+///
+/// ```
+/// use smtp_proto::auth::{Mechanism, client::Credentials};
+///
+/// let password = Credentials::password("ann", "pencil")?;
+/// // Never by a mechanism that sends the password itself.
+/// let password = password.only(Mechanism::ScramSha256.into());
+/// let token = Credentials::token("ann@example.org", "ya29.token")?; // OAUTHBEARER, XOAUTH2
+/// assert!(!format!("{password:?} {token:?}").contains("pencil"));
+/// # Ok::<(), smtp_proto::auth::InvalidCredentials>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credentials {
     kind: Kind,

@@ -74,6 +74,14 @@ impl fmt::Display for Mechanism {
 }
 
 /// A set of mechanisms.
+///
+/// ```
+/// use smtp_proto::auth::{Mechanism, MechanismSet};
+///
+/// let set = MechanismSet::EMPTY.with(Mechanism::ScramSha256).with(Mechanism::Plain);
+/// assert!(set.contains(Mechanism::Plain) && !set.contains(Mechanism::Login));
+/// assert_eq!(Mechanism::from_name("SCRAM-SHA-256"), Some(Mechanism::ScramSha256));
+/// ```
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct MechanismSet(u8);
 

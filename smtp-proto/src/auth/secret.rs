@@ -62,6 +62,16 @@ impl fmt::Debug for Secret {
 }
 
 /// A value that nobody could foresee, and that is used once (RFC 5802 5.1).
+///
+/// ```
+/// use smtp_proto::auth::Nonce;
+///
+/// let mut random = [0; 18];
+/// // getrandom::fill(&mut random)?;
+/// # random[0] = 1;
+/// let nonce = Nonce::new(&random);
+/// # drop(nonce);
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Nonce(String);
 

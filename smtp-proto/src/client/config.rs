@@ -9,6 +9,17 @@ use crate::syntax::{Mailbox, ReplyLimits};
 use crate::text::Newlines;
 
 /// What a client session is told beforehand; may be shared by many. Strict by default.
+///
+/// ```
+/// use smtp_proto::client::{Config, Timeouts, Tls};
+/// use core::time::Duration;
+///
+/// let mut timeouts = Timeouts::default();
+/// timeouts.greeting = Duration::from_secs(60);
+/// let config = Config::new("client.example.org")?.tls(Tls::Require).timeouts(timeouts).shared();
+/// assert_eq!(config.name(), "client.example.org");
+/// # Ok::<(), smtp_proto::client::ConfigError>(())
+/// ```
 #[derive(Debug)]
 pub struct Config {
     pub(super) name: String,
@@ -40,6 +51,13 @@ pub enum Protocol {
 
 /// What a client does about TLS on its hop. A session that begins inside TLS ([`Channel::Tls`](crate::Channel::Tls))
 /// has it already.
+///
+/// ```
+/// use smtp_proto::client::Tls;
+///
+/// assert_eq!(Tls::default(), Tls::Opportunistic);
+/// assert!(Tls::Require.is_required() && !Tls::Opportunistic.is_required());
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Tls {

@@ -4,6 +4,18 @@ use crate::syntax::{Body, Params, Rcpt, ReversePath};
 
 /// Whom a message is from and for, and what is known of its text. SIZE, BODY and SMTPUTF8 are added to MAIL from it, as
 /// the server offers them.
+///
+/// ```
+/// use smtp_proto::client::Envelope;
+/// use smtp_proto::syntax::{ForwardPath, Params, Rcpt, ReversePath};
+///
+/// let from = ReversePath::parse("ann@example.org", false)?; // "" is the path of notifications, <>
+/// let to = [Rcpt { path: ForwardPath::parse("ben@example.net", false)?, params: Params::default() }];
+/// let text = b"Subject: Hi\r\n\r\nHello.\r\n";
+/// let envelope = Envelope::new(from, &to).text(text); // its size, and whether it is ASCII
+/// assert_eq!(envelope.size, Some(text.len() as u64));
+/// # Ok::<(), smtp_proto::syntax::SyntaxError>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Envelope<'e> {

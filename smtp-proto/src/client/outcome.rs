@@ -8,6 +8,18 @@ use crate::syntax::ReplyLines;
 use crate::text::TextFlaw;
 
 /// What became of one recipient of a transaction.
+///
+/// ```
+/// use smtp_proto::client::Outcome;
+///
+/// fn tell(outcome: &Outcome<'_>) -> &'static str {
+///     match outcome {
+///         Outcome::Accepted(_) => "delivered",
+///         other if other.is_temporary() => "to be tried again later",
+///         _ => "returned to the sender",
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome<'t> {

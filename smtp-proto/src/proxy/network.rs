@@ -6,6 +6,14 @@ use core::str::FromStr;
 
 /// The addresses that begin with the same bits, such as `192.0.2.0/24`, `2001:db8::/32` or `192.0.2.7` alone. An IPv4
 /// address is the same in whichever family's socket it shows (`::ffff:192.0.2.7`).
+///
+/// ```
+/// use smtp_proto::proxy::Network;
+///
+/// let network: Network = "192.0.2.0/24".parse()?;
+/// assert!(network.contains("192.0.2.7".parse()?) && !network.contains("198.51.100.7".parse()?));
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Network {
     address: IpAddr,

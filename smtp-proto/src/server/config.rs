@@ -13,6 +13,17 @@ use crate::tls::{Policy, RequiredDomains};
 use super::Extensions;
 
 /// The configuration of a server, shared by all sessions of a listener. Strict by default.
+///
+/// ```
+/// use smtp_proto::server::{Config, Extensions, Role};
+/// use smtp_proto::tls::Policy;
+///
+/// let mut extensions = Extensions::default();
+/// extensions.dsn = true; // this application sends notifications
+/// let config = Config::new("mx.example.net")?.role(Role::Mx).tls(Policy::Offer).extensions(extensions).shared();
+/// assert_eq!(config.hostname(), "mx.example.net");
+/// # Ok::<(), smtp_proto::server::ConfigError>(())
+/// ```
 #[derive(Debug)]
 pub struct Config {
     pub(super) hostname: String,

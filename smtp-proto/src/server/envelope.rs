@@ -25,6 +25,13 @@ pub struct Envelope {
 }
 
 /// How much text may be in memory at once: of one message, and of all that share this.
+///
+/// ```
+/// use smtp_proto::server::Room;
+///
+/// let room = Room::new(10 << 20, 100 << 20); // octets of a message, and of all at once
+/// assert_eq!(room.used(), 0);
+/// ```
 #[derive(Debug)]
 pub struct Room {
     message: usize,

@@ -88,6 +88,15 @@ impl<'a> Host<'a> {
 }
 
 /// `local-part@domain` (RFC 5321 4.1.2).
+///
+/// ```
+/// use smtp_proto::syntax::Mailbox;
+///
+/// let mailbox = Mailbox::parse("ann@example.org", false)?; // true: UTF-8 is let in (RFC 6531)
+/// assert_eq!((mailbox.local_part(), mailbox.domain()), ("ann", "example.org"));
+/// assert!(Mailbox::parse("ann@", false).is_err());
+/// # Ok::<(), smtp_proto::syntax::SyntaxError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mailbox<'a> {
     text: &'a str,
@@ -180,6 +189,14 @@ impl<'a> Mailbox<'a> {
 }
 
 /// Where failures are reported to (RFC 5321 4.1.1.2).
+///
+/// ```
+/// use smtp_proto::syntax::ReversePath;
+///
+/// assert_eq!(ReversePath::parse("ann@example.org", false)?.as_str(), "ann@example.org");
+/// assert!(matches!(ReversePath::parse("", false)?, ReversePath::Null)); // <>, of notifications
+/// # Ok::<(), smtp_proto::syntax::SyntaxError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReversePath<'a> {
     /// `<>`: a notification; nobody is told of its failure (RFC 5321 4.5.5).
@@ -235,6 +252,16 @@ impl<'a> TryFrom<&'a str> for ForwardPath<'a> {
 }
 
 /// Where mail is to go (RFC 5321 4.1.1.3).
+///
+/// ```
+/// use smtp_proto::syntax::ForwardPath;
+///
+/// let path = ForwardPath::parse("ben@example.net", false)?;
+/// assert!(matches!(path, ForwardPath::Mailbox(_)));
+/// // RFC 5321 4.5.1: the one that has no domain.
+/// assert!(matches!(ForwardPath::parse("Postmaster", false)?, ForwardPath::Postmaster(_)));
+/// # Ok::<(), smtp_proto::syntax::SyntaxError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ForwardPath<'a> {
     /// `<Postmaster>` without a domain (RFC 5321 4.5.1), as it was written.

@@ -102,6 +102,15 @@ pub enum InvalidReply {
 }
 
 /// A reply of one line: a code, perhaps an enhanced code, and text (RFC 5321 4.2, RFC 2034).
+///
+/// ```
+/// use smtp_proto::syntax::Reply;
+///
+/// const FULL: Reply<'static> = Reply::fixed(452, (4, 2, 2), "The mailbox is full");
+/// let mut out = Vec::new();
+/// FULL.write(&mut out);
+/// assert_eq!(out, b"452 4.2.2 The mailbox is full\r\n");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reply<'a> {
     code: u16,

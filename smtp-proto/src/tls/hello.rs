@@ -215,7 +215,7 @@ const fn is_post_quantum(group: u16) -> bool {
     matches!(group, 0x11eb..=0x11ed | 0x0200..=0x0202 | 0x6399 | 0x639a)
 }
 
-/// Numbers of 16 bits.
+/// Code points of 16 bits, such as those of cipher suites, in the order of the client's preference.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CodePoints<'i>(&'i [u8]);
 

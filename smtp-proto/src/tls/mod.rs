@@ -107,6 +107,16 @@ impl ClientCertificate {
 }
 
 /// What is known of an established TLS connection. The driver fills it in; the hop is encrypted, not the message.
+///
+/// ```
+/// use smtp_proto::{Channel, TlsInfo};
+/// use smtp_proto::tls::TlsVersion;
+///
+/// let mut info = TlsInfo::new(TlsVersion::Tls13, "TLS13_AES_128_GCM_SHA256".into());
+/// info.server_verified = true; // of a client whose library says so
+/// let channel = Channel::Tls(info); // for a session that begins inside TLS
+/// # drop(channel);
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TlsInfo {

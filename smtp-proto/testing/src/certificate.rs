@@ -9,7 +9,7 @@ use rustls::{RootCertStore, ServerConfig};
 /// A self-signed certificate for `localhost`, 127.0.0.1 and the name of the sink, made on the spot.
 #[derive(Clone, Debug)]
 pub struct Certificate {
-    /// For the server.
+    /// The TLS configuration of a server that shows it.
     pub server: Arc<ServerConfig>,
     /// The certificate itself.
     pub der: CertificateDer<'static>,

@@ -86,9 +86,9 @@ pub struct Inbox {
 pub struct TooFew {
     /// How many were waited for.
     pub wanted: usize,
-    /// How long.
+    /// For how long they were waited for.
     pub time: Duration,
-    /// Those that came.
+    /// The messages that came in that time.
     pub came: Vec<Message>,
 }
 
@@ -107,7 +107,7 @@ impl Inbox {
         Self { most, messages: Mutex::new(Vec::new()), came: Condvar::new() }
     }
 
-    /// Those that are there.
+    /// The messages that are there, the oldest first.
     #[must_use]
     pub fn messages(&self) -> Vec<Message> {
         self.lock().clone()

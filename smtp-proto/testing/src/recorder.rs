@@ -50,13 +50,13 @@ impl Recorder {
         (delay, answer)
     }
 
-    /// MAIL.
+    /// MAIL has come: a new envelope. Gives what the rules say of it.
     pub fn mail(&mut self, mail: &Mail<'_>) -> Decision {
         self.gather.mail(mail);
         self.on(Verb::Mail, || format!("<{}>", mail.path.as_str()))
     }
 
-    /// RCPT.
+    /// RCPT has come: one more recipient, unless the rules refuse it.
     pub fn rcpt(&mut self, session: &Session, rcpt: &Rcpt<'_>) -> Decision {
         self.gather.rcpt(rcpt, session.recipients());
         self.on(Verb::Rcpt, || format!("<{}>", rcpt.path.as_str()))
@@ -68,7 +68,7 @@ impl Recorder {
         self.on(if session.is_by_chunks() { Verb::Bdat } else { Verb::Data }, String::new)
     }
 
-    /// A piece of text.
+    /// A piece of text has come, and is kept while there is room.
     pub fn chunk(&mut self, text: &[u8]) {
         self.gather.chunk(text);
     }

@@ -8,33 +8,33 @@ use smtp_proto::syntax::{self, Enhanced, Reply};
 /// Where a rule applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
-    /// The greeting.
+    /// A connection is made: instead of the greeting.
     Connect,
-    /// EHLO, HELO, LHLO.
+    /// EHLO, HELO or LHLO.
     Ehlo,
-    /// Before the handshake.
+    /// STARTTLS, before the handshake.
     StartTls,
-    /// What is answered when the exchange has come to its end.
+    /// AUTH: what is answered when the exchange has come to its end.
     Auth,
-    /// The sender.
+    /// MAIL, whose argument is the sender.
     Mail,
-    /// Each recipient.
+    /// RCPT, whose argument is the recipient: each of them.
     Rcpt,
-    /// Before the text.
+    /// DATA, before the text.
     Data,
-    /// The first chunk.
+    /// BDAT, at the first chunk of a message.
     Bdat,
     /// The end of the text: what is answered to it.
     Message,
-    /// The end of a transaction.
+    /// RSET.
     Rset,
-    /// Nothing.
+    /// NOOP.
     Noop,
-    /// Whether a mailbox exists.
+    /// VRFY.
     Vrfy,
-    /// Any help.
+    /// HELP.
     Help,
-    /// The end.
+    /// QUIT.
     Quit,
 }
 
@@ -105,20 +105,20 @@ enum Action {
 /// What rules say to a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// So much later.
+    /// How much later it is answered.
     pub delay: Duration,
-    /// The answer.
+    /// What is answered then.
     pub act: Act,
 }
 
-/// An answer.
+/// What rules have a sink answer to a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Act {
-    /// Yes.
+    /// The command is accepted.
     Accept,
-    /// No: code, enhanced code, text. They make a valid [`Reply`].
+    /// The command is refused: code, enhanced code, text. They make a valid [`Reply`].
     Refuse(u16, Option<Enhanced>, String),
-    /// None: the connection is closed, without a word.
+    /// No answer: the connection is closed, without a word.
     HangUp,
 }
 

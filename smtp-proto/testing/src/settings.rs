@@ -12,6 +12,15 @@ use crate::rules::{Rule, Rules};
 
 /// What a sink is told before it starts. By default it offers STARTTLS, takes everything, and keeps 10,000 messages of
 /// 256 MiB in all.
+///
+/// ```
+/// use smtp_testing::{Rule, Settings, Verb};
+///
+/// let mut settings = Settings::default();
+/// settings.auth = true;
+/// settings.rules.add(Rule::refuse(Verb::Rcpt, "450 4.2.1 Busy")?.first(2));
+/// # Ok::<(), String>(())
+/// ```
 #[derive(Debug)]
 pub struct Settings {
     /// What its greeting says.

@@ -11,6 +11,14 @@ use smtp_proto::client::{Envelope, Outcome, Reason, Transaction};
 use super::{Client, Connection, Target, failed};
 
 /// Bounds on a [`Pool`].
+///
+/// ```
+/// use smtp_smol::PoolLimits;
+///
+/// let mut limits = PoolLimits::default();
+/// limits.idle_per_target = 10;
+/// assert_eq!(limits.messages, 100);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PoolLimits {

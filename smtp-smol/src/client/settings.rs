@@ -29,6 +29,20 @@ impl Settings {
 pub type Observer = Arc<dyn Fn(Said<'_>) + Send + Sync>;
 
 /// What goes over the wire.
+///
+/// ```
+/// use std::sync::Arc;
+/// use smtp_proto::client::Config;
+/// use smtp_smol::{Client, Said};
+///
+/// let client = Client::new(Config::new("client.example.org")?.shared()).observe(Arc::new(|said| match said {
+///     Said::Client(octets) => print!("> {}", octets.escape_ascii()),
+///     Said::Server(octets) => print!("< {}", octets.escape_ascii()),
+///     other => println!("{other:?}"),
+/// }));
+/// # drop(client);
+/// # Ok::<(), smtp_proto::client::ConfigError>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Said<'a> {
