@@ -65,16 +65,12 @@ pub(super) struct Trust {
 
 impl Trust {
     pub(super) fn new(ca: Option<&Path>, name: ServerName<'static>, days: u32) -> Result<Self, Failure> {
-        let mut roots = RootCertStore::empty();
-        match ca {
+        let roots = match ca {
             Some(file) => {
-                roots =
-                    smtp_rustls::authorities_from_pem(file).map_err(|error| Failure::usage(format!("--ca {error}")))?;
+                smtp_rustls::authorities_from_pem(file).map_err(|error| Failure::usage(format!("--ca {error}")))?
             }
-            None => {
-                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            }
-        }
+            None => smtp_rustls::authorities_of_system().unwrap_or_else(|_| RootCertStore::empty()),
+        };
         if roots.is_empty() {
             return Ok(Self { by: None, name, days });
         }
