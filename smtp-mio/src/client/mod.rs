@@ -135,11 +135,11 @@ impl<'e> Client<'e> {
         self
     }
 
-    /// Begins to connect. [`Sender::ready`] is asked when the session is ready, and [`Sender::closed`] is told when there
-    /// will be none.
+    /// Begins to connect. [`Sender::ready`] is called when the session is ready, or [`Sender::closed`] when there is no
+    /// connection.
     ///
     /// # Errors
-    /// [`Reason::NotConnected`], when no address can even be tried, or when TLS is wanted and [`Client::tls`] was not said:
+    /// [`Reason::NotConnected`], when no address can even be tried, or when TLS is wanted without [`Client::tls`]:
     /// the same words in which a session ends, for [`Transaction::fail`](smtp_proto::client::Transaction::fail).
     pub fn connect(&mut self, target: &Target) -> Result<Key, Reason> {
         let wanted = target.is_implicit_tls() || self.settings.config.tls_policy() != Tls::Never;
@@ -160,7 +160,7 @@ impl<'e> Client<'e> {
         Ok(key)
     }
 
-    /// Sends a message over a connection that [waits](Next::Wait); false, and nothing is sent, where it does not.
+    /// Sends a message over a connection that [waits](Next::Wait). Returns false, and sends nothing, if it does not.
     pub fn send(&mut self, key: Key, envelope: Envelope<'e>, text: Text<'e>) -> bool {
         let Some(connection) = self.connection(key).filter(|connection| connection.is_waiting()) else { return false };
         connection.begin(envelope, text);

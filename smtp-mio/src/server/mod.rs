@@ -117,7 +117,8 @@ impl Server {
         Ok(self.tls(smtp_rustls::server_from_pem(certificate, key)?))
     }
 
-    /// Tells of which class clients' certificates are. The configuration for TLS must have the same as its verifier.
+    /// Sorts the certificates that clients show into classes. The configuration for TLS must have the same
+    /// [`ClientCertificates`] as its verifier, so that they are asked for.
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn client_certificates(mut self, certificates: Arc<ClientCertificates>) -> Self {
@@ -157,8 +158,8 @@ impl Server {
         self.bind(address, &First { tls: true, ..First::default() })
     }
 
-    /// Listens on an address for load balancers, which begin with a PROXY header that says who the client is. Without
-    /// one, in time and well formed, a connection is closed without a word; and so is one that comes not `from` here.
+    /// Listens on an address for load balancers, which begin with a PROXY header that says who the client is. A connection
+    /// is closed without a word if no well-formed header comes in time, or if it does not come `from` these networks.
     ///
     /// # Errors
     /// As [`Server::listen`].
@@ -194,8 +195,8 @@ impl Server {
         Ok(address)
     }
 
-    /// Listens on a Unix socket, as is usual for LMTP. Its file is made here and removed at the end; one that a server
-    /// has left there which was killed is replaced.
+    /// Listens on a Unix socket, as is usual for LMTP. Its file is made here and removed at the end; one that was left
+    /// behind by a server that was killed is replaced.
     ///
     /// # Errors
     /// Those of the operating system: something else is there, or somebody listens on it; no such folder.
@@ -209,14 +210,14 @@ impl Server {
         Ok(())
     }
 
-    /// What ends it, and knows what it does.
+    /// A handle that ends the server from elsewhere, and tells what it has done so far.
     #[must_use]
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }
 
     /// Serves until [`Handle::shut_down`]. `make` gives each connection its handler; it is
-    /// told the peer's address, which a Unix socket has not.
+    /// told the peer's address, which is `None` for a Unix socket.
     ///
     /// # Errors
     /// Those of the operating system's polling; and [`io::ErrorKind::InvalidInput`] when TLS is offered or implied and

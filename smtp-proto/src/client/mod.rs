@@ -217,7 +217,7 @@ impl Session {
         self.output.release();
     }
 
-    /// The handshake is done: the session begins anew, inside TLS (RFC 3207 4.2). Called at any other time it ends the
+    /// Says that the handshake is done: the session begins anew inside TLS (RFC 3207 4.2). A call at any other time ends the
     /// session.
     pub fn tls_established(&mut self, tls: TlsInfo) {
         if self.state != State::StartTls {
@@ -235,7 +235,7 @@ impl Session {
         }
     }
 
-    /// The handshake failed: the session is over, and nothing more is written. Whether to try again without TLS is the
+    /// Says that the handshake failed: the session is over, and nothing more is written. Whether to try again without TLS is the
     /// caller's to decide, on a new connection.
     pub fn tls_failed(&mut self, failure: TlsFailure) {
         self.tls_failure = Some(failure.clone());
@@ -262,13 +262,14 @@ impl Session {
         }
     }
 
-    /// Changes when the session got on: with each whole reply, and while text is sent with each KiB that was taken.
+    /// A number that changes when the session gets on: with each whole reply, and while text is sent with each KiB that was
+    /// taken.
     #[must_use]
     pub const fn progress(&self) -> u64 {
         self.progress
     }
 
-    /// Nothing came in [`timeout`](Self::timeout).
+    /// Says that [`timeout`](Self::timeout) has passed without progress. That ends the session.
     pub fn timed_out(&mut self) {
         match self.state {
             State::StartTls => self.tls_failed(TlsFailure::TimedOut),
@@ -276,7 +277,7 @@ impl Session {
         }
     }
 
-    /// The server's octets have ended. A reply that was cut is none.
+    /// Says that the server has closed the connection. Half a reply is none.
     pub fn eof(&mut self) {
         match self.state {
             State::StartTls => self.tls_failed(TlsFailure::Closed),

@@ -98,8 +98,8 @@ impl Connection {
         Ok(())
     }
 
-    /// The next piece of the text, lines ending in CRLF, dots not doubled. It is written out, or gathered with others
-    /// while it is small; the server that does not read holds it up.
+    /// The next piece of the text, lines ending in CRLF, dots not doubled. A large piece is written out at once, small
+    /// ones are gathered. This waits while the server does not read.
     ///
     /// # Errors
     /// [`Stopped`], and the same from then on: there is no use in giving more.
@@ -112,8 +112,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Ends the text, and gives the server's reply to it. In LMTP they are as many as recipients were accepted, in their
-    /// order (RFC 2033 4.2); fewer only if the connection was lost between them.
+    /// Ends the text, and gives the server's reply to it. In LMTP there is one for each recipient that was
+    /// accepted, in their order (RFC 2033 4.2); fewer only if the connection was lost between them.
     ///
     /// # Errors
     /// [`Stopped`].

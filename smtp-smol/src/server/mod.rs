@@ -149,7 +149,8 @@ impl Server {
         Ok(self.tls(smtp_rustls::server_from_pem(certificate, key)?))
     }
 
-    /// Tells of which class clients' certificates are. The configuration for TLS must have the same as its verifier.
+    /// Sorts the certificates that clients show into classes. The configuration for TLS must have the same
+    /// [`ClientCertificates`] as its verifier, so that they are asked for.
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn client_certificates(mut self, certificates: Arc<ClientCertificates>) -> Self {
@@ -189,8 +190,8 @@ impl Server {
         self.bind(address, Listener::tls_first)
     }
 
-    /// Listens on an address for load balancers, which begin with a PROXY header that says who the client is. Without
-    /// one, in time and well formed, a connection is closed without a word; and so is one that comes not `from` here.
+    /// Listens on an address for load balancers, which begin with a PROXY header that says who the client is. A connection
+    /// is closed without a word if no well-formed header comes in time, or if it does not come `from` these networks.
     ///
     /// # Errors
     /// As [`Server::listen`].
@@ -213,8 +214,8 @@ impl Server {
         Ok(address)
     }
 
-    /// Takes a listener, which may have settings of its own. Gives its number, by which [`Peer::listener`] tells from
-    /// which of them somebody comes; those that the server makes by itself are counted, too.
+    /// Adds a listener, which may have settings of its own. Returns its number, which [`Peer::listener`] has for whoever
+    /// connects there; listeners that the other methods made are counted, too.
     ///
     /// [`Peer::listener`]: crate::Peer::listener
     pub fn add(&mut self, listener: Listener) -> usize {
@@ -222,8 +223,8 @@ impl Server {
         self.listeners.len() - 1
     }
 
-    /// Listens on a Unix socket, as is usual for LMTP. Its file is made here and removed at the end; one that a server
-    /// has left there which was killed is replaced.
+    /// Listens on a Unix socket, as is usual for LMTP. Its file is made here and removed at the end; one that was left
+    /// behind by a server that was killed is replaced.
     ///
     /// # Errors
     /// Those of the operating system: something else is there, or somebody listens on it; no such folder.
@@ -232,14 +233,14 @@ impl Server {
         Ok(())
     }
 
-    /// What ends the server from elsewhere, such as upon a signal.
+    /// A handle that ends the server from elsewhere, such as upon a signal.
     #[must_use]
     pub fn handle(&self) -> Handle {
         Handle(self.stop.0.clone())
     }
 
     /// Serves on as many threads as there are cores, until [`Handle::shut_down`]. `make` gives each connection its
-    /// handler; it is told the peer's address, which a Unix socket has not. A connection stays on the thread that had the
+    /// handler; it is told the peer's address, which is `None` for a Unix socket. A connection stays on the thread that had the
     /// fewest when it came: a handler that blocks holds up the others there, and should use `smol::unblock`.
     ///
     /// # Errors

@@ -57,7 +57,8 @@ impl ServerTls {
         self
     }
 
-    /// Tells of which class clients' certificates are. The configuration must have the same as its verifier.
+    /// Sorts the certificates that clients show into classes. The configuration must have the same [`ClientCertificates`] as
+    /// its verifier, so that they are asked for.
     #[must_use]
     pub fn client_certificates(mut self, certificates: Arc<ClientCertificates>) -> Self {
         self.certificates = Some(certificates);
