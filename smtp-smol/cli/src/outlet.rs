@@ -16,7 +16,8 @@ use tracing_subscriber::fmt::MakeWriter;
 const PLACES: usize = 10_000;
 /// What they may weigh together, in octets.
 const WEIGHT: usize = 8 << 20;
-/// Once all is written, what comes in so much time is written together: to wake a thread costs more than a line does.
+/// Lines of standard output that come in so much time are written together: to wake a thread costs more than a line does.
+/// Not so those of the ledger and the log, which are to outlive a crash.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// A queue before something that is written to.
@@ -51,6 +52,16 @@ impl<T: Send + 'static> Outlet<T> {
         weigh: fn(&T) -> usize,
         write: impl FnMut(T, u64) + Send + 'static,
     ) -> io::Result<Self> {
+        Self::with_pause(name, weigh, Duration::ZERO, write)
+    }
+
+    /// The same; once all is written, the thread pauses for so long.
+    fn with_pause(
+        name: Option<&'static str>,
+        weigh: fn(&T) -> usize,
+        pause: Duration,
+        write: impl FnMut(T, u64) + Send + 'static,
+    ) -> io::Result<Self> {
         let (queue, taken) = sync_channel(PLACES);
         let (waiting, weight) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let state = State { name, waiting, weight, lost: AtomicU64::new(0), lost_in_all: AtomicU64::new(0) };
@@ -58,7 +69,7 @@ impl<T: Send + 'static> Outlet<T> {
         let theirs = state.clone();
         thread::Builder::new()
             .name(name.unwrap_or("log").into())
-            .spawn(move || drain(&taken, &theirs, weigh, write))?;
+            .spawn(move || drain(&taken, &theirs, weigh, pause, write))?;
         Ok(Self { queue, weigh, state })
     }
 
@@ -105,8 +116,14 @@ impl<T: Send + 'static> Outlet<T> {
     }
 }
 
-fn drain<T>(taken: &Receiver<T>, state: &State, weigh: fn(&T) -> usize, mut write: impl FnMut(T, u64)) {
-    while let Ok(thing) = next(taken) {
+fn drain<T>(
+    taken: &Receiver<T>,
+    state: &State,
+    weigh: fn(&T) -> usize,
+    pause: Duration,
+    mut write: impl FnMut(T, u64),
+) {
+    while let Ok(thing) = next(taken, pause) {
         let weight = weigh(&thing);
         let lost = state.lost.swap(0, Ordering::AcqRel);
         if let (Some(name), true) = (state.name, lost > 0) {
@@ -118,9 +135,11 @@ fn drain<T>(taken: &Receiver<T>, state: &State, weigh: fn(&T) -> usize, mut writ
     }
 }
 
-fn next<T>(taken: &Receiver<T>) -> Result<T, RecvError> {
+fn next<T>(taken: &Receiver<T>, pause: Duration) -> Result<T, RecvError> {
     taken.try_recv().or_else(|_| {
-        thread::sleep(PAUSE);
+        if !pause.is_zero() {
+            thread::sleep(pause);
+        }
         taken.recv()
     })
 }
@@ -132,7 +151,7 @@ static STDERR: OnceLock<Outlet<Vec<u8>>> = OnceLock::new();
 
 /// Makes the outlets for standard output and standard error.
 pub(crate) fn open() -> io::Result<()> {
-    let stdout = Outlet::new(Some("standard output"), Vec::len, |line: Vec<u8>, _| {
+    let stdout = Outlet::with_pause(Some("standard output"), Vec::len, PAUSE, |line: Vec<u8>, _| {
         // That nobody reads it any more is no reason to stop taking mail.
         let mut out = io::stdout().lock();
         let _ = out.write_all(&line).and_then(|()| out.flush());
