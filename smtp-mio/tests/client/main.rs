@@ -245,7 +245,7 @@ fn tls_may_come_first() {
     // A server that speaks plaintext first is no TLS server.
     let plain = running.target().implicit_tls(true);
     let (codes, end) = one(&mut running.client(Tls::Verify), &plain, TEXT);
-    assert!(codes.is_empty() && end.starts_with("TLS: "), "{end}");
+    assert!(codes.is_empty() && end.starts_with("TLS: refused: speaks plaintext: "), "{end}");
 }
 
 #[test]

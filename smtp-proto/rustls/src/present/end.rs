@@ -115,6 +115,8 @@ pub struct ClientEnd {
     connection: UnbufferedClientConnection,
     /// Whose certificate proves something, and for which name; until it is described.
     expected: Option<Box<(ClientTls, ServerName<'static>)>>,
+    /// Something has come from the server.
+    heard: bool,
 }
 
 impl ClientEnd {
@@ -122,7 +124,7 @@ impl ClientEnd {
         connection: UnbufferedClientConnection,
         expected: Option<(ClientTls, ServerName<'static>)>,
     ) -> Self {
-        Self { connection, expected: expected.map(Box::new) }
+        Self { connection, expected: expected.map(Box::new), heard: false }
     }
 }
 
@@ -137,10 +139,62 @@ impl sealed::End for ClientEnd {
         &self.connection
     }
 
+    /// A server that speaks plaintext here may have said why it wants nothing of this client.
+    fn look(&mut self, fresh: &[u8]) -> Result<(), (AlertDescription, TlsFailure)> {
+        let is_first = !self.heard;
+        self.heard |= !fresh.is_empty();
+        // RFC 5321 4.2.1: a reply begins with 2 to 5. No record has such a type (RFC 8446 5.1).
+        if !is_first || !matches!(fresh.first(), Some(b'2'..=b'5')) {
+            return Ok(());
+        }
+        let line = fresh.split(|octet| matches!(octet, b'\r' | b'\n')).next().unwrap_or_default();
+        let words = format!("speaks plaintext: {}", line.escape_ascii());
+        Err((AlertDescription::UnexpectedMessage, failure::refused(&words)))
+    }
+
     fn describe(&mut self, info: &mut TlsInfo) {
         if let Some((tls, name)) = self.expected.take().as_deref() {
             let chain = self.connection.peer_certificates().unwrap_or_default();
             info.server_verified = tls.is_trusted(chain, name);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use rustls::RootCertStore;
+    use smtp_proto::net::PeerName;
+
+    use super::*;
+    use crate::Stream;
+
+    fn begun() -> Stream<ClientEnd> {
+        let tls = ClientTls::new(RootCertStore::empty()).expect("TLS");
+        let name = PeerName::sure("mx.example.net");
+        let mut stream = tls.begin(false, &name, IpAddr::V4(Ipv4Addr::LOCALHOST)).expect("begun");
+        assert_eq!(stream.handshake(&mut [], 0), Ok(false));
+        stream
+    }
+
+    fn said(octets: &[u8], stream: &mut Stream<ClientEnd>) -> String {
+        let ended = stream.handshake(&mut octets.to_vec(), octets.len());
+        ended.err().map_or_else(String::new, |failure| failure.to_string())
+    }
+
+    #[test]
+    fn a_server_that_speaks_plaintext_is_quoted() {
+        for (octets, words) in [
+            (&b"554 5.7.1 Blocked, see https://example.net\r\n"[..], "554 5.7.1 Blocked, see https://example.net"),
+            (b"220-mx.example.net\r\n220 ready\r\n", "220-mx.example.net"),
+            (b"421 \x1b[31m\xe2\x80\xae", "421 \\x1b[31m\\xe2\\x80\\xae"),
+        ] {
+            assert_eq!(said(octets, &mut begun()), format!("refused: speaks plaintext: {words}"));
+        }
+        // What comes later may begin with any octet.
+        let mut stream = begun();
+        assert_eq!(said(&[22], &mut stream), "");
+        assert!(!said(b"220 ", &mut stream).contains("plaintext"));
     }
 }
