@@ -128,6 +128,40 @@ fn one(client: &Client, target: &Target, text: &[u8]) -> (bool, Option<Reason>) 
     })
 }
 
+/// RFC 2920 3.1: an envelope goes out with the end of the text before it, and each message has its own outcome.
+#[test]
+fn one_message_leads_the_next() {
+    let running = Running::start(Policy::Off, false);
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let heard = said.clone();
+    let config = Config::new("client.example").expect("a name").tls(Tls::Never).chunking(false).shared();
+    let client = Client::new(config).observe(Arc::new(move |said| {
+        if let smtp_smol::Said::Client(octets) = said {
+            heard.lock().expect("said").push(String::from_utf8_lossy(octets).into_owned());
+        }
+    }));
+    let (ben, nobody) = (to(&["b@example.net"]), to(&["nobody@example.net"]));
+    let large = "A line of a text that is larger than what is gathered.\r\n".repeat(4000);
+    let messages = [(&ben, "1\r\n"), (&nobody, "2\r\n"), (&ben, &*large), (&ben, "4\r\n")];
+    let mut outcomes = Vec::new();
+    smol::block_on(async {
+        let mut connection = client.connect(&running.target()).await.expect("connected");
+        let messages = messages.iter().map(|(to, text)| (envelope(to), text.as_bytes()));
+        let each = |sent: &smtp_proto::client::Transaction<'_>| {
+            outcomes.extend(sent.outcomes().map(|outcome| outcome.is_accepted()));
+        };
+        connection.send_each(messages, each).await.expect("sent");
+        assert!(connection.is_idle());
+        connection.quit().await;
+    });
+    assert_eq!(outcomes, [true, false, true, true]);
+    let texts: Vec<_> = running.seen().into_iter().map(|(text, _)| text).collect();
+    assert_eq!(texts, [b"1\r\n".to_vec(), large.into_bytes(), b"4\r\n".to_vec()]);
+    let said = said.lock().expect("said");
+    let led = said.iter().filter(|write| write.contains(".\r\nMAIL FROM:")).count();
+    assert_eq!(led, 2, "behind the first, and behind the third; the second had no text: {said:?}");
+}
+
 #[test]
 fn each_policy_against_each_server() {
     for (server, client, arrives) in [

@@ -109,6 +109,40 @@ impl Connection {
         text: &mut (impl AsyncBufRead + Unpin),
     ) -> io::Result<Transaction<'e>> {
         let mut transaction = Transaction::new(envelope);
+        self.carry(&mut transaction, None, text).await?;
+        Ok(transaction)
+    }
+
+    /// Sends one message after the other; `each` hears what became of every one, in order. Where the server offers
+    /// PIPELINING, and takes no BDAT, an envelope goes out with the end of the text before it, which saves one of two waits
+    /// for the server (RFC 2920 3.1).
+    ///
+    /// # Errors
+    /// Only those of reading a text; the connection is of no use afterwards, and that message and those after it were not
+    /// sent.
+    pub async fn send_each<'e, T: AsyncBufRead + Unpin>(
+        &mut self,
+        messages: impl IntoIterator<Item = (Envelope<'e>, T)>,
+        mut each: impl FnMut(&Transaction<'e>),
+    ) -> io::Result<()> {
+        let mut messages = messages.into_iter().map(|(envelope, text)| (Transaction::new(envelope), text));
+        let mut present = messages.next();
+        while let Some((mut transaction, mut text)) = present {
+            let mut next = messages.next();
+            self.carry(&mut transaction, next.as_mut().map(|(next, _)| next), &mut text).await?;
+            each(&transaction);
+            present = next;
+        }
+        Ok(())
+    }
+
+    /// Sends one message to its end, and with the end of its text the envelope of `next`, if that may be.
+    async fn carry<'e>(
+        &mut self,
+        transaction: &mut Transaction<'e>,
+        mut next: Option<&mut Transaction<'e>>,
+        text: &mut (impl AsyncBufRead + Unpin),
+    ) -> io::Result<()> {
         self.stage.clear();
         loop {
             let mut input = self.buffer.filled();
@@ -119,13 +153,15 @@ impl Connection {
                 Progress::Done => {
                     // Such as a RSET. What fails now concerns the next message.
                     let _ = self.write_out().await;
-                    return Ok(transaction);
+                    return Ok(());
                 }
                 Progress::Want(want) => self.serve(want).await,
                 Progress::Text => match text.fill_buf().await {
-                    Ok(piece) => match self.put(&mut transaction, piece).await {
+                    Ok(piece) => match self.put(transaction, piece).await {
                         Ok(taken) => {
                             text.consume(taken);
+                            // Nothing comes of it before the text has ended.
+                            next.as_mut().map(|next| transaction.lead(&mut self.session, next));
                             Ok(())
                         }
                         Err(error) => Err(error),
