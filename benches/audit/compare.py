@@ -4,7 +4,8 @@
     compare.py [MESSAGES] [FOLDER]
 
 Beside pflogsumm (Debian) on a Postfix log, and Python's mailbox module on an mbox. They answer other questions: the
-figures say how long it takes to read all of a file, once its pages are in memory. CPU time is told, user and system."""
+figures say how long it takes to read all of a file, once its pages are in memory. CPU time is told, user and system. Then each
+kind of log, in turn with Postfix's: lines a second, and messages a second, of Postfix's."""
 
 import mailbox
 import os
@@ -31,6 +32,31 @@ def seconds(command, **options):
     return min(times)
 
 
+def lines_in(path):
+    with path.open("rb") as file:
+        return sum(1 for _ in file)
+
+
+def written(folder, what, count):
+    path = folder / what
+    if not path.exists():
+        with path.open("wb") as file:
+            subprocess.run([sys.executable, HERE / "generate.py", what, count], stdout=file, stderr=subprocess.DEVNULL, check=True)
+    return path
+
+
+def kinds(folder, messages):
+    """Each kind of log beside Postfix's: what the machine does meanwhile slows both."""
+    postfix = written(folder, "postfix", messages)
+    lines = lines_in(postfix)
+    print(f"\n{'':<12}{'million lines/s':>16}{'of Postfix':>12}{'messages, of Postfix':>22}")
+    for what in ("exim", "sendmail", "opensmtpd", "journal", "exchange"):
+        path = written(folder, what, messages)
+        base, time = (seconds([PROGRAM, "audit", "--json", path]) for path in (postfix, path))
+        rate, of = lines_in(path) / time, lines / base
+        print(f"{what:<12}{rate / 1e6:>16.2f}{rate / of:>12.0%}{base / time:>22.0%}", flush=True)
+
+
 def tell(what, size, lines, time):
     rate = f", {lines / time / 1e6:.2f} million lines/s" if lines else ""
     print(f"{what:<28}{time:8.2f} s{size / time / 1e6:10.0f} MB/s{rate}", flush=True)
@@ -48,21 +74,18 @@ def main():
     folder = pathlib.Path(sys.argv[2] if len(sys.argv) > 2 else tempfile.mkdtemp(prefix="compare-"))
     folder.mkdir(exist_ok=True)
     for what, count in (("postfix", messages), ("mbox", str(int(messages) // 10))):
-        path = folder / what
-        if not path.exists():
-            with path.open("wb") as file:
-                subprocess.run([sys.executable, HERE / "generate.py", what, count], stdout=file, check=True)
+        path = written(folder, what, count)
         size = path.stat().st_size
         lines = 0
         if what == "postfix":
-            with path.open("rb") as file:
-                lines = sum(1 for _ in file)
+            lines = lines_in(path)
         print(f"{what}: {count} messages, {size / 1e6:.0f} MB")
         tell("smtp-smol audit", size, lines, seconds([PROGRAM, "audit", "--json", path]))
         if what == "postfix" and shutil.which("pflogsumm"):
             tell("pflogsumm", size, lines, seconds(["pflogsumm", path]))
         if what == "mbox":
             tell("Python's mailbox", size, 0, seconds([sys.executable, __file__, "--mailbox", path]))
+    kinds(folder, messages)
     if len(sys.argv) <= 2:
         shutil.rmtree(folder)
 

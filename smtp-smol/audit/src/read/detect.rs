@@ -235,6 +235,25 @@ fn quote(line: &[u8]) -> String {
     String::from_utf8_lossy(&line[..line.len().min(320)]).chars().take(80).collect()
 }
 
+/// Which export of a mail provider's this is, by the names of its columns or members as the providers publish them. None is
+/// read: of most nobody could tell over what the mail came.
+fn export_of(text: &[u8]) -> Option<&'static str> {
+    const TRACE: &str =
+        "a message trace of Exchange Online, which does not tell of TLS: stored mail does, by its Received fields";
+    let first = &text[..memchr::memchr(b'\n', text).unwrap_or(text.len())];
+    let names = |name: &[u8]| memchr::memmem::find(first, name).is_some();
+    let is_typed = first.starts_with(b"#TYPE Microsoft.Exchange.Management.FfoReporting.MessageTrace");
+    if is_typed || names(b"origin_timestamp_utc") || (names(b"MessageTraceId") && names(b"RecipientAddress")) {
+        Some(TRACE)
+    } else if text.starts_with(b"{") && memchr::memmem::find(text, b"\"smtp_tls_state\"").is_some() {
+        Some(
+            "Gmail's log as BigQuery exports it, which is not read: stored mail is, and Received fields of mx.google.com tell of TLS",
+        )
+    } else {
+        None
+    }
+}
+
 /// What a file that is none of ours looks like; empty where that is not known.
 fn describe(start: &[u8]) -> String {
     const KNOWN: [(&[u8], &str); 16] = [
@@ -259,6 +278,10 @@ fn describe(start: &[u8]) -> String {
         return (*what).into();
     }
     let text = start.trim_ascii_start();
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+    if let Some(export) = export_of(text) {
+        return export.into();
+    }
     if start.get(257..262) == Some(b"ustar") {
         "a tar archive: unpack it".into()
     } else if text.starts_with(b"<?xml") || text.starts_with(b"<!doctype") || text.starts_with(b"<html") {
@@ -269,5 +292,27 @@ fn describe(start: &[u8]) -> String {
         "JSON, of which it is not known what it means".into()
     } else {
         String::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::describe;
+
+    #[test]
+    fn exports_of_providers_are_known_by_name() {
+        for (start, words) in [
+            (
+                "\u{feff}origin_timestamp_utc,sender_address,recipient_status\n2026-11-24T08:00:00Z,a@b,c\n",
+                "Exchange Online",
+            ),
+            ("#TYPE Microsoft.Exchange.Management.FfoReporting.MessageTrace\n\"Organization\"\n", "Exchange Online"),
+            ("\"PSComputerName\",\"MessageId\",\"RecipientAddress\",\"MessageTraceId\"\n", "Exchange Online"),
+            (r#"{"event_info":{},"message_info":{"connection_info":{"smtp_tls_state":1}}}"#, "Gmail"),
+            (r#"{"a":1}"#, "JSON"),
+        ] {
+            assert!(describe(start.as_bytes()).contains(words), "{start}");
+        }
+        assert_eq!(describe(b"a,b\nMessageTraceId,RecipientAddress\n"), "");
     }
 }

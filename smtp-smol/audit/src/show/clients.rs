@@ -162,6 +162,14 @@ pub(crate) fn screen(side: &Side, bold: impl Fn(&str) -> String) -> String {
     out
 }
 
+/// What stands in parentheses goes on one line, where columns are narrow.
+fn unbroken(words: &str) -> String {
+    match words.find('(') {
+        Some(at) => format!("{}<span>{}</span>", escape(&words[..at]), escape(&words[at..])),
+        None => escape(words),
+    }
+}
+
 /// For a page.
 pub(crate) fn section(side: &Side) -> String {
     let mut out = String::new();
@@ -173,13 +181,14 @@ pub(crate) fn section(side: &Side) -> String {
              <th scope=\"col\">By what clients could do</th></tr></thead><tbody>\n",
         );
         for could in &side.could {
-            let words = |cost: &Option<Cost>, none: &str| cost.map_or_else(|| none.to_owned(), |cost| cost.words());
+            let words =
+                |cost: &Option<Cost>, none: &str| cost.map_or_else(|| none.to_owned(), |cost| unbroken(&cost.words()));
             let _ = writeln!(
                 out,
                 "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td></tr>",
-                escape(name(could.policy)),
-                escape(&words(&could.used, "cannot be told")),
-                escape(&words(&could.offered, NEGOTIATED))
+                escape(name(could.policy)).replace("MLKEM", "<wbr>MLKEM"),
+                words(&could.used, "cannot be told"),
+                words(&could.offered, NEGOTIATED)
             );
         }
         out.push_str("</tbody></table></div></section>\n");
@@ -195,7 +204,7 @@ pub(crate) fn section(side: &Side) -> String {
                 out,
                 "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td></tr>",
                 escape(what),
-                escape(&cost.words()),
+                unbroken(&cost.words()),
                 number(cost.senders)
             );
         }

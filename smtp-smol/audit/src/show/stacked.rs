@@ -114,5 +114,5 @@ fn plot(parts: &[Part], columns: &[Column], id: &str, title: &str) -> String {
         .filter(|(at, _)| used(*at))
         .map(|(_, (name, class))| format!("<span class=\"{class}\">{}</span>", escape(name)))
         .collect();
-    format!("<p class=\"legend\" aria-hidden=\"true\">{legend}</p>\n{svg}")
+    format!("<div class=\"whole\"><p class=\"legend\" aria-hidden=\"true\">{legend}</p>\n{svg}</div>\n")
 }
