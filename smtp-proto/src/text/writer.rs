@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::find::{Stop, stop};
+use super::find::{Stop, WALK, stop, walk};
 use super::{TextFlaw, append, take};
 
 /// What is done with line ends other than CRLF in a text that is to be sent.
@@ -77,7 +77,22 @@ impl Writer {
     ///
     /// # Errors
     /// If the text, of which the good part has been taken, now begins with a flaw; then and ever after.
+    #[inline]
     pub fn next<'t>(&mut self, text: &mut &'t [u8]) -> Result<Option<&'t [u8]>, TextFlaw> {
+        // Where dots are dense, most calls end here.
+        if self.stuffed
+            && !self.line_start
+            && !self.cr
+            && self.flaw.is_none()
+            && let Err(Stop::Dot(n)) = walk::<true, true>(text, 0, WALK)
+        {
+            return Ok(self.up_to_dot(text, n));
+        }
+        self.any(text)
+    }
+
+    #[inline(never)]
+    fn any<'t>(&mut self, text: &mut &'t [u8]) -> Result<Option<&'t [u8]>, TextFlaw> {
         if let Some((flaw, _)) = self.flaw {
             return Err(flaw);
         }
@@ -105,12 +120,7 @@ impl Writer {
                 self.line_start = line_end;
                 text.len()
             }
-            Stop::Dot(n) => {
-                self.line_start = false;
-                let slice = text.get(..=n);
-                self.take(text, n);
-                return Ok(slice);
-            }
+            Stop::Dot(n) => return Ok(self.up_to_dot(text, n)),
             Stop::Flaw(_, n) | Stop::LastCr(n) => {
                 self.line_start = false;
                 n
@@ -150,6 +160,15 @@ impl Writer {
         Err(flaw)
     }
 
+    /// The octets before a dot that begins a line, and the dot; which stays, to go out once more.
+    #[inline]
+    fn up_to_dot<'t>(&mut self, text: &mut &'t [u8], n: usize) -> Option<&'t [u8]> {
+        self.line_start = false;
+        let slice = text.get(..=n);
+        self.take(text, n);
+        slice
+    }
+
     fn line_end(&mut self, text: &mut &[u8], n: usize) -> &'static [u8] {
         self.take(text, n);
         self.cr = false;
@@ -157,6 +176,7 @@ impl Writer {
         b"\r\n"
     }
 
+    #[inline]
     fn take<'t>(&mut self, text: &mut &'t [u8], n: usize) -> &'t [u8] {
         self.octets += n as u64;
         take(text, n)

@@ -1,7 +1,15 @@
 //! What marks a message: a field by which it is unwanted, and what protects it from end to end. Fields only, and the
 //! first octets of the text; nothing is decrypted or kept.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 use smtp_proto::tls::EndToEnd;
+
+/// RFC 9580 6.2: on a line of its own.
+const ARMOUR: &[u8] = b"-----BEGIN PGP MESSAGE-----";
+/// Made once: to make it costs half of what looking through a head does.
+static ARMOUR_FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(ARMOUR));
 
 /// A field and its value by which mail counts as unwanted, such as `X-Spam-Flag=YES`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,13 +68,11 @@ pub fn end_to_end(content_type: &[u8], text: &[u8]) -> EndToEnd {
             EndToEnd::Unknown
         };
     }
-    // RFC 9580 6.2: on a line of its own.
-    const ARMOUR: &[u8] = b"-----BEGIN PGP MESSAGE-----";
     let alone = |at: usize| {
         (at == 0 || text[at - 1] == b'\n')
             && text[at + ARMOUR.len()..].iter().take_while(|octet| **octet != b'\n').all(u8::is_ascii_whitespace)
     };
-    if memchr::memmem::find_iter(text, ARMOUR).any(alone) { EndToEnd::PgpInline } else { EndToEnd::None }
+    if ARMOUR_FINDER.find_iter(text).any(alone) { EndToEnd::PgpInline } else { EndToEnd::None }
 }
 
 fn starts(text: &[u8], start: &[u8]) -> bool {
