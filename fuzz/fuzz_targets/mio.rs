@@ -1,0 +1,4 @@
+#![no_main]
+#[path = "../src/mio.rs"]
+mod adapter;
+libfuzzer_sys::fuzz_target!(|data: &[u8]| adapter::run(data));
