@@ -137,8 +137,7 @@ const NEGOTIATED: &str = "not known: only what was negotiated is";
 /// For a terminal: nothing where there is nothing to say.
 pub(crate) fn screen(side: &Side, bold: impl Fn(&str) -> String) -> String {
     let mut out = String::new();
-    if side.could.iter().any(|could| could.offered.is_some() || (could.policy == POST_QUANTUM && could.used.is_some()))
-    {
+    if side.could.iter().any(|could| could.offered.is_some()) {
         out.push_str(&bold(&format!(
             "{:<18}{:>31}{:>31}",
             "Wanted mail lost", "by what was used", "by what clients could do"
@@ -150,6 +149,11 @@ pub(crate) fn screen(side: &Side, bold: impl Fn(&str) -> String) -> String {
             let _ = writeln!(out, "{:<18}{used:>31}{offered:>31}", name(could.policy));
         }
         out.push('\n');
+    } else if let Some(used) = side.could.iter().find(|could| could.policy == POST_QUANTUM).and_then(|could| could.used)
+    {
+        // Of versions the first table says what was used.
+        out.push_str(&bold("Wanted mail lost, had you required X25519MLKEM768, by what was used"));
+        let _ = writeln!(out, "\n{}\n", used.words());
     }
     if !side.strictness.is_empty() {
         out.push_str(&bold("Had you refused"));
