@@ -173,6 +173,10 @@ const INTENDED_A: &[Row] = &[
         "parameters: benches/tests/differential.rs compares them one by one",
     ),
     (|command, _| matches!(command, Command::Bdat { .. }), "chunks of any size that 64 bits hold, 0 among them"),
+    (
+        |command, _| matches!(command, Command::Vrfy(_) | Command::Expn(_) | Command::Noop(_) | Command::Help(_)),
+        "what stands behind these is kept as it came: nothing is done by it",
+    ),
 ];
 
 /// What we take and B does not.
