@@ -153,6 +153,12 @@ fn inside_tls(socket: UnixStream, pieces: &[&[u8]]) -> Vec<u8> {
     let mut tls = ClientConnection::new(CLIENT.clone(), name).expect("a client");
     let mut socket = socket;
     tls.complete_io(&mut socket).expect("a handshake");
+    // The greeting is waited for.
+    let mut said = plaintext(&mut tls);
+    while said.is_empty() {
+        assert_ne!(tls.read_tls(&mut socket).expect("a greeting"), 0);
+        said = plaintext(&mut tls);
+    }
     let mut wire = Vec::new();
     for piece in pieces {
         tls.writer().write_all(piece).expect("to memory");
@@ -165,14 +171,17 @@ fn inside_tls(socket: UnixStream, pieces: &[&[u8]]) -> Vec<u8> {
         tls.write_tls(&mut wire).expect("to memory");
     }
     let mut rest = &plainly(&socket, &[&wire])[..];
-    let mut said = Vec::new();
     while !rest.is_empty() && tls.read_tls(&mut rest).is_ok_and(|count| count > 0) {
-        let state = tls.process_new_packets().expect("TLS to its end");
-        let mut plain = vec![0; state.plaintext_bytes_to_read()];
-        tls.reader().read_exact(&mut plain).expect("what there is");
-        said.extend_from_slice(&plain);
+        said.extend(plaintext(&mut tls));
     }
     said
+}
+
+fn plaintext(tls: &mut ClientConnection) -> Vec<u8> {
+    let state = tls.process_new_packets().expect("TLS to its end");
+    let mut plain = vec![0; state.plaintext_bytes_to_read()];
+    tls.reader().read_exact(&mut plain).expect("what there is");
+    plain
 }
 
 static CLIENT: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| {
