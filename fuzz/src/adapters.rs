@@ -129,11 +129,14 @@ fn by_itself(setup: Setup, octets: &[u8]) -> Outcome {
 fn plainly(socket: &UnixStream, pieces: &[&[u8]]) -> Vec<u8> {
     let mut writer = socket.try_clone().expect("a descriptor");
     std::thread::scope(|scope| {
-        scope.spawn(move || {
+        let writing = scope.spawn(move || {
             let _ = pieces.iter().try_for_each(|piece| writer.write_all(piece));
             let _ = writer.shutdown(Shutdown::Write);
         });
-        to_the_end(socket)
+        let said = to_the_end(socket);
+        // The scope waits for what the thread does; only this also for what it gives back at its very end.
+        writing.join().expect("no panic");
+        said
     })
 }
 
