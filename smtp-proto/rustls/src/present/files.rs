@@ -23,7 +23,7 @@ use super::provider;
 /// # Errors
 /// [`io::ErrorKind::InvalidInput`]; it names the file, what is wrong with it, and what it has to be.
 pub fn server_from_pem(certificate: &Path, key: &Path) -> io::Result<Arc<ServerConfig>> {
-    let chain = chain(certificate)?;
+    let chain = certificates(certificate, CHAIN)?;
     let private = private_key(key)?;
     let config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
@@ -42,7 +42,7 @@ pub fn server_from_pem(certificate: &Path, key: &Path) -> io::Result<Arc<ServerC
 /// As [`server_from_pem`].
 pub fn authorities_from_pem(file: &Path) -> io::Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
-    for certificate in chain(file)? {
+    for certificate in certificates(file, "it must be a readable PEM file with certificates of authorities")? {
         let mend = "each certificate in it must be one of an authority";
         roots.add(certificate).map_err(|error| invalid(file, &error, mend))?;
     }
@@ -69,9 +69,12 @@ pub fn authorities_of_system() -> io::Result<RootCertStore> {
     Ok(roots)
 }
 
+/// What a file of a certificate must be.
+const CHAIN: &str = "it must be a PEM file with the certificate, then its chain";
+
 /// A certificate with its chain, and its key.
 pub(super) fn certified_key(certificate: &Path, key: &Path) -> io::Result<CertifiedKey> {
-    let chain = chain(certificate)?;
+    let chain = certificates(certificate, CHAIN)?;
     let private = private_key(key)?;
     CertifiedKey::from_der(chain, private, &provider()).map_err(|error| not_its_key(key, certificate, &error))
 }
@@ -85,11 +88,10 @@ fn not_its_key(key: &Path, certificate: &Path, error: &dyn Display) -> io::Error
     invalid(key, error, &format!("it must be the key of {}", certificate.display()))
 }
 
-fn chain(file: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
-    let mend = "it must be a PEM file with the certificate, then its chain";
+fn certificates(file: &Path, mend: &str) -> io::Result<Vec<CertificateDer<'static>>> {
     let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let chain = read.map_err(|error| invalid(file, &error, mend))?;
-    if chain.is_empty() { Err(invalid(file, &"no certificate in it", mend)) } else { Ok(chain) }
+    let certificates = read.map_err(|error| invalid(file, &error, mend))?;
+    if certificates.is_empty() { Err(invalid(file, &"no certificate in it", mend)) } else { Ok(certificates) }
 }
 
 fn invalid(file: &Path, error: &dyn Display, mend: &str) -> io::Error {
@@ -128,7 +130,10 @@ mod tests {
             let told = certified_key(certificate, key).expect_err("refused").to_string();
             assert!(words.iter().all(|word| told.contains(word)), "of a client: {told}");
         }
+        let told = authorities_from_pem(&folder.path().join("none")).expect_err("refused").to_string();
+        assert!(told.ends_with("it must be a readable PEM file with certificates of authorities"), "{told}");
     }
+
     /// A server that asks for a certificate is shown the client's, whether or not the client depends on the server's.
     #[test]
     fn a_client_shows_its_certificate() {
