@@ -70,7 +70,7 @@ pub fn play(case: &Case) -> Tally {
     for round in 0..1 + (case.bits[5] >> 7) {
         pair.server.delivered.clear();
         // The envelope of the second may follow the text of the first.
-        let led = Some(&mut next).filter(|_| round == 0 && case.bits[5] & 0xc0 == 0xc0);
+        let led = (round == 0 && case.bits[5] & 0xc0 == 0xc0).then_some(&mut next);
         pair.transact(&mut transaction, led, case);
         pair.check(&transaction, case, &mut tally);
         (transaction, next) = (next, transaction.next(envelope));
