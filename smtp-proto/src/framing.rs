@@ -60,6 +60,11 @@ enum Ends {
 }
 
 impl Framing {
+    /// Whether what comes next is the rest of a line of which no more is looked at.
+    pub(crate) const fn is_skipping(&self) -> bool {
+        self.skipped > 0
+    }
+
     /// The next line; `limit` counts its CRLF (RFC 5321 4.5.3.1.4). `lf`: LF alone may end it.
     pub(crate) fn next<'i>(&mut self, input: &mut &'i [u8], limit: usize, lf: bool) -> Framed<'i> {
         while let Some(found) = input.get(self.scanned..).and_then(|rest| memchr(b'\n', rest)) {

@@ -68,8 +68,11 @@ impl Session {
             }
             return None;
         }
-        // A TLS ClientHello (RFC 8446 5.1: record type 22, version 3.x) need not hold a CRLF: look first.
-        if let [22, 3, ..] = input {
+        // A TLS ClientHello (RFC 8446 5.1: record type 22, version 3.x) need not hold a CRLF: look first. What is within a line
+        // that is skipped to its end is none.
+        if let [22, 3, ..] = input
+            && !self.framing.is_skipping()
+        {
             return self.fatal(input, FaultKind::CrossProtocol, self.offset, &replies::NOT_SMTP);
         }
         let start = self.offset;
