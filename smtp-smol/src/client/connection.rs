@@ -64,6 +64,8 @@ pub struct Connection {
     /// Small pieces of text are gathered here.
     pub(super) stage: Vec<u8>,
     clock: Clock,
+    /// Whatever the session's timeouts say.
+    longest: Option<Duration>,
     /// Of a message that is sent by its commands.
     pub(super) steps: Steps,
 }
@@ -93,7 +95,8 @@ impl Connection {
     ) -> Self {
         let clock = Clock { progress: u64::MAX, deadline: Instant::now() };
         let (link, buffer) = (Link::new(socket), Buffer::with_capacity(BUFFER));
-        Self { link, session, settings, target, peer, buffer, stage: Vec::new(), clock, steps: Steps::default() }
+        let (stage, longest, steps) = (Vec::new(), None, Steps::default());
+        Self { link, session, settings, target, peer, buffer, stage, clock, longest, steps }
     }
 
     /// Sends one message, and says what became of each recipient.
@@ -188,6 +191,15 @@ impl Connection {
             Ok(())
         })
         .await;
+    }
+
+    /// No wait for the server is longer than this from now on, whatever the
+    /// [timeouts](smtp_proto::client::Timeouts) say; with `None`, as they say. For a relay that would rather try another
+    /// connection than wait long for the first answer of one that lay idle. TLS handshakes keep their own time.
+    pub const fn wait_at_most(&mut self, time: Option<Duration>) {
+        self.longest = time;
+        // The next wait is a new one.
+        self.clock.progress = u64::MAX;
     }
 
     /// Whether another message can be sent.
@@ -391,7 +403,8 @@ impl Connection {
     /// Waits for the socket, or for the session's time to be over, which the session is told.
     async fn wait(&mut self, ready: Ready) -> io::Result<()> {
         if self.clock.progress != self.session.progress() {
-            let (progress, deadline) = (self.session.progress(), Instant::now() + self.session.timeout());
+            let (progress, time) = (self.session.progress(), self.session.timeout());
+            let deadline = Instant::now() + self.longest.map_or(time, |longest| longest.min(time));
             self.clock = Clock { progress, deadline };
         }
         let (link, deadline) = (&mut self.link, self.clock.deadline);

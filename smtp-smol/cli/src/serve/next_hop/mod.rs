@@ -58,6 +58,8 @@ pub(crate) struct NextHop {
     plain: Option<Pool>,
     gate: Arc<Semaphore>,
     state: Mutex<State>,
+    wait: Duration,
+    retry: Duration,
     /// A message for the watch: something has gone wrong.
     trouble: (Sender<()>, Receiver<()>),
 }
@@ -66,6 +68,8 @@ pub(crate) struct NextHop {
 struct State {
     /// Failures in a row.
     failures: u32,
+    /// When it answered MAIL last.
+    answered: Option<Instant>,
     /// Why nobody is sent to it, until the watch has found it back.
     down: Option<String>,
     /// So long it is spoken to in plaintext, since a handshake has failed.
@@ -114,6 +118,8 @@ impl NextHop {
             pool: Pool::new(client, limits),
             gate: Arc::new(Semaphore::new(connections)),
             state: Mutex::default(),
+            wait,
+            retry: options.next_hop_retry,
             trouble: smol::channel::bounded(1),
         })
     }
@@ -163,8 +169,11 @@ impl NextHop {
                     or(wait(LOOK), hop.heard_of_trouble()).await;
                     pause = PAUSE;
                 }
+                let began = Instant::now();
                 match hop.probe().await {
                     Ok(()) => hop.is_up(),
+                    // Such as one that takes no more connections, while mail goes on over those that there are.
+                    Err(_) if !down && hop.has_answered_since(began) => {}
                     Err(why) => hop.is_down(&why),
                 }
             }
@@ -212,7 +221,11 @@ impl NextHop {
         let connected = async |pool: &Pool| {
             let lent = if idle { pool.connection(target).await } else { pool.new_connection(target).await };
             let mut lent = lent.map_err(Stopped::Ended)?;
+            // Greeting and EHLO need no more than that, whatever its lists of senders and recipients do later.
+            lent.wait_at_most(Some(self.wait));
             lent.ready().await?;
+            let used = lent.is_used();
+            lent.wait_at_most(used.then_some(self.retry));
             Ok(lent)
         };
         match (connected(self.pool()).await, &self.plain) {
@@ -297,13 +310,20 @@ impl NextHop {
     }
 
     fn succeeded(&self) {
-        self.state().failures = 0;
+        let mut state = self.state();
+        (state.failures, state.answered) = (0, Some(Instant::now()));
     }
 
-    /// A connection came to nothing. After some of them nobody is sent there any more.
-    fn failed(&self, why: &dyn fmt::Display, session: &str, id: &str) {
+    fn has_answered_since(&self, began: Instant) -> bool {
+        self.state().answered.is_some_and(|answered| answered >= began)
+    }
+
+    /// A connection came to nothing. After some of them nobody is sent there any more; after one, if it waited in vain, from
+    /// `silent` on, and nobody else had an answer meanwhile.
+    fn failed(&self, why: &dyn fmt::Display, silent: Option<Instant>, session: &str, id: &str) {
+        let hangs = silent.is_some_and(|began| !self.has_answered_since(began));
         let mut state = self.state();
-        state.failures = state.failures.saturating_add(1);
+        state.failures = if hangs { FAILURES } else { state.failures.saturating_add(1) };
         let now_down = state.failures >= FAILURES && state.down.replace(why.to_string()).is_none();
         drop(state);
         tracing::warn!(session, id, next_hop = %self.place, "the next hop failed: {why}");
@@ -316,8 +336,9 @@ impl NextHop {
 
     fn is_up(&self) {
         let mut state = self.state();
-        state.failures = 0;
         if state.down.take().is_some() {
+            // It has greeted, no more: the next that fails is enough.
+            state.failures = FAILURES - 1;
             drop(state);
             tracing::warn!(next_hop = %self.place, "the next hop is up again");
         }

@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use smol::lock::SemaphoreGuardArc;
-use smtp_proto::client::{NotNow, Reason};
+use smtp_proto::client::{NoConnection, NotNow, Reason};
 use smtp_proto::syntax::{
     AttributesBuilder, Body, Capability, Command, Extension, Keyword, Mail, OwnedReply, Params, Rcpt, Verb,
 };
@@ -61,10 +62,11 @@ impl NextHop {
         let target = self.target(who.address);
         let mut again = false;
         loop {
+            let began = Instant::now();
             let mut lent = match self.ready(&target, !again).await {
                 Ok(lent) => lent,
                 Err(Stopped::Ended(reason)) => {
-                    self.failed(&reason, who.session, who.id);
+                    self.failed(&reason, silent(&reason, began), who.session, who.id);
                     // What it says in its greeting is handed on.
                     return Err(match reason {
                         Reason::ServerClosing(_) => Answer::of(Stopped::Ended(reason)),
@@ -79,12 +81,13 @@ impl NextHop {
                 Ok(reply) => reply,
                 // It had been idle, and has ended before anything was taken; or it has no more to give. A new one may do.
                 Err(stopped) if used && !again && is_stale(&stopped) => {
+                    tracing::debug!(session = &**who.session, id = &**who.id, "a new connection is tried: {stopped}");
                     again = true;
                     continue;
                 }
                 Err(stopped) => {
                     match &stopped {
-                        Stopped::Ended(why) => self.failed(why, who.session, who.id),
+                        Stopped::Ended(why) => self.failed(why, silent(why, began), who.session, who.id),
                         // The next session hears what is offered now.
                         Stopped::NotSent(_) => drop(self.trouble.0.try_send(())),
                         _ => {}
@@ -96,6 +99,7 @@ impl NextHop {
                 }
             };
             self.succeeded();
+            lent.wait_at_most(None);
             let offered = Offered::of(lent.session());
             self.learn(offered);
             let reply = Answer::Hop(reply);
@@ -269,7 +273,7 @@ impl Passage {
         if let Stopped::Ended(reason) | Stopped::Unknown(reason) = &stopped {
             self.lent = None;
             if *reason == Reason::TimedOut {
-                self.hop.failed(reason, &self.names[0], &self.names[1]);
+                self.hop.failed(reason, None, &self.names[0], &self.names[1]);
             } else {
                 let (session, id) = (&*self.names[0], &*self.names[1]);
                 tracing::warn!(session, id, next_hop = %self.hop.place, "a message did not go through: {stopped}");
@@ -279,10 +283,18 @@ impl Passage {
     }
 }
 
+/// Since when there has been no answer, if that is why it failed.
+const fn silent(reason: &Reason, began: Instant) -> Option<Instant> {
+    match reason {
+        Reason::TimedOut | Reason::NotConnected(NoConnection::TimedOut) => Some(began),
+        _ => None,
+    }
+}
+
 /// Whether a connection that was idle has turned out to be of no use, and nothing was taken over it.
 fn is_stale(stopped: &Stopped) -> bool {
     match stopped {
-        Stopped::Ended(reason) => matches!(reason, Reason::Eof | Reason::ServerClosing(_)),
+        Stopped::Ended(reason) => matches!(reason, Reason::Eof | Reason::ServerClosing(_) | Reason::TimedOut),
         Stopped::NotSent(why) => matches!(
             why,
             NotNow::Limit | NotNow::NotOffered(Extension::XClient | Extension::XForward) | NotNow::State(_)
