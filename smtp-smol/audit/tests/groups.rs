@@ -1,4 +1,4 @@
-//! Groups of key exchanges, as Postfix's log names them.
+//! Groups of key exchanges, as Postfix's log, Exim's and stored mail name them.
 
 use smtp_audit::{Audit, Options};
 use smtp_proto::tls::Condition;
@@ -58,4 +58,63 @@ fn a_log_without_groups_prices_none() {
     assert_eq!(told["groups"], serde_json::json!([]));
     assert_eq!(told["could"][2]["used"], serde_json::Value::Null);
     assert_eq!(told["what_if"][0]["wanted"]["lost"]["messages"], 1);
+}
+
+fn priced(name: &str, source: &str, by: &[&str]) -> serde_json::Value {
+    let by = by.iter().map(|name| (*name).to_owned()).collect();
+    let mut audit = Audit::new(&Options { by, ..Options::default() });
+    audit.stream(name.as_ref(), source.as_bytes(), &()).expect("read");
+    let report = audit.report(Condition::Tls).expect("a report");
+    let told: serde_json::Value = serde_json::from_str(&report.json()).expect("JSON");
+    told["inbound"].clone()
+}
+
+/// Exim as Debian builds it, with GnuTLS: its names of ciphers have the group in them, also before TLS 1.3.
+#[test]
+fn exim_with_gnutls_tells_groups() {
+    let log: String = [
+        "P=esmtps X=TLS1.3:HYBRID_X25519_MLKEM768__RSA_PSS_RSAE_SHA256__AES_256_GCM:256",
+        "P=esmtps X=TLS1.3:ECDHE_X25519__RSA_PSS_RSAE_SHA256__AES_256_GCM:256",
+        "P=esmtps X=TLS1.2:ECDHE_SECP256R1__RSA_SHA256__AES_256_GCM:256",
+        "P=esmtp",
+    ]
+    .iter()
+    .zip(1..)
+    .map(|(tls, n)| {
+        format!(
+            "2026-11-24 08:00:0{n} 1vNXYZ-00AB{n}0-2k <= a@s{n}.example H=mx.s{n}.example [192.0.2.{n}] {tls} S=1\n"
+        )
+    })
+    .collect();
+    let told = priced("mainlog", &log, &[]);
+    let groups = serde_json::json!({"": 1, "X25519MLKEM768": 1, "x25519": 1, "secp256r1": 1});
+    assert_eq!(told["groups"][0]["groups"], groups);
+    let used = &told["could"][2]["used"];
+    assert_eq!((&used["lost"], &used["of"]), (&3.into(), &4.into()), "{used}");
+}
+
+/// A server names them in its Received fields or never does: its mail before TLS 1.3 is then known to have had none.
+#[test]
+fn groups_in_received_fields_are_priced_for_the_server_that_names_them() {
+    let message = |n: u32, by: &str, tls: &str| {
+        format!(
+            "From s@s{n}.example Tue Nov 24 08:00:00 2026\nReturn-Path: <s@s{n}.example>\n\
+             Received: from mx.s{n}.example (mx.s{n}.example [192.0.2.{n}])\n\t{tls}by {by} (Postfix) with ESMTP{} id 4X{n};\n\t\
+             Tue, 24 Nov 2026 08:00:00 +0000\nFrom: s@s{n}.example\n\ntext\n\n",
+            if tls.is_empty() { "" } else { "S" }
+        )
+    };
+    let using = |rest: &str| format!("(using TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256/256 bits){rest})\n\t");
+    let (ours, other) = ("mx.example.net", "old.example.net");
+    let mbox = message(1, ours, &using("\n\t key-exchange X25519MLKEM768 server-signature RSA-PSS (2048 bits)"))
+        + &message(2, ours, &using("\n\t key-exchange X25519 server-signature RSA-PSS (2048 bits)"))
+        + &message(3, ours, "(using TLSv1.2 with cipher ECDHE-RSA-AES256-GCM-SHA384 (256/256 bits))\n\t")
+        + &message(4, ours, "")
+        + &message(5, other, "");
+    let told = priced("mbox", &mbox, &[ours, other]);
+    let groups = serde_json::json!({"": 1, "X25519MLKEM768": 1, "x25519": 1});
+    assert_eq!(told["groups"][0]["groups"], groups);
+    let used = &told["could"][2]["used"];
+    assert_eq!((&used["lost"], &used["of"]), (&3.into(), &4.into()), "{used}");
+    assert_eq!(told["what_if"][0]["wanted"]["of"]["messages"], 5, "{told}");
 }

@@ -15,7 +15,7 @@ use smtp_proto::tls::{ClientCertificate, Direction, Disposition, Hop, Wanted};
 use crate::count::desk::{Desk, Seen, Untold};
 use crate::read::scan::{find, find_last, iso, number, starts_no_case, text_ip};
 use crate::read::syslog::{Calendar, Line};
-use crate::read::words::{Word, version};
+use crate::read::words::{Word, group_of, version};
 
 /// Deliveries that are followed at once.
 const FOLLOWED: usize = 1 << 16;
@@ -80,6 +80,8 @@ pub(crate) struct Exim {
     deliveries: FxHashMap<u64, Delivery>,
     /// Whether lines have `X=` where there was TLS (`log_selector = +tls_cipher`, which is Exim's default).
     x: X,
+    /// A line named the group of a key exchange, as Exim's do with GnuTLS.
+    tells_groups: bool,
     /// Deliveries without `X=` that wait until that is known.
     waiting: Vec<Delivery>,
     /// Deliveries that count as plaintext although that was never known.
@@ -119,6 +121,8 @@ struct Delivery {
     bytes: u64,
     /// `None` until it is known.
     hop: Option<Hop>,
+    group: Option<&'static str>,
+    tells_group: bool,
 }
 
 /// A refusal and the one before it belong to one transaction if no more than this lies between.
@@ -196,6 +200,8 @@ impl Exim {
             return;
         }
         let tls = field(own, b"X=");
+        let group = tls.and_then(group_in);
+        self.tells_groups |= group.is_some();
         if tls.is_some() {
             self.tells(desk);
         } else if protocol.is_some_and(|word| word.tls) && self.x == X::NotKnown {
@@ -236,6 +242,8 @@ impl Exim {
             bytes: field(own, b"S=").and_then(number).map_or(0, |(bytes, _)| bytes),
             hop,
             untold: Untold::EximCipher,
+            group,
+            tells_group: self.tells_groups,
             ..Seen::new(time, Direction::Inbound)
         });
     }
@@ -257,6 +265,8 @@ impl Exim {
             self.give(before, desk);
         }
         let tls = field(host.rest, b"X=");
+        let group = tls.and_then(group_in);
+        self.tells_groups |= group.is_some();
         if tls.is_some() {
             self.tells(desk);
         }
@@ -266,8 +276,9 @@ impl Exim {
         };
         let to = &text[..memchr::memchr(b' ', text).unwrap_or(text.len())];
         let bytes = field(&text[..at], b"S=").and_then(number).map_or(0, |(bytes, _)| bytes);
-        let delivery =
-            Delivery { time, peer: host.address, host: host.name.into(), to: to.into(), recipients: 1, bytes, hop };
+        let (peer, host) = (host.address, host.name.into());
+        let tells_group = self.tells_groups;
+        let delivery = Delivery { time, peer, host, to: to.into(), recipients: 1, bytes, hop, group, tells_group };
         if self.deliveries.len() >= FOLLOWED {
             self.forget(desk);
         }
@@ -403,9 +414,16 @@ impl Delivery {
             bytes: self.bytes,
             hop,
             untold: Untold::EximCipher,
+            group: self.group,
+            tells_group: self.tells_group,
             ..Seen::new(self.time, Direction::Outbound)
         });
     }
+}
+
+/// The group in `TLS1.3:ECDHE_X25519__RSA_PSS_RSAE_SHA256__AES_256_GCM:256`.
+fn group_in(tls: &[u8]) -> Option<&'static str> {
+    group_of(tls.split(|octet| *octet == b':').nth(1)?)
 }
 
 /// `mx.a (helo) [192.0.2.1]:4711 …`: either name may be missing.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::blocks::{self, Blocks, Lines};
 use super::journal::{export, json};
+use super::scan::find;
 use super::syslog::{Calendar, Line, Stamp};
 use super::{exim, opensmtpd, postfix, sendmail};
 use crate::count::desk::Desk;
@@ -55,7 +56,21 @@ pub(crate) fn what<T>(line: &[u8], then: impl FnOnce(What<'_>) -> T) -> T {
 
 /// Whose line this is.
 pub(crate) fn of<'a>(line: &Line<'a>) -> What<'a> {
-    program(line).map_or(What::Other(line.program), |kind| What::Mail(kind, line.stamp))
+    if let Some(kind) = program(line) {
+        return What::Mail(kind, line.stamp);
+    }
+    let inner = of_container(line);
+    let inner = inner.as_ref().and_then(|inner| Some(What::Mail(program(inner)?, inner.stamp)));
+    inner.unwrap_or(What::Other(line.program))
+}
+
+/// The line that a container of a mail server's wrote, where the runtime hands it to syslog with the container's name for a
+/// tag: `mailu-smtp[4711]: Nov 24 08:00:00 mx postfix/smtpd[10]: …`. What other programs say is theirs, whatever it looks
+/// like.
+fn of_container<'a>(line: &Line<'a>) -> Option<Line<'a>> {
+    const NAMES: [&[u8]; 5] = [b"smtp", b"postfix", b"mailserver", b"exim", b"sendmail"];
+    let begins = line.text.first().is_some_and(u8::is_ascii_alphanumeric);
+    (begins && NAMES.iter().any(|name| find(line.program, name).is_some())).then(|| Line::parse(line.text)).flatten()
 }
 
 #[inline]
@@ -184,8 +199,11 @@ impl Logs {
     /// Takes a line; `None` where it is needed and has no time.
     #[inline]
     fn line(&mut self, line: &Line<'_>, only: Option<Kind>, calendar: &mut Calendar, desk: &mut Desk) -> Option<()> {
-        let program = program(line).filter(|program| only.is_none_or(|only| only == *program));
-        let Some(program) = program else {
+        let kind = program(line).filter(|kind| only.is_none_or(|only| only == *kind));
+        let Some(program) = kind else {
+            if let Some(inner) = of_container(line).filter(|inner| program(inner).is_some()) {
+                return self.line(&inner, only, calendar, desk);
+            }
             desk.lines.other += 1;
             return Some(());
         };

@@ -237,7 +237,13 @@ pub(crate) fn rfc5322(text: &[u8]) -> Option<i64> {
     }
     let (day, _) = number(word)?;
     let month = month(words.next()?)?;
-    let (year, _) = number(words.next()?)?;
+    let year = words.next()?;
+    let year = match (year.len(), number(year)?.0) {
+        // RFC 5322 4.3: years of two digits, and of three.
+        (2, year @ 0..50) => year + 2000,
+        (2 | 3, year) => year + 1900,
+        (_, year) => year,
+    };
     let time = words.next()?;
     let clock = match time.len() {
         5 => clock(&[time, b":00"].concat())?,
@@ -279,6 +285,9 @@ mod tests {
         assert_eq!(iso(b"2026-13-01T00:00:00Z"), None);
         assert_eq!(rfc5322(b" Tue, 24 Nov 2026 08:00:00 +0100 (CET)"), Some(1_795_503_600));
         assert_eq!(rfc5322(b"4 Nov 2026 08:00 -0330"), Some(1_793_791_800));
+        assert_eq!(rfc5322(b"Thu, 3 Oct 91 13:04:09 -0700"), rfc5322(b"3 Oct 1991 20:04:09 +0000"));
+        assert_eq!(rfc5322(b"24 Nov 26 08:00:00 +0100"), Some(1_795_503_600));
+        assert_eq!(rfc5322(b"24 Nov 126 08:00:00 +0100"), rfc5322(b"24 Nov 2026 08:00:00 +0100"));
         assert_eq!(rfc5322(b"yesterday"), None);
         assert_eq!(zone(b"-08:00"), -28_800);
     }

@@ -44,20 +44,20 @@ impl Word {
     }
 }
 
-/// `TLSv1.3`, `TLS1.3`, `TLS1_3`, `TLSv1_3`, `SSLv3` at the start.
+/// `TLSv1.3`, `TLS1.3`, `TLS1_3`, `TLSv1_3`, `TLS-1.0` (Exim with GnuTLS, once), `SSLv3` at the start.
 pub(crate) fn version(text: &[u8]) -> Option<TlsVersion> {
     let rest = match text.get(..3)? {
         b"TLS" | b"tls" => &text[3..],
         b"SSL" | b"ssl" if matches!(text.get(3..5), Some(b"v2" | b"v3")) => return Some(TlsVersion::Ssl),
         _ => return None,
     };
-    version_number(rest.strip_prefix(b"v").unwrap_or(rest))
+    version_number(rest.strip_prefix(b"v").or_else(|| rest.strip_prefix(b"-")).unwrap_or(rest))
 }
 
 /// The group of a key exchange as OpenSSL calls it, by the name that the ledger has for it: `X25519`, `ECDHE (prime256v1)`,
 /// `DHE (2048 bits)`, `X25519MLKEM768`.
 pub(crate) fn group(text: &[u8]) -> &'static str {
-    const GROUPS: [(&[u8], &str); 17] = [
+    const GROUPS: [(&[u8], &str); 22] = [
         (b"X25519", "x25519"),
         (b"X448", "x448"),
         (b"prime256v1", "secp256r1"),
@@ -72,6 +72,11 @@ pub(crate) fn group(text: &[u8]) -> &'static str {
         (b"4096", "ffdhe4096"),
         (b"6144", "ffdhe6144"),
         (b"8192", "ffdhe8192"),
+        (b"FFDHE2048", "ffdhe2048"),
+        (b"FFDHE3072", "ffdhe3072"),
+        (b"FFDHE4096", "ffdhe4096"),
+        (b"FFDHE6144", "ffdhe6144"),
+        (b"FFDHE8192", "ffdhe8192"),
         (b"X25519MLKEM768", "X25519MLKEM768"),
         (b"SecP256r1MLKEM768", "SecP256r1MLKEM768"),
         (b"SecP384r1MLKEM1024", "SecP384r1MLKEM1024"),
@@ -84,6 +89,25 @@ pub(crate) fn group(text: &[u8]) -> &'static str {
         // ML-KEM alone, and hybrids that are yet to come.
         None if find_no_case(name, b"MLKEM").is_some() => "MLKEM",
         None => "other",
+    }
+}
+
+/// What a cipher's name tells of the group. GnuTLS's names do, as Exim writes them: `ECDHE_X25519__RSA_PSS_RSAE_SHA256__AES_256_GCM`,
+/// `HYBRID_X25519_MLKEM768__…`. So did those of Windows before 2016: `TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA384_P384`.
+pub(crate) fn group_of(cipher: &[u8]) -> Option<&'static str> {
+    if let Some(end) = memchr::memmem::find(cipher, b"__") {
+        let exchange = &cipher[..end];
+        let named = [&b"HYBRID_"[..], b"ECDHE_PSK_", b"DHE_PSK_", b"ECDHE_", b"DHE_"]
+            .iter()
+            .find_map(|kind| exchange.strip_prefix(*kind))?;
+        let named: Vec<u8> = named.iter().copied().filter(|octet| *octet != b'_').collect();
+        return Some(group(&named));
+    }
+    match cipher.get(cipher.len().checked_sub(5)?..)? {
+        b"_P256" => Some("secp256r1"),
+        b"_P384" => Some("secp384r1"),
+        b"_P521" => Some("secp521r1"),
+        _ => None,
     }
 }
 
@@ -118,7 +142,7 @@ pub(crate) fn version_number(text: &[u8]) -> Option<TlsVersion> {
 
 #[cfg(test)]
 mod tests {
-    use super::group;
+    use super::{group, group_of};
 
     #[test]
     fn groups_have_the_names_of_the_ledger() {
@@ -135,6 +159,26 @@ mod tests {
             ("", "other"),
         ] {
             assert_eq!(group(text.as_bytes()), name, "{text}");
+        }
+    }
+
+    #[test]
+    fn ciphers_that_name_a_group() {
+        for (cipher, name) in [
+            ("ECDHE_X25519__RSA_PSS_RSAE_SHA256__AES_256_GCM", Some("x25519")),
+            ("ECDHE_SECP256R1__RSA_SHA256__AES_256_GCM", Some("secp256r1")),
+            ("DHE_FFDHE2048__RSA_SHA256__AES_256_GCM", Some("ffdhe2048")),
+            ("DHE_CUSTOM2048__RSA_SHA256__AES_256_GCM", Some("other")),
+            ("HYBRID_X25519_MLKEM768__RSA_PSS_RSAE_SHA256__AES_256_GCM", Some("X25519MLKEM768")),
+            ("HYBRID_SECP256R1_MLKEM768__ECDSA_SECP256R1_SHA256__AES_128_GCM", Some("SecP256r1MLKEM768")),
+            ("RSA__AES_256_GCM", None),
+            ("TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA384_P384", Some("secp384r1")),
+            ("ECDHE_RSA_AES_256_GCM_SHA384", None),
+            ("TLS_AES_256_GCM_SHA384", None),
+            ("P256", None),
+            ("", None),
+        ] {
+            assert_eq!(group_of(cipher.as_bytes()), name, "{cipher}");
         }
     }
 }

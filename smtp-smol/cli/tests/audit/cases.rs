@@ -312,3 +312,20 @@ Oct 25 02:05:01 mx postfix/qmgr[31]: AAAA2: removed
     assert_eq!(at(&report, "/period/days"), 1, "no year is over");
     assert!(!report["notes"].to_string().contains("more than a year"), "{report:#}");
 }
+
+/// A container's runtime hands lines to syslog under the container's name: such of a mail server's are read, and nothing that
+/// any other program says.
+#[test]
+fn lines_of_containers_that_came_by_syslog() {
+    let told = std::fs::read_to_string(case("good.log")).expect("a log");
+    let under = |tag: &str| -> String {
+        told.lines().map(|line| format!("Nov 24 13:00:00 docker1 {tag}[4062297]: {line}\n")).collect()
+    };
+    let place = Place::new();
+    is_tls13(&json(&[], &[&place.file("mail.log", under("mailu-smtp"))]), "mailu-smtp");
+    let both = under("webmail") + &under("postfix-mailcow");
+    let report = json(&[], &[&place.file("both.log", both)]);
+    is_tls13(&report, "postfix-mailcow");
+    let lines = i64::try_from(told.lines().count()).expect("few");
+    assert_eq!(at(&report, "/lines/other"), lines, "{report:#}");
+}

@@ -35,9 +35,24 @@ pub(crate) struct Reader {
 /// Whose Received field is believed: that of the server through which mail comes in from outside.
 #[derive(Debug)]
 enum Border {
-    Known(Vec<Vec<u8>>),
+    Known(Vec<Server>),
     /// Heads that wait until it is clear, and how many messages had no Received field at all.
     Guessing(Vec<Stored>, u64),
+}
+
+/// A server of ours.
+#[derive(Debug)]
+struct Server {
+    /// In lower case.
+    name: Vec<u8>,
+    /// A field of it named the group of a key exchange: where it names none before TLS 1.3, there was none.
+    tells_groups: bool,
+}
+
+impl From<Vec<u8>> for Server {
+    fn from(name: Vec<u8>) -> Self {
+        Self { name, tells_groups: false }
+    }
 }
 
 /// A message that waits.
@@ -61,7 +76,7 @@ impl Reader {
         let border = if by.is_empty() {
             Border::Guessing(Vec::new(), 0)
         } else {
-            Border::Known(by.iter().map(|name| name.to_ascii_lowercase().into_bytes()).collect())
+            Border::Known(by.iter().map(|name| name.to_ascii_lowercase().into_bytes().into()).collect())
         };
         Self { border, unwanted_if: unwanted_if.to_vec(), first, seen: Copies::default() }
     }
@@ -98,7 +113,7 @@ impl Reader {
         let names = self.guess(&waiting, without, desk)?;
         let told = names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect::<Vec<_>>().join(", ");
         desk.notes.push(format!("border server by the look of the mail: {told} (or name it with --by)"));
-        self.border = Border::Known(names);
+        self.border = Border::Known(names.into_iter().map(Server::from).collect());
         for stored in &waiting {
             self.count(&stored.head, &stored.beginning, stored.bytes, desk);
         }
@@ -152,9 +167,10 @@ impl Reader {
     }
 
     fn count(&mut self, head: &[u8], beginning: &[u8], bytes: u64, desk: &mut Desk) {
-        let Border::Known(names) = &self.border else { return };
         let fields = self.fields(head);
-        let ours = |hop: &Received<'_>| hop.kind != Kind::Local && names.iter().any(|name| eq(name, hop.by));
+        let Border::Known(servers) = &mut self.border else { return };
+        let ours =
+            |hop: &Received<'_>| hop.kind != Kind::Local && servers.iter().any(|server| eq(&server.name, hop.by));
         // A filter on the same host puts a field of its own on top, from the host itself.
         let mut hops = fields.received().filter(ours);
         let mut found = hops.next();
@@ -185,6 +201,11 @@ impl Reader {
             desk.aside.dateless += 1;
             return;
         };
+        let server = servers.iter_mut().find(|server| eq(&server.name, hop.by));
+        let tells_group = server.is_some_and(|server| {
+            server.tells_groups |= hop.group.is_some();
+            server.tells_groups
+        });
         let to = [hop.recipient];
         desk.take_stored(&Seen {
             peer: hop.address,
@@ -195,6 +216,8 @@ impl Reader {
             wanted: if fields.unwanted { Wanted::No } else { Wanted::Yes },
             hop: hop.hop,
             untold: Untold::Field,
+            group: hop.group,
+            tells_group,
             end_to_end: end_to_end(fields.content_type, beginning),
             ..Seen::new(time, Direction::Inbound)
         });

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use smtp_proto::tls::{ClientCertificate, Hop, TlsVersion};
 
 use crate::read::scan::{eq, find, find_no_case, starts_no_case, text_ip};
-use crate::read::words::{Word, version, version_number, version_of};
+use crate::read::words::{Word, group, group_of, version, version_number, version_of};
 
 /// What is needed of a field. All slices are of the field.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub(crate) struct Received<'a> {
     /// What stands behind the semicolon.
     pub(crate) date: &'a [u8],
     pub(crate) hop: Hop,
+    /// Of the key exchange, where the field names it.
+    pub(crate) group: Option<&'static str>,
     pub(crate) kind: Kind,
 }
 
@@ -51,6 +53,7 @@ pub(crate) fn parse(field: &[u8]) -> Option<Received<'_>> {
         recipient: &[],
         date: &[],
         hop: Hop::Unknown,
+        group: None,
         kind: Kind::Local,
     };
     let mut found = Found::default();
@@ -73,10 +76,11 @@ pub(crate) fn parse(field: &[u8]) -> Option<Received<'_>> {
             }
             Token::Comment(comment) => found.comment(clause, comment),
             Token::Word(word) => {
-                if let Some(opened) = Clause::named(word) {
-                    // What follows `for` may be a name that is also a keyword: not so.
-                    clause = opened;
+                // A client may call itself "over", but stands before `by`.
+                if let Some(opened) = Clause::named(word).filter(|opened| *opened != Clause::Over || found.bys == 1) {
+                    let before = std::mem::replace(&mut clause, opened);
                     match clause {
+                        Clause::Tls if before == Clause::Over => found.uses(None),
                         Clause::By => found.bys += 1,
                         Clause::With => found.withs += 1,
                         _ => {}
@@ -100,6 +104,7 @@ pub(crate) fn parse(field: &[u8]) -> Option<Received<'_>> {
     }
     received.address = found.address.or_else(|| bracketed(received.from));
     (received.hop, received.kind) = found.judge(received.from.is_empty());
+    received.group = found.group.filter(|_| matches!(received.hop, Hop::Used { .. }));
     Some(received)
 }
 
@@ -112,6 +117,8 @@ enum Clause {
     With,
     /// `tls TLS_AES_256_GCM_SHA384` (RFC 8314 4.3).
     Tls,
+    /// `over TLS secured channel`, of Microsoft's SMTPSVC.
+    Over,
     Id,
     For,
     Via,
@@ -127,6 +134,7 @@ impl Clause {
             3 if eq(word, b"tls") => Some(Self::Tls),
             4 if eq(word, b"from") => Some(Self::From),
             4 if eq(word, b"with") => Some(Self::With),
+            4 if eq(word, b"over") => Some(Self::Over),
             _ => None,
         }
     }
@@ -143,6 +151,7 @@ struct Found<'a> {
     cipher_word: Option<&'a [u8]>,
     /// A comment says that TLS was used; its version, if that was understood.
     tls: Option<Option<TlsVersion>>,
+    group: Option<&'static str>,
     certificate: Option<ClientCertificate>,
     /// A comment says that a user had logged in.
     login: bool,
@@ -187,6 +196,7 @@ impl<'a> Found<'a> {
     fn postfix(&mut self, comment: &[u8]) {
         if starts_no_case(comment, b"using ") {
             self.uses(version(&comment[6..]));
+            self.group = find(comment, b" key-exchange ").map(|at| group(&comment[at + 14..])).or(self.group);
         } else if comment.starts_with(b"Client CN ") || comment.starts_with(b"Client certificate ") {
             self.certificate = Some(if find(comment, b"(verified OK)").is_some() {
                 ClientCertificate::Verified
@@ -218,6 +228,10 @@ impl<'a> Found<'a> {
         } else {
             return;
         }
+        if let Some(at) = find_no_case(comment, b"cipher=") {
+            let value = comment[at + 7..].split(|octet| matches!(octet, b' ' | b',')).next().unwrap_or_default();
+            self.group = group_of(value).or(self.group);
+        }
         if let Some(at) = find(comment, b"verify=") {
             let value = &comment[at + 7..];
             let value = &value[..value.iter().position(|octet| !octet.is_ascii_alphabetic()).unwrap_or(value.len())];
@@ -233,14 +247,16 @@ impl<'a> Found<'a> {
         }
     }
 
-    /// OpenSMTPD: `TLSv1.3:X:256:NO`. Exim: `TLS1.3`, once `TLS1.3:X:256`. Courier: `TLS: TLSv1.3,256bits,X`. Our own:
-    /// `TLS1.3 X`. qmail: `X encrypted`.
+    /// OpenSMTPD: `TLSv1.3:X:256:NO`. Exim: `TLS1.3`, once `TLS1.3:X:256`, which Debian writes behind `Cipher `. Courier: `TLS:
+    /// TLSv1.3,256bits,X`. Our own: `TLS1.3 X`. qmail: `X encrypted`.
     fn colons(&mut self, clause: Clause, comment: &[u8]) {
         let courier = comment.strip_prefix(b"TLS: ");
+        let comment = comment.strip_prefix(b"Cipher ").unwrap_or(comment);
         if courier.is_some() || matches!(clause, Clause::With | Clause::Tls | Clause::Id) {
             let words = courier.unwrap_or(comment);
             if let Some(version) = version(words).or_else(|| version_number(words)) {
                 self.uses(Some(version));
+                self.group = words.split(|octet| *octet == b':').nth(1).and_then(group_of).or(self.group);
                 if comment.ends_with(b":YES") {
                     self.certificate = Some(ClientCertificate::Verified);
                 } else if comment.ends_with(b":FAIL") {

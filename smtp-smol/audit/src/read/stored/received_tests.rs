@@ -286,6 +286,22 @@ const FIELDS: &[(&str, &str)] = &[
         "from mail.example.org (mail.example.org [192.0.2.1])\r\n\t(using TLSv1.3 with cipher TLS13_AES_256_GCM_SHA384)\r\n\tby mx.example.net (Stalwart SMTP) with ESMTPS id 1A2B3C;\r\n\tTue, 24 Nov 2026 08:00:00 +0000",
     ),
     ("none", "(qmail 4711 invoked by uid 89); 24 Nov 2026 08:00:00 -0000"),
+    (
+        "? unknown 192.0.2.1 smtp",
+        "from mail.example.org ([192.0.2.1]) by mx.example.net over TLS secured channel with Microsoft SMTPSVC(7.5.7601.24000); Tue, 24 Nov 2026 08:00:00 -0800",
+    ),
+    (
+        "unknown 192.0.2.1 smtp",
+        "from mail.example.org ([192.0.2.1]) by mx.example.net with Microsoft SMTPSVC(7.5.7601.24000); Tue, 24 Nov 2026 08:00:00 -0800",
+    ),
+    (
+        "1.3 unknown 192.0.2.1 smtp",
+        "from [192.0.2.1] (helo=a.example) by mx.example.net with esmtps (Cipher TLS1.3:ECDHE_X25519__RSA_PSS_RSAE_SHA256__AES_256_GCM:256) (Exim) id 1vNXYZ-00AbCd-2k; Tue, 24 Nov 2026 08:00:00 +0000",
+    ),
+    (
+        "1.0 unknown 192.0.2.1 smtp",
+        "from a.example ([192.0.2.1]) by mx.example.net with esmtps (Cipher TLS-1.0:RSA_AES_256_CBC_SHA1:32) (Exim 4.63 #1) id 1vNXYZ-00AbCd-2k; Tue, 24 Nov 2026 08:00:00 +0000",
+    ),
     // What a client says of itself is not believed.
     (
         "plain 192.0.2.1 smtp",
@@ -310,6 +326,10 @@ const FIELDS: &[(&str, &str)] = &[
     (
         "plain 192.0.2.1 smtp",
         "from a.example (using.a.version=TLS1_9.example [192.0.2.1]) by mx.example.net with ESMTP id 1; Tue, 24 Nov 2026 08:00:00 +0000",
+    ),
+    (
+        "plain 192.0.2.1 smtp",
+        "from over (TLS [192.0.2.1]) by mx.example.net with ESMTP id 1; Tue, 24 Nov 2026 08:00:00 +0000",
     ),
     ("none", "from a.example ([192.0.2.1]); Tue, 24 Nov 2026 08:00:00 +0000"),
     ("none", ""),
@@ -346,6 +366,36 @@ fn the_fields_of_every_server() {
         .map(|(expected, told, field)| format!("{field}\n  is {told}, not {expected}"))
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The group of the key exchange, of those servers that name it.
+#[test]
+fn groups_of_key_exchanges() {
+    let hybrid = FIELDS[0].1.replace("X25519 ", "X25519MLKEM768 ");
+    for (field, group) in [
+        (FIELDS[0].1, Some("x25519")),
+        (&hybrid, Some("X25519MLKEM768")),
+        (FIELDS[1].1, None),
+        (
+            "from a.example ([192.0.2.1]) by mx.example.net with esmtps (TLS1.3:HYBRID_X25519_MLKEM768__RSA_PSS_RSAE_SHA256__AES_256_GCM:256) (Exim 4.98) id 1; Tue, 24 Nov 2026 08:00:00 +0000",
+            Some("X25519MLKEM768"),
+        ),
+        (
+            "from a.example ([192.0.2.1]) by mx.example.net with esmtps (Cipher TLS1.2:ECDHE_SECP256R1__RSA_SHA256__AES_256_GCM:256) (Exim) id 1; Tue, 24 Nov 2026 08:00:00 +0000",
+            Some("secp256r1"),
+        ),
+        (
+            "from a.example (192.0.2.1) by mx.example.net (198.51.100.7) with Microsoft SMTP Server (version=TLS1_2, cipher=TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA384_P384) id 15.1.1; Tue, 24 Nov 2026 08:00:00 +0000",
+            Some("secp384r1"),
+        ),
+        // What a client says of itself is not believed.
+        (
+            "from a (cipher=TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA384_P384 [192.0.2.1]) by mx.example.net with ESMTP id 1; Tue, 24 Nov 2026 08:00:00 +0000",
+            None,
+        ),
+    ] {
+        assert_eq!(parse(field.as_bytes()).expect("a field").group, group, "{field}");
+    }
 }
 
 #[test]
