@@ -56,8 +56,8 @@ class Authority:
 class Report:
     """What `check` says of a server, and that all its ways to say it agree."""
 
-    def __init__(self, address, *options, patience=PATIENCE):
-        command = [binary(), "check", address, "--helo", "client.example", "--timeout", str(patience), "--json", *map(str, options)]
+    def __init__(self, address, *options, patience=PATIENCE, within=()):
+        command = [*within, binary(), "check", address, "--helo", "client.example", "--timeout", str(patience), "--json", *map(str, options)]
         self.code, printed = run(*command, timeout=300)
         self.told = json.loads(printed)
         self.levels = {}
@@ -98,6 +98,55 @@ def a_server_in_order():
             assert not list((server.maildir / "new").iterdir()), "a refused text was delivered"
             quick = Report(server.address, *NAMED, "--ca", authority.ca, "--quick").must(others="ok", groups=None, tls="ok")
             assert quick.told["connections"] == 1, quick
+
+
+@contextlib.contextmanager
+def known_as(name, *addresses):
+    """Runs with a file of hosts in which the name has these addresses, in a mount namespace of each command's own."""
+    with tempfile.NamedTemporaryFile("w", suffix="-hosts") as hosts:
+        hosts.writelines(f"{address} {name}\n" for address in addresses)
+        hosts.flush()
+        yield ["unshare", "--mount", "sh", "-c", f'mount --bind {hosts.name} /etc/hosts && exec "$@"', "sh"]
+
+
+@test
+def each_address_of_both_families_is_asked_everything():
+    """Behind each address is a server of its own: what one of them does wrong is told of that address."""
+    port, loopback = free_port(), ("127.0.0.1", "127.0.0.2", "::1")
+    with Authority() as authority, contextlib.ExitStack() as stack:
+        maildirs = {}
+        for host in loopback:
+            address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            tls = ("--tls", "off") if host == "127.0.0.2" else authority.issue()
+            lenient = ("--lenient", "bare-lf-text") if host == "::1" else ()
+            listen = ("--listen", address, *(("--listen", "127.0.0.1:0") if host != "127.0.0.1" else ()))
+            server = stack.enter_context(Server(*tls, *lenient, "--domain", HOSTNAME, listen=listen))
+            maildirs[address] = server.maildir
+        name = "mx.example.net"
+        within = stack.enter_context(known_as(name, *loopback))
+
+        def asked(*options):
+            report = Report(f"{name}:{port}", "--ca", authority.ca, "--to", TO, *options, within=within)
+            found = {}
+            for finding in report.told["findings"]:
+                if finding.get("address"):
+                    found.setdefault(finding["address"], {})[finding["id"]] = finding["level"]
+            return report, found
+
+        report, found = asked()
+        assert report.words("addresses") == "2 by IPv4, 1 by IPv6", report
+        assert set(found) == set(maildirs), report
+        for address, levels in found.items():
+            assert levels["text-end"] == "ok" and levels["early-talk"], (address, report)
+            assert levels["starttls"] == ("critical" if "127.0.0.2" in address else "ok"), (address, report)
+            assert ("groups" in levels) == ("127.0.0.2" not in address), (address, report)
+        # The one that takes bare LF as text keeps what it was sent, in one piece.
+        kept = {address: len(list((maildir / "new").iterdir())) for address, maildir in maildirs.items()}
+        assert kept[f"[::1]:{port}"] > 0 and sum(kept.values()) == kept[f"[::1]:{port}"], kept
+        for option, families in (("--ipv4", "2 by IPv4, 0 by IPv6"), ("--ipv6", "0 by IPv4, 1 by IPv6")):
+            report, found = asked(option, "--quick")
+            assert report.words("addresses") == families, report
+            assert all(address.startswith("[") == (option == "--ipv6") for address in found), report
 
 
 @test

@@ -102,7 +102,6 @@ impl Session {
         }
         replies::write(reply, self.output.tail(), self.config.has_enhanced_codes());
         match pending {
-            Pending::Hello { .. } => self.names.truncate(self.hello),
             Pending::Data => self.phase.refused = RefusedText::Data,
             Pending::Message => self.delivered(),
             _ => {}

@@ -36,9 +36,9 @@ STARTTLS, MAIL FROM:<> (taken back by RSET) and QUIT. Nothing is delivered. Of t
 place of a newer one, one has a NOOP behind STARTTLS in the same octets, and the last one speaks before it is greeted: a server \
 may note this down against the machine that does it.
 
-With --to, six messages are sent to that mailbox, to the first address that answers. In each of them stands what is no end of \
-text but has been taken for one, such as LF . LF, and behind it the line NOOP. A server in order refuses the message or \
-delivers it in one piece. Name a mailbox of your own whose mail nobody misses.
+With --to, six messages are sent to that mailbox at each address. In each of them stands what is no end of text but has been \
+taken for one, such as LF . LF, and behind it the line NOOP. A server in order refuses the message or delivers it in one piece. \
+Name a mailbox of your own whose mail nobody misses.
 
 It is a test of servers of one's own.
 
@@ -156,15 +156,15 @@ fn checked(options: &Options) -> Result<Report, Failure> {
     let addresses = addresses(options, host, port)?;
 
     let mut findings = vec![families(&addresses)];
-    let (mut days, mut sent) = (None::<i64>, false);
+    let mut days = None::<i64>;
     for address in addresses {
         let seen = probe::whole_way(&subject, address)?;
         let mut found = seen.findings.clone();
         if seen.serves && !options.quick {
             found.extend(further::questions(&subject, address, &seen)?);
         }
-        if let (true, false, Some(to)) = (seen.serves, sent, &options.to) {
-            sent = true;
+        // Behind each address may stand another server, with settings of its own.
+        if let (true, Some(to)) = (seen.serves, &options.to) {
             found.push(text_end::questions(&subject, address, seen.tls.is_some(), to)?);
         }
         days = days.into_iter().chain(seen.days).min();
