@@ -216,7 +216,7 @@ fn a_message_as_long_as_it_may_be_is_taken() {
     text.insert_str(0, &"x".repeat(MOST - text.len()));
     for (longer, code) in [("", "250"), ("x", "552")] {
         let text = format!("{longer}{text}");
-        let mut talk = Talk::new(limited(limits.clone()));
+        let mut talk = Talk::new(limited(limits));
         talk.say(format!("{ENVELOPE}DATA\r\n"));
         assert!(talk.say(format!("{text}.\r\n")).starts_with(code), "{code}");
         let said = talk.say(format!("MAIL FROM:<>\r\nRCPT TO:<b@example.net>\r\nBDAT {} LAST\r\n{text}", text.len()));
@@ -237,7 +237,7 @@ fn the_same_limit_is_told_whatever_the_reads() {
     // The 999th octet of the last line, which is no CR, is one too many.
     let text = format!("{}{}{}.\r\n", line(1000).repeat(64), line(538), line(2000));
     for size in [usize::MAX, 1, 1000] {
-        let mut talk = Talk::new(limited(limits.clone()));
+        let mut talk = Talk::new(limited(limits));
         talk.say(format!("{ENVELOPE}DATA\r\n"));
         for piece in text.as_bytes().chunks(size.min(text.len())) {
             talk.say(piece);
