@@ -250,6 +250,76 @@ fn a_chunk_says_how_long_it_is() {
     assert!(talk.session.is_idle());
 }
 
+/// A ticket is good for its own text alone, though the next one is of the same session.
+#[test]
+fn a_ticket_of_an_earlier_text_is_good_no_longer() {
+    let mut talk = Talk::with_envelope(config(), &["CHUNKING"]);
+    let old = talk.session.begin_chunks(false).expect("a recipient");
+    assert!(talk.session.write(&old, b"bare\rcr").is_err());
+    talk.hear("");
+    talk.hear("250 ok\r\n");
+    talk.session.send(&mail()).expect("idle");
+    talk.hear("250 ok\r\n");
+    talk.session.send(&Command::Rcpt(rcpt("b@example.net"))).expect("a sender");
+    talk.hear("250 ok\r\n");
+    let _new = talk.session.begin_chunks(false).expect("a recipient");
+    assert_eq!(talk.session.write(&old, b"more"), Err(TextError::Gone));
+    assert!(talk.session.output().is_empty());
+}
+
+/// RFC 3030 2: a chunk that is refused takes the rest of its text with it.
+#[test]
+fn a_refused_chunk_ends_its_transaction() {
+    let to = [rcpt("a@example.net")];
+    let mut talk = Talk::open(config(), &["CHUNKING"]);
+    let mut transaction = Transaction::new(Envelope::new(ReversePath::Null, &to));
+    let mut server = ["250 ok\r\n", "250 ok\r\n", "552 5.2.3 no\r\n", "250 ok\r\n"].into_iter();
+    let (mut wrote, mut asked, mut held) = (String::new(), 0, Vec::new());
+    loop {
+        let before = std::mem::take(&mut held);
+        let mut input = &before[..];
+        match transaction.step(&mut talk.session, &mut input) {
+            Progress::Done => break,
+            Progress::Text => {
+                asked += 1;
+                transaction.write(&mut talk.session, b"Hello.\r\n").expect("good text");
+            }
+            Progress::Want(_) => {
+                wrote.push_str(str::from_utf8(talk.session.output()).expect("ASCII"));
+                talk.session.sent(talk.session.output().len());
+                held = server.next().expect("an answer").as_bytes().to_vec();
+            }
+        }
+    }
+    assert_eq!(asked, 1);
+    assert!(wrote.ends_with("BDAT 8\r\nHello.\r\nRSET\r\n"), "{wrote}");
+    assert_eq!(
+        transaction.outcomes().map(|outcome| outcome.to_string()).collect::<Vec<_>>(),
+        ["refused: 552 5.2.3 no"]
+    );
+    assert!(talk.session.is_idle());
+}
+
+/// What the operating system says of a connection that was not made, and whose fault another end was.
+#[test]
+fn why_there_is_no_connection() {
+    use smtp_proto::client::NoConnection;
+    use std::io::{Error, ErrorKind};
+    let of = |kind: ErrorKind| NoConnection::from(&Error::from(kind));
+    assert_eq!(of(ErrorKind::ConnectionRefused), NoConnection::Refused);
+    assert_eq!(of(ErrorKind::TimedOut), NoConnection::TimedOut);
+    assert_eq!(of(ErrorKind::NotFound), NoConnection::NotFound);
+    assert_eq!(of(ErrorKind::PermissionDenied), NoConnection::Denied);
+    for kind in [ErrorKind::HostUnreachable, ErrorKind::NetworkUnreachable] {
+        assert!(matches!(of(kind), NoConnection::Unreachable(_)), "{kind:?}");
+    }
+    assert!(matches!(of(ErrorKind::AddrNotAvailable), NoConnection::NoAddress(_)));
+    assert!(matches!(of(ErrorKind::Other), NoConnection::Other(_)));
+    let words = |kind| Reason::Fault(kind).to_string();
+    assert!(words(FaultKind::ForeignTicket).contains("the application is at fault"));
+    assert!(words(FaultKind::Unsolicited).contains("the server broke the protocol"));
+}
+
 /// RFC 6152 3: what is not ASCII is found in each part of a text, where dots are doubled in it as well.
 #[test]
 fn octets_beyond_ascii_are_found_before_a_dot() {

@@ -283,6 +283,42 @@ fn faults_say_where() {
     }
 }
 
+/// A line that is too long is skipped up to 64 KiB, and not an octet more; and none of it is kept meanwhile.
+#[test]
+fn a_line_is_skipped_up_to_its_bound() {
+    for (octets, ends) in [(64 << 10, false), ((64 << 10) + 1, true)] {
+        let line = "x".repeat(octets);
+        for cut in [octets, 1000] {
+            let mut talk = Talk::new(config());
+            let (one, two) = line.split_at(cut);
+            talk.say(one);
+            talk.say(two);
+            talk.say("\r\n");
+            assert_eq!(talk.closed.is_some(), ends, "{octets}, cut at {cut}");
+        }
+        let mut talk = Talk::new(config());
+        talk.say(format!("{line}\r\n"));
+        assert_eq!(talk.closed.is_some(), ends, "{octets} whole");
+    }
+    let mut talk = Talk::new(config());
+    talk.say("x".repeat(5000));
+    talk.say("x".repeat(10));
+    assert!(talk.unread.is_empty());
+}
+
+/// A ticket is known by its configuration as well: the first of two sessions that have nothing in common.
+#[test]
+fn a_ticket_of_another_configuration_fails_closed() {
+    let first = |config: Config| {
+        let mut session = Session::new(config.shared(), Channel::Plain);
+        let Step::Event(Event::Connect(ticket)) = session.step(&mut &b""[..]) else { panic!("no pause") };
+        (session, ticket)
+    };
+    let ((mut session, _own), (_other, ticket)) = (first(config()), first(config()));
+    session.answer(ticket, Verdict::Accept);
+    assert_eq!(session.state(), State::Closed);
+}
+
 /// RFC 2920 3.2: a peer that does not read its replies is not read from, once more than the limit waits.
 #[test]
 fn replies_wait_up_to_the_limit() {

@@ -89,6 +89,7 @@ fn what_was_protected_and_rehearsed_is_counted() {
         (record.end_to_end, record.rehearsed) = (kind, rehearsed);
         ledger.add(&record);
     }
+    assert_eq!((Bounds::exact().senders, Bounds::exact().days), (usize::MAX, usize::MAX));
     let protected: Vec<_> = ledger.protected(Direction::Inbound, Wanted::Yes).filter(|(_, all, _)| *all > 0).collect();
     assert_eq!(protected, [(EndToEnd::PgpMime, 2, 1), (EndToEnd::None, 3, 1)]);
     let rehearsal = ledger.rehearsal(Direction::Inbound, Wanted::Yes);

@@ -4,15 +4,16 @@
 use std::net::IpAddr;
 
 use smtp_proto::net::PeerName;
-use smtp_proto::proxy::{Addresses, Network, ProxyError, Tlvs, Transport};
+use smtp_proto::proxy::{Addresses, Network, ProxyError, Ssl, SslTlvs, Tlv, Tlvs, Transport};
 use smtp_proto::syntax::{
     AttributesBuilder, Capability, Command, Extension, ExtensionSet, Host, HostKind, Keyword, KeywordSet, Mailbox,
     Options, OwnedReply, Params, ParamsBuilder, ReplyLimits, ReplyLines, ReplyReader, ReversePath, SyntaxErrorKind,
     Verb, Xtext,
 };
 use smtp_proto::text::{Check, TextLeniency};
-use smtp_proto::trace::{delivered_to, return_path};
-use smtp_proto::{Buffer, Leniencies, Leniency, LeniencyCounts};
+use smtp_proto::tls::TlsVersion;
+use smtp_proto::trace::{Date, delivered_to, return_path};
+use smtp_proto::{Buffer, Channel, Leniencies, Leniency, LeniencyCounts};
 
 /// RFC 5321 4.5.3.1: 64 octets of a local part, 255 of a domain, 256 of a path with its brackets; and a fault stands where it is.
 #[test]
@@ -72,6 +73,7 @@ fn literals_are_what_their_tag_says() {
     ] {
         assert_eq!(Mailbox::parse_with(text, false, lenient).is_ok(), fits, "{text}");
     }
+    assert!(Mailbox::parse_with("\"\u{fc}\"@c_d.example", true, lenient).is_ok());
     assert!(Mailbox::parse_with("\u{fc}@c_\u{fc}.example", true, lenient).is_ok());
 }
 
@@ -153,6 +155,9 @@ fn a_fault_of_an_argument_stands_where_it_is() {
     for (raw, fits) in [("X-A Y-B", true), ("X-A x-a=1", false), ("SIZE=1 X-A", true), ("X-SIZE=1 SIZE=1", true)] {
         assert_eq!(Params::parse(raw, Verb::Mail, false).is_ok(), fits, "{raw}");
     }
+    assert_eq!(Params::parse("X-A ", Verb::Mail, false).expect_err("ends in a space").offset(), 3);
+    assert!(!Params::parse("X-A", Verb::Rcpt, false).expect("unknown").conneg());
+    assert!(Params::parse("CONNEG", Verb::Rcpt, false).expect("known").conneg());
     // Nor are controls let in with UTF-8 (RFC 6532 3.1).
     for (value, fits) in [("X=\u{fc}", true), ("X=\u{85}", false)] {
         assert_eq!(Params::parse(value, Verb::Mail, true).is_ok(), fits, "{value:?}");
@@ -287,6 +292,29 @@ fn what_a_balancer_says() {
     ip.write_v2(&[], &mut out).expect("short");
     assert_eq!(out.get(12..14), Some(&[0x21, 0x12][..]));
     assert!(Tlvs::default().next().is_none());
+    // Section 2.2.6: without a certificate there is none that was verified; versions are named as OpenSSL names them.
+    for (client, verify, verified) in [(1, 0, false), (3, 0, true), (5, 0, true), (3, 1, false)] {
+        assert_eq!(Ssl { client, verify, tlvs: SslTlvs::empty() }.verified(), verified, "{client}, {verify}");
+    }
+    assert!(SslTlvs::empty().next().is_none());
+    for (name, version) in [
+        ("TLSv1.3", Some(TlsVersion::Tls13)),
+        ("TLSv1.2", Some(TlsVersion::Tls12)),
+        ("TLSv1.1", Some(TlsVersion::Tls11)),
+        ("TLSv1", Some(TlsVersion::Tls10)),
+        ("TLSv1.0", Some(TlsVersion::Tls10)),
+        ("SSLv3", Some(TlsVersion::Ssl)),
+        ("TLSv9", None),
+    ] {
+        let mut detail = vec![0x21, 0, u8::try_from(name.len()).expect("short")];
+        detail.extend(name.as_bytes());
+        let ssl = Ssl { client: 1, verify: 0, tlvs: SslTlvs::try_from(&detail[..]).expect("one detail") };
+        let mut out = Vec::new();
+        ip.write_v2(&[Tlv::Ssl(ssl)], &mut out).expect("short");
+        let (header, _) = smtp_proto::proxy::parse(&out).expect("a header").expect("complete");
+        let Channel::Tls(info) = header.channel(false) else { panic!("TLS was used") };
+        assert_eq!(info.version, version, "{name}");
+    }
     for (text, fits) in
         [("192.0.2.0/24", true), ("192.0.2.0/+24", false), ("192.0.2.0/ 24", false), ("192.0.2.1/24", false)]
     {
@@ -308,6 +336,8 @@ fn fields_of_the_final_delivery() {
     };
     assert_eq!(field(return_path, ""), "Return-Path: <>\r\n");
     assert_eq!(field(return_path, "\"a b\"@\u{fc}.example"), "Return-Path: <\"a b\"@\u{fc}.example>\r\n");
+    let date = Date::from_unix(1_700_000_000).to_string();
+    assert_eq!(date, "Tue, 14 Nov 2023 22:13:20 +0000");
     assert_eq!(field(delivered_to, "a\r\n\x1f\x7f@b"), "Delivered-To: a????@b\r\n");
 }
 

@@ -344,3 +344,23 @@ fn a_proxy_header_ends_or_is_none() {
     }
     assert_eq!(proxy::parse(&b"PROXY UNKNOWN ".repeat(20)), Err(ProxyError::TooLong));
 }
+
+/// A session that waits long holds no more than it must, once its driver says so.
+#[test]
+fn released_memory_is_given_back() {
+    let config = Config::new("mx.example.net").expect("a name").shared();
+    let mut session = Session::new(config, Channel::Plain);
+    let Step::Event(Event::Connect(ticket)) = session.step(&mut &b""[..]) else { panic!("no pause") };
+    session.answer(ticket, Verdict::Accept);
+    session.sent(session.output().len());
+    let before = HELD.get();
+    session.release();
+    assert!(HELD.get() < before);
+    let config = client::Config::new("client.example").expect("a name").shared();
+    let mut session = client::Session::new(config, Channel::Plain);
+    assert!(matches!(session.step(&mut &b"220 mx\r\n"[..]), Step::Event(_)));
+    session.sent(session.output().len());
+    let before = HELD.get();
+    session.release();
+    assert!(HELD.get() < before);
+}

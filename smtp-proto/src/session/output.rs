@@ -135,4 +135,21 @@ mod tests {
         assert_eq!(output.sent(usize::MAX), 13);
         assert_eq!((output.end(), output.gone_out()), (21, 21));
     }
+
+    #[test]
+    fn what_has_gone_out_is_counted_wherever_it_was() {
+        let mut output = Output::new();
+        output.tail().extend_from_slice(b"MAIL");
+        output.passed_by(10);
+        assert_eq!((output.sent(3), output.end(), output.gone_out()), (3, 14, 13));
+        assert!(!output.is_secret());
+        output.mark_secret();
+        assert!(output.is_secret());
+        output.release();
+        assert_eq!(output.waiting(), b"L", "what waits stays");
+        output.sent(1);
+        assert!(!output.is_secret() && output.octets.capacity() > 0);
+        output.release();
+        assert_eq!((output.octets.capacity(), output.end()), (0, 14));
+    }
 }

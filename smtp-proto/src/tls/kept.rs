@@ -197,6 +197,21 @@ mod tests {
     }
 
     #[test]
+    fn names_are_put_together_where_the_greater_part_of_much_is_unused() {
+        for (unused, octets, wasteful) in [
+            (1 << 16, 100_000, false),
+            ((1 << 16) + 1, 100_000, true),
+            ((1 << 16) + 1, 2 * ((1 << 16) + 1), false),
+            ((1 << 16) + 1, 1 << 17, true),
+            (70_000, 200_000, false),
+            (3, 4, false),
+        ] {
+            let names = Names { text: "x".repeat(octets), unused };
+            assert_eq!(names.is_wasteful(), wasteful, "{unused} of {octets}");
+        }
+    }
+
+    #[test]
     fn a_sender_has_what_was_added_however_much_that_is() {
         let (plain, failed) = (Hop::NotTried, Hop::Failed);
         let much = Counts::new(u64::from(u32::MAX), 3, u64::MAX);
