@@ -79,6 +79,11 @@ impl Retries {
 
     /// Takes a record, and gives those that can now be counted.
     pub fn add(&mut self, record: &Record<'_>, mut count: impl FnMut(&Record<'_>)) {
+        // As of most logs: nothing waits, and this does not begin to.
+        if self.waiting.is_empty() && record.end.is_final() {
+            count(record);
+            return;
+        }
         self.expire(record.time, &mut count);
         let (same, network) = (key(record, record.envelope), key(record, 0));
         let before = if record.envelope == 0 { None } else { self.take(same) };

@@ -53,13 +53,10 @@ pub(super) struct Cells(Vec<(Hop, Counts)>);
 
 impl Cells {
     pub(super) fn add(&mut self, hop: Hop, counts: Counts) {
-        match self.0.binary_search_by_key(&hop, |(hop, _)| *hop) {
-            Ok(at) => {
-                if let Some((_, here)) = self.0.get_mut(at) {
-                    *here += counts;
-                }
-            }
-            Err(at) => self.0.insert(at, (hop, counts)),
+        // They are few, and to say that two are equal takes less than which comes first.
+        match self.0.iter_mut().find(|(known, _)| *known == hop) {
+            Some((_, here)) => *here += counts,
+            None => self.0.insert(self.0.partition_point(|(known, _)| *known < hop), (hop, counts)),
         }
     }
 

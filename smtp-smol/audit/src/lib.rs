@@ -72,6 +72,9 @@ pub struct Options {
     pub node: Option<String>,
     /// With what hosts in cells are hashed; all cells that are to be added up need the same, or all none.
     pub key: Option<Vec<u8>>,
+    /// So many threads work at once; as many as there are cores, but no more than have something to do, where it is 0. The
+    /// report is the same.
+    pub jobs: usize,
 }
 
 /// Reads sources, then answers.
@@ -79,6 +82,7 @@ pub struct Options {
 pub struct Audit {
     kind: Option<Kind>,
     node: Option<String>,
+    threads: usize,
     now: Timestamp,
     logs: log::Logs,
     exchange: exchange::Exchange,
@@ -106,6 +110,7 @@ impl Audit {
         Self {
             kind: options.kind,
             node: options.node.clone(),
+            threads: if options.jobs == 0 { read::threads::default() } else { options.jobs },
             now: Timestamp::now(),
             logs: log::Logs::new(recipients),
             exchange: exchange::Exchange::default(),
@@ -125,7 +130,7 @@ impl Audit {
 
     /// Writes what is counted as cells, which another audit adds up: an ordinary table in JSON lines. The name is of
     /// this file, and no other has it.
-    pub fn cells(&mut self, to: impl Write + 'static, name: &str) {
+    pub fn cells(&mut self, to: impl Write + Send + 'static, name: &str) {
         let (senders, recipients) = domains(self.desk.ledger.scope());
         let key = self.desk.seal.as_ref().map(|seal| seal.text("key", 0));
         let head = Head { id: name.into(), senders, recipients, key };
@@ -163,7 +168,7 @@ impl Audit {
         let (ledgers, others): (Vec<_>, Vec<_>) =
             sources.iter().cloned().partition(|source| source.kind == Kind::Ledger);
         let mut opened = 0;
-        read::ledger::read_all(&ledgers, &mut self.desk, |source, desk| {
+        read::ledger::read_all(&ledgers, self.threads, &mut self.desk, |source, desk| {
             opened += 1;
             progress.source(&source.path);
             let blocks = input::open(&source.path, progress);
@@ -189,7 +194,7 @@ impl Audit {
     ///
     /// # Errors
     /// As for files.
-    pub fn stream(&mut self, name: &Path, from: impl Read, progress: &dyn Progress) -> Result<(), Error> {
+    pub fn stream(&mut self, name: &Path, from: impl Read + Send, progress: &dyn Progress) -> Result<(), Error> {
         progress.source(name);
         let (look, blocks) = detect::open_stream(name, from, self.kind, self.now.as_second())?;
         match look {
@@ -251,12 +256,12 @@ impl Audit {
         let desk = &mut self.desk;
         match source.kind {
             Kind::Postfix | Kind::Exim | Kind::Sendmail | Kind::Opensmtpd => {
-                self.logs.read(blocks, source, self.kind, desk);
+                self.logs.read(blocks, source, self.kind, self.threads, desk);
             }
             Kind::Exchange => self.exchange.read(&mut Lines::new(blocks), source, desk),
             Kind::Tlsrpt => read::tlsrpt::read(&mut blocks, &source.path, desk),
             Kind::Message => stored::message::read(&mut blocks, source, &mut self.stored, desk)?,
-            Kind::Ledger => read::ledger::read(Lines::new(blocks), source, desk),
+            Kind::Ledger => read::ledger::read(Lines::new(blocks), source, self.threads, desk),
             Kind::Cells => read::cells::read(&mut Lines::new(blocks), source, desk)?,
             Kind::Mbox => stored::mbox::read(&mut blocks, &source.path, &mut self.stored, desk)?,
             Kind::Maildir => {}

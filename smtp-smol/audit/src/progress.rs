@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// Is told how far reading has come. `()` shows nothing.
-pub trait Progress {
+pub trait Progress: Sync {
     /// Reading begins. The octets on disk in all, where that is known beforehand: of a folder it is not.
     fn begin(&self, octets: Option<u64>);
     /// This source is read now.

@@ -124,6 +124,10 @@ pub(crate) struct Options {
     /// Keep every sender and every retry, whatever memory that takes: no figure comes from a sample
     #[arg(long)]
     exact: bool,
+
+    /// Threads that work at once; the answer is the same [default: as many as there are cores, 8 at most]
+    #[arg(long, value_name = "NUMBER")]
+    jobs: Option<std::num::NonZeroUsize>,
 }
 
 /// A form of the list of exceptions.
@@ -155,6 +159,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         exact: options.exact,
         node: options.node.clone(),
         key: key.clone(),
+        jobs: options.jobs.map_or(0, std::num::NonZeroUsize::get),
     });
     if let (Some(file), Form::Postfix, true) =
         (&options.exceptions, options.exceptions_as, options.policy != Condition::Tls)
@@ -183,7 +188,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         audit.files(&files, &progress)?;
     }
     if files.len() < options.sources.len() {
-        audit.stream(input, io::stdin().lock(), &progress)?;
+        audit.stream(input, io::stdin(), &progress)?;
     }
     let report = audit.report(options.policy)?;
     progress.0.finish_and_clear();

@@ -127,7 +127,7 @@ struct Key {
     rehearsed: Option<Rehearsed>,
 }
 
-struct Writer(BufWriter<Box<dyn Write>>);
+struct Writer(BufWriter<Box<dyn Write + Send>>);
 
 impl std::fmt::Debug for Writer {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -136,7 +136,7 @@ impl std::fmt::Debug for Writer {
 }
 
 impl Table {
-    pub(crate) fn new(to: Box<dyn Write>, head: Head) -> Self {
+    pub(crate) fn new(to: Box<dyn Write + Send>, head: Head) -> Self {
         Self {
             to: Writer(BufWriter::with_capacity(256 << 10, to)),
             head,

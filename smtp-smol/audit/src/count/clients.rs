@@ -183,6 +183,10 @@ impl Clients {
     /// The same of key exchanges.
     pub(crate) fn add_group(&mut self, day: i32, name: &str, messages: u64) {
         let groups = self.days.entry(day).or_default();
+        if let Some(sum) = groups.get_mut(name) {
+            *sum = sum.saturating_add(messages);
+            return;
+        }
         let name = if groups.len() < GROUPS || groups.contains_key(name) { name } else { "other" };
         let sum = groups.entry(name.into()).or_default();
         *sum = sum.saturating_add(messages);

@@ -13,6 +13,8 @@ use smtp_proto::tls::{
 use super::arrivals::{Arrival, Arrivals};
 use super::cells::{Head, Table};
 use super::clients::Clients;
+use super::held::Held;
+use super::names::{Names, lowered};
 use super::rows::Rows;
 use super::seal::Seal;
 use super::sessions::Reports;
@@ -243,6 +245,13 @@ impl AddAssign for Lines {
 }
 
 impl Lines {
+    /// Adds those of what was read later.
+    fn append(&mut self, later: Self) {
+        let first = self.first_unread.take().or_else(|| later.first_unread.clone());
+        *self += later;
+        self.first_unread = first;
+    }
+
     /// A line in no form that is read.
     pub(crate) fn unread(&mut self, file: &Path, number: u64, line: &[u8]) {
         self.unread += 1;
@@ -329,7 +338,10 @@ pub(crate) struct Desk {
     pub(crate) notes: Vec<String>,
     /// Messages counted or set aside.
     pub(crate) messages: u64,
-    names: [String; 3],
+    /// Of senders, hosts and recipients.
+    names: [Names; 3],
+    /// What is counted elsewhere, where this is the front of a desk.
+    held: Option<Held>,
 }
 
 impl Desk {
@@ -359,6 +371,7 @@ impl Desk {
             notes: Vec::new(),
             messages: 0,
             names: Default::default(),
+            held: None,
         }
     }
 
@@ -385,9 +398,33 @@ impl Desk {
         !self.internal && address.is_some_and(is_private)
     }
 
+    /// A desk at which a reader on another thread hands in: it keeps account of what does not count, and holds the rest.
+    pub(crate) fn front(&self) -> Self {
+        let mut front = Self::new(Scope::All, self.bounds, self.since, self.internal);
+        front.held = Some(Held::default());
+        front
+    }
+
+    /// What was handed in there since it was last asked.
+    pub(crate) fn hand_over(&mut self) -> Held {
+        self.held.replace(Held::default()).unwrap_or_default()
+    }
+
+    /// Adds the account that was kept there, when all that it held was taken here.
+    pub(crate) fn add_front(&mut self, front: Self) {
+        self.messages += front.messages;
+        self.aside += front.aside;
+        self.lines.append(front.lines);
+        self.broken.merge(front.broken);
+        self.notes.extend(front.notes);
+    }
+
     /// Takes a message from a log, where attempts at one message follow one another.
     pub(crate) fn take(&mut self, seen: &Seen<'_>) {
-        self.count(seen, true);
+        match &mut self.held {
+            Some(held) => held.push(seen),
+            None => self.count(seen, true),
+        }
     }
 
     /// Takes a message that lies in a mailbox: in no order, and each once.
@@ -428,12 +465,10 @@ impl Desk {
         if entry.tls.hop == Hop::Unknown {
             note(&mut self.untold, Untold::Line);
         }
-        if entry.with(|record| self.ledger.scope().holds(record)) {
-            let seal = self.seal.as_ref();
-            self.withheld.add_as(entry, |number| seal.map_or(number, |seal| seal.number("sender", number)));
-        }
         entry.with(|record| {
             if self.ledger.scope().holds(record) {
+                let seal = self.seal.as_ref();
+                self.withheld.add_as(entry, |number| seal.map_or(number, |seal| seal.number("sender", number)));
                 self.clients.add(entry, record.party().unwrap_or_default());
             }
             self.sinks().take(record, Some(entry), true);
@@ -550,13 +585,12 @@ impl Desk {
             self.aside.early += 1;
             return;
         }
-        let [host, sender, to] = &mut self.names;
+        let [sender, host, to] = &mut self.names;
         let (one, many, more);
         let to: &[&str] = match seen.to {
             [] => &[],
             [address] => {
-                lower_domain(address, to);
-                one = [to.as_str()];
+                one = [to.find(address).lower()];
                 &one
             }
             addresses => {
@@ -565,18 +599,16 @@ impl Desk {
                 &more
             }
         };
-        lower_domain(seen.sender, sender);
-        host.clear();
+        let sender = sender.find(seen.sender);
         // Of most mail nobody asks for the host's name.
-        if sender.is_empty() || seen.peer.is_none() || seen.direction == Direction::Outbound {
-            lower_domain(seen.host, host);
-        }
+        let asked = sender.lower().is_empty() || seen.peer.is_none() || seen.direction == Direction::Outbound;
+        let host = host.find(if asked { seen.host } else { &[] });
         let excepted =
-            is_excepted(self.except.as_ref(), seen.hop, seen.direction, seen.peer, Some(host.as_str()), sender);
+            is_excepted(self.except.as_ref(), seen.hop, seen.direction, seen.peer, Some(host.lower()), sender.lower());
         let mut record = Record::new(seen.time, seen.direction);
         record.peer = seen.peer;
-        record.host = registrable(host);
-        record.sender = registrable(sender);
+        record.host = host.registrable();
+        record.sender = sender.registrable();
         record.recipient_domains = to;
         record.recipients = seen.recipients;
         record.envelope = seen.envelope;
@@ -695,69 +727,5 @@ fn is_private(address: IpAddr) -> bool {
         IpAddr::V4(address) => address.is_loopback() || address.is_private() || address.is_link_local(),
         // fc00::/7 (RFC 4193), fe80::/10.
         IpAddr::V6(address) => address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local(),
-    }
-}
-
-fn lowered(address: &[u8]) -> String {
-    let mut domain = String::new();
-    lower_domain(address, &mut domain);
-    domain
-}
-
-/// The domain of an address, or the domain that it is, in lower case and in printable characters.
-fn lower_domain(address: &[u8], into: &mut String) {
-    into.clear();
-    let start = address.iter().rposition(|octet| *octet == b'@').map_or(0, |at| at + 1);
-    let domain = &address[start..address.len().min(start + 255)];
-    let domain = domain.strip_suffix(b".").unwrap_or(domain);
-    // All but always it is no more than this.
-    if let Ok(domain) = std::str::from_utf8(domain)
-        && domain.bytes().fold(true, |all, octet| all & octet.is_ascii_graphic())
-    {
-        into.push_str(domain);
-        into.make_ascii_lowercase();
-        if into == "unknown" {
-            into.clear();
-        }
-        return;
-    }
-    let lower = String::from_utf8_lossy(domain);
-    into.extend(lower.chars().flat_map(char::to_lowercase).filter(|char| !char.is_control() && *char != ' '));
-}
-
-/// The domain that somebody has registered; of an address, or of nothing, there is none.
-fn registrable(domain: &str) -> Option<&str> {
-    let numeric = domain.ends_with(|last: char| last.is_ascii_digit()) || domain.contains(':');
-    match domain {
-        "" => None,
-        domain if numeric && domain.parse::<IpAddr>().is_ok() => Some(domain),
-        domain => Some(crate::ledger::registrable(domain)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{lower_domain, registrable};
-
-    #[test]
-    fn senders_are_registrable_domains() {
-        for (address, domain) in [
-            ("a@News.Example.ORG", Some("example.org")),
-            ("mx3.shop.example.co.uk", Some("example.co.uk")),
-            ("\"x@y\"@example.net.", Some("example.net")),
-            ("a@[192.0.2.1]", Some("[192.0.2.1]")),
-            ("root@localhost", Some("localhost")),
-            ("unknown", None),
-            ("", None),
-            ("a@ex\u{1}am\nple.org", Some("example.org")),
-            ("a@B\u{dc}CHER.example", Some("b\u{fc}cher.example")),
-            ("UNKNOWN", None),
-            ("192.0.2.1", Some("192.0.2.1")),
-            ("2001:db8::1", Some("2001:db8::1")),
-        ] {
-            let mut lower = String::new();
-            lower_domain(address.as_bytes(), &mut lower);
-            assert_eq!(registrable(&lower), domain, "{address}");
-        }
     }
 }

@@ -6,6 +6,8 @@ pub(crate) mod cells;
 pub(crate) mod clients;
 pub(crate) mod day;
 pub(crate) mod desk;
+pub(crate) mod held;
+mod names;
 mod per_sender;
 pub(crate) mod rows;
 pub(crate) mod seal;

@@ -14,7 +14,13 @@ impl Seal {
 
     /// 32 hexadecimal digits. What is hashed for one purpose cannot be compared with what is hashed for another.
     pub(crate) fn text(&self, purpose: &str, of: u64) -> String {
-        self.octets(purpose, of).iter().take(16).map(|octet| format!("{octet:02x}")).collect()
+        const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+        let mut text = String::with_capacity(32);
+        for octet in self.octets(purpose, of).into_iter().take(16) {
+            text.push(DIGITS[usize::from(octet >> 4)]);
+            text.push(DIGITS[usize::from(octet & 15)]);
+        }
+        text
     }
 
     /// The same as a number of 64 bits.
@@ -34,5 +40,18 @@ impl Seal {
 impl std::fmt::Debug for Seal {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str("Seal([redacted])")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Seal;
+
+    /// Computed by Python's `hmac.new(key, purpose + b"\0" + number.to_bytes(8), "sha256")`.
+    #[test]
+    fn text_and_number_are_the_beginning_of_the_hash() {
+        let seal = Seal::new(b"a key of some length");
+        assert_eq!(seal.text("host", 4711), "a8de7b5b619dc8dc0203d07d71a4bf6b");
+        assert_eq!(seal.number("host", 4711), 0xa8de_7b5b_619d_c8dc);
     }
 }

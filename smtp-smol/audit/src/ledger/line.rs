@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use smtp_proto::Leniency;
 use smtp_proto::tls::{ClientCertificate, Direction, EndToEnd, Hop, Rehearsed, TlsOffer, Wanted};
 
-use super::{Ending, Entry, Stamp, VERSION, Wrong, certificate, version};
+use super::{Ending, Entry, Stamp, VERSION, Wrong, certificate, flat, version};
 
 /// Who told of TLS that ended before the server.
 const PROXY: &str = "proxy";
@@ -15,78 +15,78 @@ const PROXY: &str = "proxy";
 const NAME: usize = 1024;
 
 /// The members in the order in which they are written.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-struct Line<'a> {
+pub(super) struct Line<'a> {
     /// 0, as in the first lines ever written, means 1.
-    v: u32,
+    pub(super) v: u32,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    node: Option<Cow<'a, str>>,
+    pub(super) node: Option<Cow<'a, str>>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    run: Option<Cow<'a, str>>,
+    pub(super) run: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    seq: Option<u64>,
+    pub(super) seq: Option<u64>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    id: Option<Cow<'a, str>>,
+    pub(super) id: Option<Cow<'a, str>>,
     #[serde(borrow)]
-    time: Cow<'a, str>,
+    pub(super) time: Cow<'a, str>,
     #[serde(borrow)]
-    direction: Cow<'a, str>,
+    pub(super) direction: Cow<'a, str>,
     #[serde(borrow)]
-    peer: Cow<'a, str>,
+    pub(super) peer: Cow<'a, str>,
     #[serde(borrow)]
-    helo: Option<Cow<'a, str>>,
+    pub(super) helo: Option<Cow<'a, str>>,
     #[serde(borrow)]
-    sender_domain: Option<Cow<'a, str>>,
+    pub(super) sender_domain: Option<Cow<'a, str>>,
     #[serde(borrow)]
-    recipient_domains: Vec<Cow<'a, str>>,
-    recipients: u32,
+    pub(super) recipient_domains: Vec<Cow<'a, str>>,
+    pub(super) recipients: u32,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    envelope: Option<Cow<'a, str>>,
-    bytes: u64,
+    pub(super) envelope: Option<Cow<'a, str>>,
+    pub(super) bytes: u64,
     #[serde(borrow)]
-    outcome: Cow<'a, str>,
+    pub(super) outcome: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    code: Option<u16>,
+    pub(super) code: Option<u16>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    verdict: Option<Cow<'a, str>>,
+    pub(super) verdict: Option<Cow<'a, str>>,
     #[serde(borrow)]
-    tls: Tls<'a>,
+    pub(super) tls: Tls<'a>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    end_to_end: Option<Cow<'a, str>>,
+    pub(super) end_to_end: Option<Cow<'a, str>>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    rehearsal: Option<Cow<'a, str>>,
+    pub(super) rehearsal: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    excepted: bool,
+    pub(super) excepted: bool,
     #[serde(borrow, skip_serializing_if = "Vec::is_empty")]
-    lenient: Vec<Cow<'a, str>>,
+    pub(super) lenient: Vec<Cow<'a, str>>,
 }
 
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Tls<'a> {
     #[serde(borrow)]
-    outcome: Cow<'a, str>,
+    pub(super) outcome: Cow<'a, str>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    version: Option<Cow<'a, str>>,
+    pub(super) version: Option<Cow<'a, str>>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    cipher: Option<Cow<'a, str>>,
+    pub(super) cipher: Option<Cow<'a, str>>,
     /// Absent where the client was not asked for one.
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    client_certificate: Option<Cow<'a, str>>,
+    pub(super) client_certificate: Option<Cow<'a, str>>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    group: Option<Cow<'a, str>>,
+    pub(super) group: Option<Cow<'a, str>>,
     /// The highest version in the ClientHello.
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    offered_version: Option<Cow<'a, str>>,
+    pub(super) offered_version: Option<Cow<'a, str>>,
     /// Whether the ClientHello has a group with post-quantum key exchange.
     #[serde(skip_serializing_if = "Option::is_none")]
-    post_quantum: Option<bool>,
+    pub(super) post_quantum: Option<bool>,
     /// Where TLS ended before the server: `proxy`.
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    told_by: Option<Cow<'a, str>>,
+    pub(super) told_by: Option<Cow<'a, str>>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    reason: Option<Cow<'a, str>>,
+    pub(super) reason: Option<Cow<'a, str>>,
 }
 
 pub(super) fn write(entry: &Entry<'_>) -> Vec<u8> {
@@ -123,7 +123,10 @@ pub(super) fn write(entry: &Entry<'_>) -> Vec<u8> {
 
 pub(super) fn parse(line: &[u8]) -> Result<Entry<'_>, Wrong> {
     let broken = |why: &str| Wrong::Broken(why.into());
-    let line: Line<'_> = serde_json::from_slice(line).map_err(|error| Wrong::Broken(error.to_string()))?;
+    let line = match flat::read(line) {
+        Some(line) => line,
+        None => serde_json::from_slice(line).map_err(|error| Wrong::Broken(error.to_string()))?,
+    };
     if line.v > VERSION {
         return Err(Wrong::Version(line.v));
     }
@@ -141,7 +144,7 @@ pub(super) fn parse(line: &[u8]) -> Result<Entry<'_>, Wrong> {
         _ => return Err(broken("not a line of a ledger: its direction is none")),
     };
     let names = [&line.node, &line.run, &line.id, &line.helo, &line.sender_domain].into_iter().flatten();
-    if names.chain(&line.recipient_domains).any(|name| name.len() > NAME || name.chars().any(moves_the_cursor)) {
+    if names.chain(&line.recipient_domains).any(|name| !is_name(name)) {
         return Err(broken("not written by a server: a name in it is none"));
     }
     let time: Timestamp = line.time.parse().map_err(|_| broken("a line without a time"))?;
@@ -231,6 +234,11 @@ pub(crate) fn rehearsed(word: &str) -> Option<Rehearsed> {
     [Rehearsed::Asked, Rehearsed::CameWithTls, Rehearsed::CameInPlaintext]
         .into_iter()
         .find(|rehearsed| rehearsed.as_str() == word)
+}
+
+fn is_name(name: &str) -> bool {
+    let plain = name.bytes().fold(true, |all, octet| all & matches!(octet, 0x20..0x7f));
+    name.len() <= NAME && (plain || !name.chars().any(moves_the_cursor))
 }
 
 /// Controls, and what turns the direction of writing: a report is read on a terminal.

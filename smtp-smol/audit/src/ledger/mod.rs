@@ -46,6 +46,7 @@
 //! ends that line, so that it costs itself and no other. Domains stand there as they were given; addresses do not.
 
 mod file;
+mod flat;
 mod line;
 mod withheld;
 

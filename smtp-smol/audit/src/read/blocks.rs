@@ -7,7 +7,7 @@ const BLOCK: usize = 256 << 10;
 
 /// A window on a stream that moves along.
 pub(crate) struct Blocks<'r> {
-    from: Box<dyn Read + 'r>,
+    from: Box<dyn Read + Send + 'r>,
     block: Vec<u8>,
     start: usize,
     end: usize,
@@ -16,11 +16,11 @@ pub(crate) struct Blocks<'r> {
 }
 
 impl<'r> Blocks<'r> {
-    pub(crate) fn new(from: impl Read + 'r) -> Self {
+    pub(crate) fn new(from: impl Read + Send + 'r) -> Self {
         Self::boxed(Box::new(from))
     }
 
-    pub(crate) fn boxed(from: Box<dyn Read + 'r>) -> Self {
+    pub(crate) fn boxed(from: Box<dyn Read + Send + 'r>) -> Self {
         Self { from, block: Vec::new(), start: 0, end: 0, ended: false, failed: None }
     }
 
@@ -84,6 +84,7 @@ pub(crate) struct Lines<'r> {
 const LONGEST: usize = 64 << 10;
 
 /// What comes out of [`Lines`].
+#[derive(Clone, Copy)]
 pub(crate) enum Line<'b> {
     Line(&'b [u8]),
     TooLong,
@@ -125,15 +126,90 @@ impl<'r> Lines<'r> {
         }
     }
 
+    /// As many whole lines as are read at once, for another thread; these are not counted here. The octets of `spare` are no
+    /// longer needed.
+    pub(crate) fn piece(&mut self, spare: Vec<u8>) -> Option<Piece> {
+        let mut too_long = false;
+        loop {
+            let filled = self.blocks.filled();
+            let lines = memchr::memrchr(b'\n', filled).map(|last| last + 1);
+            if filled.len() >= BLOCK / 2
+                && let Some(lines) = lines
+            {
+                return Some(self.cut(lines, too_long, spare));
+            }
+            // As in `next`: what is longer than any line is given up.
+            if lines.is_none() && filled.len() > LONGEST {
+                too_long = true;
+                let octets = filled.len();
+                self.blocks.used(octets);
+            }
+            if !self.blocks.more() {
+                let rest = self.blocks.filled().len();
+                return (rest > 0 || too_long).then(|| self.cut(rest, too_long, spare));
+            }
+        }
+    }
+
+    /// So many octets, in the block that they are in.
+    fn cut(&mut self, octets: usize, too_long: bool, mut next: Vec<u8>) -> Piece {
+        let blocks = &mut self.blocks;
+        let (start, end) = (blocks.start, blocks.start + octets);
+        let rest = &blocks.block[end..blocks.end];
+        if next.len() < rest.len() {
+            next.resize(rest.len(), 0);
+        }
+        next[..rest.len()].copy_from_slice(rest);
+        (blocks.start, blocks.end) = (0, rest.len());
+        Piece { block: std::mem::replace(&mut blocks.block, next), start, end, too_long }
+    }
+
     /// Why reading ended, if not at the end.
     pub(crate) fn failed(&mut self) -> Option<io::Error> {
         self.blocks.failed()
     }
 }
 
+/// Some lines; the last may lack its end.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    block: Vec<u8>,
+    start: usize,
+    end: usize,
+    /// What comes first is the end of a line that was too long.
+    too_long: bool,
+}
+
+impl Piece {
+    pub(crate) fn octets(&self) -> &[u8] {
+        &self.block[self.start..self.end]
+    }
+
+    pub(crate) fn lines(&self) -> impl Iterator<Item = Line<'_>> {
+        let (mut rest, mut too_long) = (self.octets(), self.too_long);
+        std::iter::from_fn(move || {
+            if rest.is_empty() && !too_long {
+                return None;
+            }
+            let (line, after) = match memchr::memchr(b'\n', rest) {
+                Some(end) => (&rest[..end], &rest[end + 1..]),
+                None => (rest, &[][..]),
+            };
+            rest = after;
+            let long = std::mem::take(&mut too_long) || line.len() > LONGEST;
+            Some(if long { Line::TooLong } else { Line::Line(line) })
+        })
+    }
+
+    /// The room that it took.
+    pub(crate) fn into_room(self) -> Vec<u8> {
+        self.block
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Blocks, LONGEST, Line, Lines};
+    use super::{BLOCK, Blocks, LONGEST, Line, Lines};
     use std::io::Read;
 
     /// Hands out so many octets at a time.
@@ -163,6 +239,41 @@ mod tests {
             }
             assert_eq!(seen, ["one", "", "three", "too long", "five"], "{drip}");
             assert_eq!(lines.number, 5);
+        }
+    }
+
+    #[test]
+    fn pieces_have_the_same_lines() {
+        let told = |line: Line<'_>| match line {
+            Line::Line(line) => line.len(),
+            Line::TooLong => usize::MAX,
+        };
+        let of = |length: usize| "x".repeat(length);
+        let long =
+            [0, 1, LONGEST - 1, LONGEST, LONGEST + 1, 2 * LONGEST, BLOCK / 2, BLOCK, BLOCK + 7, 3 * BLOCK].map(of);
+        let short: String = (0..30_000).map(|line| format!("{line}\n")).collect();
+        for long in &long {
+            for text in [
+                long.clone(),
+                format!("{long}\n"),
+                format!("{short}{long}\n{short}"),
+                format!("{long}\n\n{long}\n{short}{long}"),
+            ] {
+                for drip in [4096, 100_000, 1 << 20] {
+                    let mut lines = Lines::new(Blocks::new(Drip(text.as_bytes(), drip)));
+                    let mut whole = Vec::new();
+                    while let Some(line) = lines.next() {
+                        whole.push(told(line));
+                    }
+                    let mut lines = Lines::new(Blocks::new(Drip(text.as_bytes(), drip)));
+                    let (mut parts, mut spare) = (Vec::new(), Vec::new());
+                    while let Some(piece) = lines.piece(spare) {
+                        parts.extend(piece.lines().map(told));
+                        spare = piece.into_room();
+                    }
+                    assert!(whole == parts, "{} and {}: {drip}", text.len(), long.len());
+                }
+            }
         }
     }
 }

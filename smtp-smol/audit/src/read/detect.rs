@@ -90,7 +90,7 @@ pub(crate) fn look(path: &Path, kind: Option<Kind>, now: i64) -> Result<Look, Er
 /// Opens a stream, and looks at what comes first.
 pub(crate) fn open_stream<'r>(
     name: &Path,
-    from: impl io::Read + 'r,
+    from: impl io::Read + Send + 'r,
     kind: Option<Kind>,
     now: i64,
 ) -> Result<(Look, Blocks<'r>), Error> {

@@ -27,8 +27,9 @@ impl<R: Read> Read for Counted<'_, R> {
 }
 
 /// Reads what is compressed with gzip, Zstandard, xz or bzip2 as it was before; all else as it is.
-pub(crate) fn decompressed<'r>(from: impl Read + 'r) -> io::Result<Blocks<'r>> {
-    let mut from = Pushback { back: Vec::new(), from: BufReader::with_capacity(256 << 10, from) };
+pub(crate) fn decompressed<'r>(from: impl Read + Send + 'r) -> io::Result<Blocks<'r>> {
+    // Of what is not compressed more is asked for at once than is held here, and goes where it is wanted without a copy.
+    let mut from = Pushback { back: Vec::new(), from: BufReader::with_capacity(64 << 10, from) };
     let magic = from.peek(6)?;
     Ok(match magic {
         [0x1f, 0x8b, ..] => Blocks::new(flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(64 << 10, from))),

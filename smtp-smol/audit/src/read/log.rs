@@ -2,12 +2,14 @@
 //! may write one log.
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use super::blocks::{self, Blocks, Lines};
-use super::journal::{export, json};
+use super::forms::{Form, Forms, Room};
+use super::journal::{Shapes, export};
 use super::scan::find;
 use super::syslog::{Calendar, Line, Stamp};
-use super::{exim, opensmtpd, postfix, sendmail};
+use super::{exim, opensmtpd, postfix, sendmail, threads};
 use crate::count::desk::Desk;
 use crate::source::{Kind, Source};
 
@@ -20,7 +22,7 @@ pub(crate) struct Logs {
     opensmtpd: opensmtpd::Opensmtpd,
 }
 
-/// What a line is.
+/// Whose a line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum What<'a> {
     /// A mail server's.
@@ -33,24 +35,14 @@ pub(crate) enum What<'a> {
 
 /// Whose line this is, in any of the forms.
 pub(crate) fn what<T>(line: &[u8], then: impl FnOnce(What<'_>) -> T) -> T {
-    if line.first() == Some(&b'{')
-        && let Some(entry) = json::Entry::parse(line)
-    {
-        let line = entry.line();
-        return then(line.as_ref().map_or(What::Other(&[]), of));
-    }
-    if let Some((time, ..)) = exim::native(line) {
-        return then(What::Mail(Kind::Exim, Stamp::At(time)));
-    }
-    if let Some(line) = Line::parse(line) {
-        return then(of(&line));
-    }
-    then(if exim::is_other(line) {
-        What::Other(b"exim")
-    } else if goes_on(line) || Line::is_bare(line) {
-        What::Other(&[])
-    } else {
-        What::Unread
+    Form::of(blocks::Line::Line(line), &mut Shapes::default(), |form| {
+        then(match form {
+            Form::Line(line) => of(&line),
+            Form::Exim(time, ..) => What::Mail(Kind::Exim, Stamp::At(time)),
+            Form::Other if exim::is_other(line) => What::Other(b"exim"),
+            Form::Other => What::Other(&[]),
+            Form::Unread(_) | Form::TooLong => What::Unread,
+        })
     })
 }
 
@@ -98,10 +90,19 @@ impl Logs {
     }
 
     /// Reads a log; where `only` is given, lines of that program alone.
-    pub(crate) fn read(&mut self, mut blocks: Blocks<'_>, source: &Source, only: Option<Kind>, desk: &mut Desk) {
+    pub(crate) fn read(
+        &mut self,
+        mut blocks: Blocks<'_>,
+        source: &Source,
+        only: Option<Kind>,
+        threads: usize,
+        desk: &mut Desk,
+    ) {
         let mut calendar = Calendar::new(source.written);
         if export::is(blocks.at_least(32)) {
             self.export(&mut blocks, source, only, &mut calendar, desk);
+        } else if threads > 1 {
+            self.lines_on(threads, &mut Lines::new(blocks), source, only, &mut calendar, desk);
         } else {
             self.lines(&mut Lines::new(blocks), source, only, &mut calendar, desk);
         }
@@ -127,47 +128,83 @@ impl Logs {
         calendar: &mut Calendar,
         desk: &mut Desk,
     ) {
+        let mut shapes = Shapes::default();
         let mut number = 0;
         while let Some(line) = lines.next() {
             number += 1;
-            let line = match line {
-                blocks::Line::Line(line) => line,
-                blocks::Line::TooLong => {
-                    desk.lines.broken += 1;
-                    desk.broken.add(&source.path, number, "a line too long for a log");
-                    continue;
+            Form::of(line, &mut shapes, |form| self.form(form, number, source, only, calendar, desk));
+        }
+        if let Some(error) = lines.failed() {
+            desk.broken.cut_short(&source.path, number, &error);
+        }
+    }
+
+    /// The same on several threads: one cuts lines, some find out of what form they are, one joins them to messages, and one
+    /// counts these.
+    fn lines_on(
+        &mut self,
+        threads: usize,
+        lines: &mut Lines<'_>,
+        source: &Source,
+        only: Option<Kind>,
+        calendar: &mut Calendar,
+        desk: &mut Desk,
+    ) {
+        let (mut number, mut front) = (0, desk.front());
+        let spare: Mutex<Vec<Room>> = Mutex::default();
+        let spare = || spare.lock().unwrap_or_else(PoisonError::into_inner);
+        threads::work(
+            threads,
+            || {
+                let mut room = spare().pop().unwrap_or_default();
+                lines.piece(std::mem::take(&mut room.block)).map(|piece| (piece, room))
+            },
+            |(piece, room)| Forms::of(piece, room, &mut Shapes::default()),
+            |forms| {
+                forms.each(|form| {
+                    number += 1;
+                    self.form(form, number, source, only, calendar, &mut front);
+                });
+                spare().push(forms.into_room());
+                front.hand_over()
+            },
+            |held| held.each(|seen| desk.take(seen)),
+        );
+        desk.add_front(front);
+        if let Some(error) = lines.failed() {
+            desk.broken.cut_short(&source.path, number, &error);
+        }
+    }
+
+    /// Takes a line, of which this is the number.
+    #[inline]
+    fn form(
+        &mut self,
+        form: Form<'_>,
+        number: u64,
+        source: &Source,
+        only: Option<Kind>,
+        calendar: &mut Calendar,
+        desk: &mut Desk,
+    ) {
+        match form {
+            Form::Line(line) => {
+                if self.line(&line, only, calendar, desk).is_none() {
+                    timeless(&source.path, number, desk);
                 }
-            };
-            if line.first() == Some(&b'{') {
-                if let Some(entry) = json::Entry::parse(line) {
-                    let done = entry.line().map(|line| self.line(&line, only, calendar, desk));
-                    match done {
-                        Some(Some(())) => {}
-                        None => desk.lines.other += 1,
-                        Some(None) => timeless(&source.path, number, desk),
-                    }
-                    continue;
-                }
-            } else if let Some((time, id, text)) = exim::native(line) {
+            }
+            Form::Exim(time, id, text) => {
                 desk.lines.mail += 1;
                 if only.is_none_or(|only| only == Kind::Exim) {
                     self.exim.entry(time, id, text, desk);
                 }
-                continue;
-            } else if let Some(line) = Line::parse(line) {
-                if self.line(&line, only, calendar, desk).is_none() {
-                    timeless(&source.path, number, desk);
-                }
-                continue;
             }
-            if goes_on(line) || exim::is_other(line) || Line::is_bare(line) {
-                desk.lines.other += 1;
-            } else {
-                desk.lines.unread(&source.path, number, line);
+            Form::Other => desk.lines.other += 1,
+            Form::Unread(line) => desk.lines.unread(&source.path, number, line),
+            Form::TooLong => {
+                desk.lines.broken += 1;
+                desk.broken.add(&source.path, number, "a line too long for a log");
             }
-        }
-        if let Some(error) = lines.failed() {
-            desk.broken.cut_short(&source.path, number, &error);
         }
     }
 
@@ -216,11 +253,6 @@ impl Logs {
         desk.lines.mail += u64::from(done.is_some());
         done
     }
-}
-
-/// Whether this is empty, or goes on what the line before it says, as Exim's do that begin with a space.
-fn goes_on(line: &[u8]) -> bool {
-    line.first().is_none_or(u8::is_ascii_whitespace)
 }
 
 fn timeless(path: &Path, number: u64, desk: &mut Desk) {

@@ -94,6 +94,11 @@ pub(crate) fn bracketed(text: &[u8]) -> Option<(&[u8], &[u8])> {
 pub(crate) fn number(text: &[u8]) -> Option<(u64, &[u8])> {
     let mut value = 0_u64;
     let mut at = 0;
+    // So many are never too many.
+    while let Some(digit) = text.get(at).map(|octet| octet.wrapping_sub(b'0')).filter(|digit| at < 18 && *digit < 10) {
+        value = value * 10 + u64::from(digit);
+        at += 1;
+    }
     while let Some(digit) = text.get(at).filter(|octet| octet.is_ascii_digit()) {
         value = value.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
         at += 1;
@@ -102,12 +107,12 @@ pub(crate) fn number(text: &[u8]) -> Option<(u64, &[u8])> {
 }
 
 /// Exactly two digits; a space may stand for a leading zero, as syslog writes days.
-pub(crate) fn two(text: &[u8]) -> Option<i64> {
-    match text {
-        [b' ', ones @ b'0'..=b'9'] => Some(i64::from(ones - b'0')),
-        [tens @ b'0'..=b'9', ones @ b'0'..=b'9'] => Some(i64::from(tens - b'0') * 10 + i64::from(ones - b'0')),
-        _ => None,
-    }
+#[inline]
+pub(crate) fn two(text: &[u8; 2]) -> Option<i64> {
+    let [tens, ones] = *text;
+    let tens = if tens == b' ' { b'0' } else { tens };
+    let (tens, ones) = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));
+    (tens < 10 && ones < 10).then(|| i64::from(tens * 10 + ones))
 }
 
 /// An address as text; `IPv6:` may stand before it (RFC 5321 4.1.3).
@@ -124,26 +129,22 @@ pub(crate) fn text_ip(text: &[u8]) -> Option<IpAddr> {
 }
 
 fn text_ipv4(text: &[u8]) -> Option<Ipv4Addr> {
-    let mut octets = [0_u8; 4];
-    let (mut at, mut digits, mut value) = (0, 0, 0_u16);
-    for &octet in text {
-        match octet {
-            b'0'..=b'9' if digits < 3 => {
-                value = value * 10 + u16::from(octet - b'0');
-                digits += 1;
-            }
-            b'.' if digits > 0 && at < 3 => {
-                octets[at] = u8::try_from(value).ok()?;
-                (at, digits, value) = (at + 1, 0, 0);
-            }
-            _ => return None,
+    let mut octets = [0; 4];
+    let mut rest = text;
+    for (at, octet) in octets.iter_mut().enumerate() {
+        let digit = |at: usize| rest.get(at).map(|octet| octet.wrapping_sub(b'0')).filter(|digit| *digit < 10);
+        let (value, digits) = match (digit(0)?, digit(1), digit(2)) {
+            (a, None, _) => (a, 1),
+            (a, Some(b), None) => (a * 10 + b, 2),
+            (a, Some(b), Some(c)) => (u8::try_from(u16::from(a) * 100 + u16::from(b * 10 + c)).ok()?, 3),
+        };
+        *octet = value;
+        rest = &rest[digits..];
+        if at < 3 {
+            rest = rest.strip_prefix(b".")?;
         }
     }
-    if at != 3 || digits == 0 {
-        return None;
-    }
-    octets[3] = u8::try_from(value).ok()?;
-    Some(octets.into())
+    rest.is_empty().then_some(octets.into())
 }
 
 /// Days since 1970-01-01 of a day in the Gregorian calendar; `None` where there is no such day.
@@ -181,9 +182,9 @@ pub(crate) fn month(name: &[u8]) -> Option<i64> {
 
 /// `HH:MM:SS` at the start, in seconds.
 pub(crate) fn clock(text: &[u8]) -> Option<i64> {
-    match text.get(..8)? {
-        [h @ .., b':', m1, m2, b':', s1, s2] => {
-            let (hour, minute, second) = (two(h)?, two(&[*m1, *m2])?, two(&[*s1, *s2])?);
+    match *text.first_chunk::<8>()? {
+        [h1, h2, b':', m1, m2, b':', s1, s2] => {
+            let (hour, minute, second) = (two(&[h1, h2])?, two(&[m1, m2])?, two(&[s1, s2])?);
             (hour < 24 && minute < 60 && second < 61).then_some(hour * 3600 + minute * 60 + second)
         }
         _ => None,
@@ -207,11 +208,17 @@ pub(crate) fn zone(text: &[u8]) -> i64 {
 /// `2026-11-24T08:00:00.123456+01:00`, the `T` possibly a space: seconds since 1970, UTC, and what comes after the
 /// seconds' fraction and zone.
 pub(crate) fn iso(text: &[u8]) -> Option<(i64, &[u8])> {
-    let (year, rest) = number(text.get(..4)?).map(|(year, _)| (i64::try_from(year).unwrap_or_default(), &text[4..]))?;
-    let [b'-', m1, m2, b'-', d1, d2, b'T' | b't' | b' ', ..] = rest else { return None };
-    let day = days(year, two(&[*m1, *m2])?, two(&[*d1, *d2])?)?;
-    let time = day * 86_400 + clock(&rest[7..])?;
-    let mut rest = &rest[15..];
+    let (date, rest) = text.split_first_chunk::<10>()?;
+    let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = *date else { return None };
+    let year = match (two(&[y1, y2]), two(&[y3, y4])) {
+        (Some(century), Some(year)) if y1 != b' ' && y3 != b' ' => century * 100 + year,
+        // Fewer digits are a year as well, of which there are no days.
+        _ => return None,
+    };
+    let [b'T' | b't' | b' ', rest @ ..] = rest else { return None };
+    let day = days(year, two(&[m1, m2])?, two(&[d1, d2])?)?;
+    let time = day * 86_400 + clock(rest)?;
+    let mut rest = &rest[8..];
     if let Some(fraction) = rest.strip_prefix(b".") {
         rest = &fraction[fraction.iter().position(|octet| !octet.is_ascii_digit()).unwrap_or(fraction.len())..];
     }

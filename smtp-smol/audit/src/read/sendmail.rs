@@ -15,6 +15,7 @@
 use std::hash::Hasher;
 use std::net::IpAddr;
 
+use memchr::memmem::Finder;
 use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 use smtp_proto::tls::{ClientCertificate, Direction, Disposition, Hop, Wanted};
 
@@ -33,8 +34,9 @@ pub(crate) fn writes(line: &Line<'_>) -> bool {
 }
 
 /// Joins lines to messages, over files and hosts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Sendmail {
+    find: Find,
     sessions: FxHashMap<u64, Session>,
     /// Those that are not yet counted.
     mails: FxHashMap<u64, Mail>,
@@ -43,6 +45,26 @@ pub(crate) struct Sendmail {
     deliveries: FxHashMap<u64, Delivery>,
     /// Hosts that have told of TLS: of mail that comes in, and of mail that goes out.
     tells: FxHashSet<(u64, bool)>,
+}
+
+impl Default for Sendmail {
+    fn default() -> Self {
+        Self {
+            find: Find { status: Finder::new(b", stat="), mailer: Finder::new(b", mailer=") },
+            sessions: FxHashMap::default(),
+            mails: FxHashMap::default(),
+            sent: Generations::default(),
+            deliveries: FxHashMap::default(),
+            tells: FxHashSet::default(),
+        }
+    }
+}
+
+/// What is searched in each delivery, behind many commas.
+#[derive(Debug)]
+struct Find {
+    status: Finder<'static>,
+    mailer: Finder<'static>,
 }
 
 /// What is known of a process, which has one connection.
@@ -194,7 +216,7 @@ impl Sendmail {
         let Some(at) = find_last(rest, b", relay=") else { return };
         let (own, whom) = (&rest[..at], &rest[at + 8..]);
         let count = |name: &[u8]| find(own, name).and_then(|at| number(&own[at + name.len()..])).map_or(0, |(n, _)| n);
-        let (bytes, recipients) = (count(b", size="), count(b", nrcpts="));
+        let (bytes, recipients) = counts(own).unwrap_or_else(|| (count(b", size="), count(b", nrcpts=")));
         let protocol = find_last(own, b", proto=").map(|at| word(&own[at + 8..]));
         let daemon = find_last(own, b", daemon=").map_or(&[][..], |at| word(&own[at + 9..]));
         let (name, peer) = relay(whom);
@@ -251,7 +273,7 @@ impl Sendmail {
         desk: &mut Desk,
     ) -> Option<()> {
         let Some((to, rest)) = envelope(text) else { return Some(()) };
-        let Some(at) = find(rest, b", stat=") else { return Some(()) };
+        let Some(at) = self.find.status.find(rest) else { return Some(()) };
         let (own, status) = (&rest[..at], &rest[at + 7..]);
         if let Some(mail) = self.mails.remove(&key) {
             if mail.accepted {
@@ -265,7 +287,7 @@ impl Sendmail {
         if !status.starts_with(b"Sent") {
             return Some(());
         }
-        let mailer = find(own, b", mailer=").map_or(&[][..], |at| word(&own[at + 9..]));
+        let mailer = self.find.mailer.find(own).map_or(&[][..], |at| word(&own[at + 9..]));
         let sends = matches!(mailer, b"smtp" | b"esmtp" | b"smtp8" | b"dsmtp" | b"relay");
         let Some(at) = find_last(own, b", relay=").filter(|_| sends) else { return Some(()) };
         let whom = &own[at + 8..];
@@ -447,6 +469,14 @@ fn envelope(text: &[u8]) -> Option<(&[u8], &[u8])> {
             Some(text.split_at(end))
         }
     }
+}
+
+/// `, size=4711, class=0, nrcpts=2, …`, as all but always: octets and recipients.
+fn counts(text: &[u8]) -> Option<(u64, u64)> {
+    let (bytes, rest) = number(text.strip_prefix(b", size=")?)?;
+    let (_, rest) = number(rest.strip_prefix(b", class=")?)?;
+    let (recipients, _) = number(rest.strip_prefix(b", nrcpts=")?)?;
+    Some((bytes, recipients))
 }
 
 /// `mx.a [192.0.2.1] (may be forged)`: the name and the address.

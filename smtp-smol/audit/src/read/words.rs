@@ -2,7 +2,7 @@
 
 use smtp_proto::tls::TlsVersion;
 
-use crate::read::scan::{eq, find_no_case};
+use crate::read::scan::{eq, find_no_case, near};
 
 /// The word behind `with`: the registry of "Mail Transmission Types" (RFC 3848, RFC 6531 4.3), and what Exim writes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,7 +16,7 @@ impl Word {
     pub(crate) fn parse(word: &[u8]) -> Option<Self> {
         let mut upper = [0; 12];
         // Cisco's appliances: `ESMTP/TLS/ECDHE-RSA-AES256-GCM-SHA384`.
-        let (word, tls) = match find_no_case(word, b"/TLS/") {
+        let (word, tls) = match near(word, b'/').and_then(|_| find_no_case(word, b"/TLS/")) {
             Some(at) => (&word[..at], true),
             None => (word, false),
         };

@@ -4,10 +4,10 @@ use std::io::{self, BufWriter, Write};
 
 use super::{COLUMNS, Form, Value};
 
-pub(super) struct Json(BufWriter<Box<dyn Write>>);
+pub(super) struct Json(BufWriter<Box<dyn Write + Send>>);
 
 impl Json {
-    pub(super) fn new(to: impl Write + 'static) -> Self {
+    pub(super) fn new(to: impl Write + Send + 'static) -> Self {
         Self(BufWriter::with_capacity(256 << 10, Box::new(to)))
     }
 }

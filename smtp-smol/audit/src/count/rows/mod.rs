@@ -18,7 +18,7 @@ const VERSION: i64 = 1;
 
 /// Where rows go.
 pub struct Rows {
-    form: Box<dyn Form>,
+    form: Box<dyn Form + Send>,
     seal: Seal,
     /// Whose mail it is, where the source does not say.
     pub(crate) node: Option<String>,
@@ -90,7 +90,7 @@ const COLUMNS: [(&str, Type); 34] = [
 impl Rows {
     /// As JSON lines. The key is what the hashes in them are made with: attempts at one message are known again in rows
     /// of hosts that share it, and by nobody else.
-    pub fn json(to: impl Write + 'static, key: &[u8]) -> Self {
+    pub fn json(to: impl Write + Send + 'static, key: &[u8]) -> Self {
         Self::new(json::Json::new(to), key)
     }
 
@@ -103,7 +103,7 @@ impl Rows {
         Ok(Self::new(parquet::Parquet::new(to)?, key))
     }
 
-    fn new(form: impl Form + 'static, key: &[u8]) -> Self {
+    fn new(form: impl Form + Send + 'static, key: &[u8]) -> Self {
         Self { form: Box::new(form), seal: Seal::new(key), node: None, number: 0, failed: None }
     }
 

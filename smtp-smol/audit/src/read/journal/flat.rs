@@ -3,15 +3,10 @@
 
 use std::borrow::Cow;
 
-/// Hands out the members, in order, until that says false. `None` where this is no such object, though it may be JSON as
-/// good.
-pub(super) fn members<'a>(line: &'a str, mut take: impl FnMut(&'a [u8], Value<'a>) -> bool) -> Option<()> {
-    let octets = line.as_bytes();
-    // JSON has no control characters in text, and what stands between is one line.
-    if octets.iter().fold(false, |found, octet| found | (*octet < 0x20)) {
-        return None;
-    }
-    let mut rest = after(octets, b'{')?;
+/// Hands out the members in order, each with the place where its text begins, until that says false. `None` where this is no
+/// such object, though it may be JSON as good. It is known to have no control characters, and to be UTF-8.
+pub(super) fn members<'a>(object: &'a [u8], mut take: impl FnMut(&'a [u8], Value<'a>, usize) -> bool) -> Option<()> {
+    let mut rest = after(object, b'{')?;
     loop {
         // A name with an escape in it may be any.
         let (key, false, behind) = text(after(rest, b'"')?)? else { return None };
@@ -26,7 +21,9 @@ pub(super) fn members<'a>(line: &'a str, mut take: impl FnMut(&'a [u8], Value<'a
                 }
             }
         };
-        if !take(key, value) {
+        // Behind a text is its quote.
+        let length = if let Value::Text(text, _) = value { text.len() } else { 0 };
+        if !take(key, value, (object.len() - rest.len()).saturating_sub(length + 1)) {
             return None;
         }
         rest = match rest {
@@ -106,7 +103,7 @@ fn after(text: &[u8], octet: u8) -> Option<&[u8]> {
 
 /// Text up to the quote that ends it, whether escapes are in it, and what comes behind it.
 #[inline]
-fn text(from: &[u8]) -> Option<(&[u8], bool, &[u8])> {
+pub(super) fn text(from: &[u8]) -> Option<(&[u8], bool, &[u8])> {
     let mut at = special(from)?;
     if from[at] == b'"' {
         return Some((&from[..at], false, &from[at + 1..]));

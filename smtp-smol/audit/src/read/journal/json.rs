@@ -12,7 +12,7 @@ use std::fmt::Formatter;
 use serde::Deserialize;
 use serde::de::{Deserializer, SeqAccess, Visitor};
 
-use super::flat;
+use super::shape::Shapes;
 use crate::read::scan;
 use crate::read::syslog::{Line, Stamp};
 
@@ -36,49 +36,60 @@ pub(crate) struct Entry<'a> {
     time: Text<'a>,
 }
 
-/// The lengths of all these names, as bits.
-const NAMES: u32 = 1 << 2 | 1 << 3 | 1 << 4 | 1 << 7 | 1 << 9 | 1 << 10 | 1 << 17 | 1 << 20;
-
 /// Text, or octets where it is none: the journal writes an array of numbers then.
 #[derive(Debug, Default)]
 struct Text<'a>(Cow<'a, [u8]>);
 
+/// A member that is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Field {
+    Microseconds,
+    Host,
+    Tag,
+    Process,
+    OwnProcess,
+    Message,
+    Time,
+}
+
+impl Field {
+    pub(super) fn of(name: &[u8]) -> Option<Self> {
+        Some(match name {
+            b"__REALTIME_TIMESTAMP" => Self::Microseconds,
+            b"_HOSTNAME" => Self::Host,
+            b"SYSLOG_IDENTIFIER" => Self::Tag,
+            b"_PID" => Self::Process,
+            b"SYSLOG_PID" => Self::OwnProcess,
+            b"MESSAGE" | b"log" | b"message" | b"line" | b"msg" => Self::Message,
+            b"time" | b"timestamp" | b"@timestamp" | b"ts" => Self::Time,
+            _ => return None,
+        })
+    }
+}
+
 impl<'a> Entry<'a> {
-    /// `None` where it is no object in JSON, or wraps nothing.
-    pub(crate) fn parse(line: &'a [u8]) -> Option<Self> {
-        // Checked once as a whole, no string has to be again.
-        let text = std::str::from_utf8(line).ok()?;
-        let entry = Self::flat(text).or_else(|| serde_json::from_str(text).ok());
+    /// `None` where it is no object in JSON, or wraps nothing. Those before it, of which the shapes are known, do not change
+    /// what it is.
+    pub(crate) fn parse(line: &'a [u8], shapes: &mut Shapes) -> Option<Self> {
+        // Printable ASCII, as all but always, is UTF-8 and has no control characters, which text in JSON has none of.
+        let plain = line.iter().fold(true, |all, octet| all & matches!(octet, 0x20..=0x7f));
+        let flat = plain || (std::str::from_utf8(line).is_ok() && !line.iter().any(|octet| *octet < 0x20));
+        let entry = if flat { shapes.read(line) } else { None };
+        let entry = entry.or_else(|| serde_json::from_str(std::str::from_utf8(line).ok()?).ok());
         entry.filter(|entry| !entry.message.0.is_empty())
     }
 
-    /// Of an object that is flat.
-    fn flat(text: &'a str) -> Option<Self> {
-        let mut entry = Self::default();
-        let mut seen = 0_u8;
-        flat::members(text, |name, value| {
-            let (number, field) = match name {
-                // Most are none of these, which their length mostly says.
-                _ if NAMES >> name.len().min(31) & 1 == 0 => return value.is_good(),
-                b"__REALTIME_TIMESTAMP" => (0, &mut entry.microseconds),
-                b"_HOSTNAME" => (1, &mut entry.host),
-                b"SYSLOG_IDENTIFIER" => (2, &mut entry.tag),
-                b"_PID" => (3, &mut entry.process),
-                b"SYSLOG_PID" => (4, &mut entry.own_process),
-                b"MESSAGE" | b"log" | b"message" | b"line" | b"msg" => (5, &mut entry.message),
-                b"time" | b"timestamp" | b"@timestamp" | b"ts" => (6, &mut entry.time),
-                _ => return value.is_good(),
-            };
-            // What is there twice is no object for the other reader either.
-            let first = seen & (1 << number) == 0;
-            seen |= 1 << number;
-            match value.octets() {
-                Some(octets) if first => field.0 = octets,
-                _ => return false,
-            }
-            true
-        })?;
-        Some(entry)
+    pub(super) fn set(&mut self, field: Field, octets: Cow<'a, [u8]>) {
+        let text = match field {
+            Field::Microseconds => &mut self.microseconds,
+            Field::Host => &mut self.host,
+            Field::Tag => &mut self.tag,
+            Field::Process => &mut self.process,
+            Field::OwnProcess => &mut self.own_process,
+            Field::Message => &mut self.message,
+            Field::Time => &mut self.time,
+        };
+        text.0 = octets;
     }
 
     /// The line that it is.
@@ -100,6 +111,14 @@ impl<'a> Entry<'a> {
 
 /// Microseconds since 1970.
 pub(super) fn microseconds(text: &[u8]) -> Option<Stamp<'static>> {
+    // Of those that there are for the next 300 years seconds are the first ten digits.
+    if let Some((seconds, fraction)) = text.split_at_checked(10)
+        && fraction.len() == 6
+        && fraction.iter().fold(true, |all, octet| all & octet.is_ascii_digit())
+    {
+        let (time, rest) = scan::number(seconds)?;
+        return rest.is_empty().then_some(Stamp::At(i64::try_from(time).ok()?));
+    }
     let (time, rest) = scan::number(text)?;
     rest.is_empty().then_some(Stamp::At(i64::try_from(time / 1_000_000).ok()?))
 }
@@ -169,7 +188,7 @@ impl<'de> Visitor<'de> for Any {
 
 #[cfg(test)]
 mod tests {
-    use super::Entry;
+    use super::{Entry, Shapes};
     use crate::read::syslog::Calendar;
 
     /// What is read of a flat object is what JSON says.
@@ -177,7 +196,18 @@ mod tests {
     fn flat_objects_are_read_as_json() {
         let line = r#" {"_BOOT_ID":"0","__REALTIME_TIMESTAMP":"17", "_PID" :"11","X":null,"MESSAGE":"a \"b\" \\ c\n","log_":"","time": "x"} "#;
         let json = |text: &str| serde_json::from_str::<Entry<'_>>(text).map(|entry| format!("{entry:?}"));
-        let flat = |text: &str| Entry::flat(text).map(|entry| format!("{entry:?}"));
+        // Of none before it, and of those of which it may be another.
+        let mut shapes = Shapes::default();
+        let mut flat = |text: &str| {
+            if text.bytes().any(|octet| octet < 0x20) {
+                return None;
+            }
+            let alone = Shapes::default().read(text.as_bytes()).map(|entry| format!("{entry:?}"));
+            shapes.read(line.as_bytes());
+            let among = shapes.read(text.as_bytes()).map(|entry| format!("{entry:?}"));
+            assert_eq!(among, alone, "{text}");
+            alone
+        };
         assert_eq!(flat(line), json(line).ok());
         let mut read = 0;
         for at in 0..line.len() {
@@ -201,7 +231,7 @@ mod tests {
             r#"{"log":"Nov 24 08:00:00 mx postfix/smtpd[11]: connect\n","stream":"stdout","time":"2026-11-24T08:00:00.123456789Z"}"#,
             r#"{"@timestamp":"2026-11-24T08:00:00Z","message":"Nov 24 08:00:00 mx postfix/smtpd[11]: connect","agent":{"a":[1]}}"#,
         ] {
-            let entry = Entry::parse(object.as_bytes()).expect(object);
+            let entry = Entry::parse(object.as_bytes(), &mut Shapes::default()).expect(object);
             let line = entry.line().expect(object);
             assert_eq!(Calendar::new(0).time(line.stamp), Some(1_795_507_200), "{object}");
             let parts = (line.host, line.instance, line.program, line.process, line.text);
@@ -210,7 +240,7 @@ mod tests {
         for other in
             ["", "{", "{}", "[]", r#"{"MESSAGE":1.5}"#, r#"{"time":"2026-11-24T08:00:00Z","outcome":"accepted"}"#]
         {
-            assert!(Entry::parse(other.as_bytes()).is_none(), "{other}");
+            assert!(Entry::parse(other.as_bytes(), &mut Shapes::default()).is_none(), "{other}");
         }
     }
 }

@@ -3,3 +3,6 @@
 pub(crate) mod export;
 mod flat;
 pub(crate) mod json;
+mod shape;
+
+pub(crate) use shape::Shapes;

@@ -6,6 +6,8 @@
 //! 2026-11-24 08:00:02 H=(x) [203.0.113.9] F=<s@c> rejected RCPT <r@b>: Unknown user
 //! ```
 
+mod phrases;
+
 use std::hash::Hasher;
 use std::net::IpAddr;
 
@@ -13,64 +15,14 @@ use rustc_hash::{FxHashMap, FxHasher};
 use smtp_proto::tls::{ClientCertificate, Direction, Disposition, Hop, Wanted};
 
 use crate::count::desk::{Desk, Seen, Untold};
-use crate::read::scan::{find, find_last, iso, number, starts_no_case, text_ip};
+use crate::read::scan::{find, find_last, number};
 use crate::read::syslog::{Calendar, Line};
-use crate::read::words::{Word, group_of, version};
+use crate::read::words::{Word, version};
+use phrases::{Fields, Host, address, group_in, message};
+pub(crate) use phrases::{is_other, native, writes};
 
 /// Deliveries that are followed at once.
 const FOLLOWED: usize = 1 << 16;
-
-/// Whether this is a line of Exim's that came by syslog.
-#[inline]
-pub(crate) fn writes(line: &Line<'_>) -> bool {
-    line.program.starts_with(b"exim")
-}
-
-/// A line of the main log that is about a message or a client: its time, the message's identity, and the rest.
-#[inline]
-pub(crate) fn native(line: &[u8]) -> Option<(i64, &[u8], &[u8])> {
-    if line.get(10) != Some(&b' ') || !line[0].is_ascii_digit() {
-        return None;
-    }
-    let (time, rest) = iso(line)?;
-    let (id, text) = message(rest.strip_prefix(b" ")?)?;
-    Some((time, id, text.strip_suffix(b"\r").unwrap_or(text)))
-}
-
-/// Whether this is a line of the main log about anything else.
-pub(crate) fn is_other(line: &[u8]) -> bool {
-    const STARTS: [&[u8]; 22] = [
-        b"Start queue run",
-        b"End queue run",
-        b"exim ",
-        b"SMTP ",
-        b"no host name found",
-        b"no IP address found",
-        b"unexpected disconnection",
-        b"rejected ",
-        b"refused ",
-        b"Connection from",
-        b"Warning:",
-        b"WARNING:",
-        b"cwd=",
-        b"TLS ",
-        b"DNS ",
-        b"pid ",
-        b"SIGHUP",
-        b"daemon",
-        b"socket bind",
-        b"ident ",
-        b"failed ",
-        b"host name alias",
-    ];
-    let at_first = |rest: &[u8]| {
-        let rest = rest.trim_ascii_start();
-        let rest =
-            if rest.first() == Some(&b'[') { find(rest, b"] ").map_or(rest, |end| &rest[end + 2..]) } else { rest };
-        STARTS.iter().any(|start| rest.starts_with(start)) || find(&rest[..rest.len().min(64)], b"_login").is_some()
-    };
-    line.get(10) == Some(&b' ') && iso(line).is_some_and(|(_, rest)| at_first(rest))
-}
 
 /// Reads lines of the main log, over files.
 #[derive(Debug, Default)]
@@ -193,13 +145,14 @@ impl Exim {
         let sender = if sender == b"<>" { &[][..] } else { sender };
         let host = Host::parse(&text[at + 3..]);
         let own = &host.rest[..find(host.rest, b" id=").unwrap_or(host.rest.len())];
-        let protocol = field(own, b"P=").and_then(Word::parse);
-        if protocol.is_some_and(|word| word.login) || field(own, b"A=").is_some() {
+        let own = Fields::parse(own);
+        let protocol = own.protocol.and_then(Word::parse);
+        if protocol.is_some_and(|word| word.login) || own.login.is_some() {
             desk.messages += 1;
             desk.aside.submissions += 1;
             return;
         }
-        let tls = field(own, b"X=");
+        let tls = own.tls;
         let group = tls.and_then(group_in);
         self.tells_groups |= group.is_some();
         if tls.is_some() {
@@ -217,10 +170,10 @@ impl Exim {
         {
             self.refused.remove(&key);
         }
-        let certificate = match field(own, b"CV=") {
+        let certificate = match own.verified {
             Some(b"yes" | b"dane") => ClientCertificate::Verified,
             // "no" is also said where there was no certificate.
-            Some(b"no") if field(own, b"DN=").is_some() => ClientCertificate::Untrusted,
+            Some(b"no") if own.named => ClientCertificate::Untrusted,
             _ => ClientCertificate::Unknown,
         };
         let hop = match (tls, protocol) {
@@ -239,7 +192,7 @@ impl Exim {
             sender,
             to: &to,
             recipients: u32::try_from(to.len().max(1)).unwrap_or(1),
-            bytes: field(own, b"S=").and_then(number).map_or(0, |(bytes, _)| bytes),
+            bytes: own.size.and_then(number).map_or(0, |(bytes, _)| bytes),
             hop,
             untold: Untold::EximCipher,
             group,
@@ -264,7 +217,7 @@ impl Exim {
         if let Some(before) = self.deliveries.remove(&key) {
             self.give(before, desk);
         }
-        let tls = field(host.rest, b"X=");
+        let tls = Fields::parse(host.rest).tls;
         let group = tls.and_then(group_in);
         self.tells_groups |= group.is_some();
         if tls.is_some() {
@@ -275,7 +228,7 @@ impl Exim {
             None => self.without_x(),
         };
         let to = &text[..memchr::memchr(b' ', text).unwrap_or(text.len())];
-        let bytes = field(&text[..at], b"S=").and_then(number).map_or(0, |(bytes, _)| bytes);
+        let bytes = Fields::parse(&text[..at]).size.and_then(number).map_or(0, |(bytes, _)| bytes);
         let (peer, host) = (host.address, host.name.into());
         let tells_group = self.tells_groups;
         let delivery = Delivery { time, peer, host, to: to.into(), recipients: 1, bytes, hop, group, tells_group };
@@ -297,14 +250,15 @@ impl Exim {
             return;
         }
         let Some(at) = find(rest, b" rejected ").filter(|at| *at < 64) else { return };
-        if field(&rest[..at], b"A=").is_some() || field(&host.rest[..host.rest.len() - rest.len()], b"A=").is_some() {
+        let before = Fields::parse(&host.rest[..host.rest.len() - rest.len()]);
+        if before.login.is_some() || Fields::parse(&rest[..at]).login.is_some() {
             desk.messages += 1;
             desk.aside.submissions += 1;
             return;
         }
         let to =
             rest[at + 10..].splitn(2, |octet| *octet == b' ').nth(1).and_then(address).map_or(&[][..], |(to, _)| to);
-        let hop = match field(&host.rest[..host.rest.len() - rest.len()], b"X=") {
+        let hop = match before.tls {
             Some(tls) => Hop::Used { version: version(tls), certificate: ClientCertificate::Unknown },
             None if self.x == X::Left => Hop::Unknown,
             None => Hop::NotTried,
@@ -421,114 +375,13 @@ impl Delivery {
     }
 }
 
-/// The group in `TLS1.3:ECDHE_X25519__RSA_PSS_RSAE_SHA256__AES_256_GCM:256`.
-fn group_in(tls: &[u8]) -> Option<&'static str> {
-    group_of(tls.split(|octet| *octet == b':').nth(1)?)
-}
-
-/// `mx.a (helo) [192.0.2.1]:4711 …`: either name may be missing.
-struct Host<'a> {
-    name: &'a [u8],
-    address: Option<IpAddr>,
-    /// What follows the address.
-    rest: &'a [u8],
-}
-
-impl<'a> Host<'a> {
-    fn parse(text: &'a [u8]) -> Self {
-        let mut name = &[][..];
-        let mut rest = text;
-        if !matches!(rest.first(), Some(b'(' | b'[')) {
-            let end = memchr::memchr(b' ', rest).unwrap_or(rest.len());
-            name = &rest[..end];
-            rest = rest.get(end + 1..).unwrap_or_default();
-        }
-        if rest.first() == Some(&b'(')
-            && let Some(end) = find(rest, b") ")
-        {
-            if name.is_empty() {
-                name = &rest[1..end];
-            }
-            rest = &rest[end + 2..];
-        }
-        let mut address = None;
-        if rest.first() == Some(&b'[')
-            && let Some(end) = memchr::memchr(b']', rest)
-        {
-            address = text_ip(&rest[1..end]);
-            rest = &rest[end + 1..];
-        }
-        Self { name, address, rest }
-    }
-}
-
-/// The value of the first field of this name; names are at the start or behind a space, and not within quotes.
-fn field<'a>(text: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    let mut quoted = false;
-    let mut at = 0;
-    while at < text.len() {
-        match text[at] {
-            b'\\' if quoted => at += 1,
-            b'"' => quoted = !quoted,
-            _ if !quoted && (at == 0 || text[at - 1] == b' ') && text[at..].starts_with(name) => {
-                let value = &text[at + name.len()..];
-                return Some(&value[..memchr::memchr(b' ', value).unwrap_or(value.len())]);
-            }
-            _ => {}
-        }
-        at += 1;
-    }
-    None
-}
-
-/// The message's identity, if there is one, and the rest; a process number in brackets may stand before.
-fn message(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    let mut text = text;
-    if text.first() == Some(&b'[') {
-        text = &text[find(text, b"] ")? + 2..];
-    }
-    if starts_no_case(text, b"H=") || text.starts_with(b"TLS error ") {
-        return Some((&[], text));
-    }
-    // 16 octets until Exim 4.96, 23 since.
-    for (length, first, second) in [(16, 6, 13), (23, 6, 18)] {
-        if let Some((id, rest)) = text.split_at_checked(length)
-            && id[first] == b'-'
-            && id[second] == b'-'
-            && id.iter().all(|octet| octet.is_ascii_alphanumeric() || *octet == b'-')
-            && let Some(rest) = rest.strip_prefix(b" ")
-        {
-            return Some((id, rest));
-        }
-    }
-    None
-}
-
-/// An address at the start, in angle brackets or without, and what comes behind it. Within quotes a space or a bracket
-/// is one of its octets (RFC 5321 4.1.2).
-fn address(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (inner, bracket) = text.strip_prefix(b"<").map_or((text, false), |inner| (inner, true));
-    let (mut at, mut quoted) = (0, false);
-    while let Some(&octet) = inner.get(at) {
-        match octet {
-            b'\\' if quoted => at += 1,
-            b'"' => quoted = !quoted,
-            _ if quoted => {}
-            b'>' if bracket => return Some((&inner[..at], &inner[at + 1..])),
-            b' ' if !bracket => break,
-            _ => {}
-        }
-        at += 1;
-    }
-    (!bracket).then(|| {
-        let (address, rest) = inner.split_at(at.min(inner.len()));
-        (address.strip_suffix(b":").unwrap_or(address), rest)
-    })
-}
-
 /// A client's key.
 fn client(address: Option<IpAddr>) -> u64 {
-    address.map_or(0, |address| hash(address.to_string().as_bytes()))
+    match address {
+        None => 0,
+        Some(IpAddr::V4(address)) => hash(&address.octets()),
+        Some(IpAddr::V6(address)) => hash(&address.octets()),
+    }
 }
 
 fn hash(text: &[u8]) -> u64 {

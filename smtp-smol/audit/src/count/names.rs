@@ -1,0 +1,148 @@
+//! Names as they are compared: domains in lower case, and the part of them that somebody has registered.
+
+use std::hash::Hasher;
+use std::net::IpAddr;
+
+use rustc_hash::FxHasher;
+
+/// Names that were made comparable, to be found again: most mail is of few senders. One that takes another's place is
+/// made anew when it comes again.
+#[derive(Debug, Default)]
+pub(super) struct Names(Vec<Name>);
+
+/// A name.
+#[derive(Debug, Default)]
+pub(super) struct Name {
+    lower: Box<str>,
+    /// As it was written, where that is anything else.
+    written: Option<Box<[u8]>>,
+    /// Where the registrable part begins; `None` where there is none.
+    registrable: Option<usize>,
+}
+
+impl Names {
+    /// So many places there are.
+    const PLACES: usize = 1 << 11;
+    /// A name longer than this is none of a domain's (RFC 5321 4.5.3.1.2), and not kept.
+    const LONGEST: usize = 255;
+
+    /// The name that an address or a domain has.
+    pub(super) fn find(&mut self, address: &[u8]) -> &Name {
+        if self.0.is_empty() {
+            self.0.resize_with(Self::PLACES + 1, Name::default);
+        }
+        let written = domain(address);
+        let mut hasher = FxHasher::default();
+        hasher.write(written);
+        let place = match written.len() {
+            ..=Self::LONGEST => (hasher.finish() >> 32) as usize % Self::PLACES,
+            _ => Self::PLACES,
+        };
+        let name = &mut self.0[place];
+        if name.written() != written {
+            *name = Name::new(written);
+        }
+        name
+    }
+}
+
+impl Name {
+    fn new(written: &[u8]) -> Self {
+        let mut lower = String::new();
+        lower_domain(written, &mut lower);
+        // It is the end of it, as all suffixes are.
+        let registrable = registrable(&lower).map(|part| lower.len() - part.len());
+        let other = (lower.as_bytes() != written).then(|| written.into());
+        Self { lower: lower.into(), written: other, registrable }
+    }
+
+    fn written(&self) -> &[u8] {
+        self.written.as_deref().unwrap_or(self.lower.as_bytes())
+    }
+
+    pub(super) fn lower(&self) -> &str {
+        &self.lower
+    }
+
+    /// The domain that somebody has registered.
+    pub(super) fn registrable(&self) -> Option<&str> {
+        self.registrable.and_then(|start| self.lower.get(start..))
+    }
+}
+
+pub(super) fn lowered(address: &[u8]) -> String {
+    let mut domain = String::new();
+    lower_domain(address, &mut domain);
+    domain
+}
+
+/// What stands behind the last `@`, or all of it.
+fn domain(address: &[u8]) -> &[u8] {
+    memchr::memrchr(b'@', address).map_or(address, |at| &address[at + 1..])
+}
+
+/// The domain of an address, or the domain that it is, in lower case and in printable characters.
+pub(super) fn lower_domain(address: &[u8], into: &mut String) {
+    into.clear();
+    let domain = domain(address);
+    let domain = &domain[..domain.len().min(255)];
+    let domain = domain.strip_suffix(b".").unwrap_or(domain);
+    // All but always it is no more than this.
+    if domain.iter().fold(true, |all, octet| all & octet.is_ascii_graphic())
+        && let Ok(domain) = std::str::from_utf8(domain)
+    {
+        into.push_str(domain);
+        into.make_ascii_lowercase();
+        if into == "unknown" {
+            into.clear();
+        }
+        return;
+    }
+    let lower = String::from_utf8_lossy(domain);
+    into.extend(lower.chars().flat_map(char::to_lowercase).filter(|char| !char.is_control() && *char != ' '));
+}
+
+/// The domain that somebody has registered; of an address, or of nothing, there is none.
+fn registrable(domain: &str) -> Option<&str> {
+    let numeric = domain.ends_with(|last: char| last.is_ascii_digit()) || domain.contains(':');
+    match domain {
+        "" => None,
+        domain if numeric && domain.parse::<IpAddr>().is_ok() => Some(domain),
+        domain => Some(crate::ledger::registrable(domain)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Names;
+
+    #[test]
+    fn senders_are_registrable_domains() {
+        let mut names = Names::default();
+        let long = format!("a@{}.example.org", "x".repeat(300));
+        for (address, domain) in [
+            ("a@News.Example.ORG", Some("example.org")),
+            ("mx3.shop.example.co.uk", Some("example.co.uk")),
+            ("\"x@y\"@example.net.", Some("example.net")),
+            ("a@[192.0.2.1]", Some("[192.0.2.1]")),
+            ("root@localhost", Some("localhost")),
+            ("unknown", None),
+            ("", None),
+            ("a@ex\u{1}am\nple.org", Some("example.org")),
+            ("a@B\u{dc}CHER.example", Some("b\u{fc}cher.example")),
+            ("UNKNOWN", None),
+            ("192.0.2.1", Some("192.0.2.1")),
+            ("2001:db8::1", Some("2001:db8::1")),
+            (&long, Some(&long[2..257])),
+        ] {
+            // A second time it is found.
+            assert_eq!(names.find(address.as_bytes()).registrable(), domain, "{address}");
+            assert_eq!(names.find(address.as_bytes()).registrable(), domain, "{address}");
+        }
+        for number in 0..10_000 {
+            let name = format!("A@mx.sender{number}.example");
+            assert_eq!(names.find(name.as_bytes()).registrable(), Some(&*format!("sender{number}.example")));
+            assert_eq!(names.find(b"a@MX.example").lower(), "mx.example");
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! However many threads work, what is told is the same.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+
+use proptest::prelude::*;
+use smtp_audit::{Audit, Options, Rows};
+use smtp_proto::tls::Condition;
+
+#[derive(Clone, Default)]
+struct Page(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Page {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("whole").write(octets)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Everything that is told of these files: the report, the rows, the cells.
+fn told(files: &[&std::path::Path], jobs: usize) -> (String, Vec<u8>, Vec<u8>) {
+    let (rows, cells) = (Page::default(), Page::default());
+    let mut audit = Audit::new(&Options { jobs, internal: true, ..Options::default() });
+    audit.rows(Rows::json(rows.clone(), b"a key of some length"));
+    audit.cells(cells.clone(), "cells");
+    let report = match audit.files(files, &()) {
+        Ok(()) => audit.report(Condition::Tls).map_or_else(|error| error.to_string(), |report| report.json()),
+        Err(error) => error.to_string(),
+    };
+    // But for the time at which it was made.
+    let report = report.lines().filter(|line| !line.contains("\"made\"")).collect::<Vec<_>>().join("\n");
+    let of = |page: &Page| page.0.lock().expect("whole").clone();
+    (report, of(&rows), of(&cells))
+}
+
+/// Some lines of a session, by any of the programs and in any of the forms.
+fn session(log: &mut String, number: usize, kind: u8) {
+    let (host, ip) =
+        (format!("mx{}.sender{}.example", number % 3, number % 97), format!("192.0.2.{}", number % 200 + 1));
+    let stamp = format!("Nov {:2} 08:{:02}:{:02}", number / 3600 % 20 + 1, number / 60 % 60, number % 60);
+    let queue = format!("4{number:09X}");
+    let postfix = [
+        ("smtpd", format!("connect from {host}[{ip}]")),
+        (
+            "smtpd",
+            format!("Anonymous TLS connection established from {host}[{ip}]: TLSv1.3 with cipher X (256/256 bits)"),
+        ),
+        ("smtpd", format!("{queue}: client={host}[{ip}]")),
+        ("qmgr", format!("{queue}: from=<s\"\\{number}@{host}>, size=4711, nrcpt=2 (queue active)")),
+        (
+            "smtpd",
+            format!(
+                "NOQUEUE: reject: RCPT from {host}[{ip}]: 45{} 4.7.1 No; from=<a@b> to=<c@d> proto=ESMTP",
+                number % 10
+            ),
+        ),
+        ("smtpd", format!("disconnect from {host}[{ip}] ehlo=2 mail=1 rcpt=1 data=1 quit=1 commands=6")),
+        (
+            "smtp",
+            format!(
+                "{queue}: to=<r@dest{}.example>, relay=mx[198.51.100.7]:25, delay=1, status=sent (250 ok)",
+                number % 7
+            ),
+        ),
+        ("qmgr", format!("{queue}: removed")),
+    ];
+    match kind {
+        0 | 1 => {
+            for (at, (program, text)) in postfix.iter().enumerate() {
+                if kind == 1 && at == 1 {
+                    continue;
+                }
+                writeln!(log, "{stamp} mx postfix/{program}[{}]: {text}", number % 5).expect("written");
+            }
+        }
+        2 => {
+            for (program, text) in postfix {
+                let text = text.replace('\\', "\\\\").replace('"', "\\\"");
+                writeln!(log, r#"{{"__REALTIME_TIMESTAMP":"{}000000","_HOSTNAME":"mx","SYSLOG_IDENTIFIER":"postfix/{program}","_PID":"{}","MESSAGE":"{text}"}}"#, 1_795_507_200 + number, number % 5)
+                    .expect("written");
+            }
+        }
+        3 => {
+            writeln!(log, "2026-11-{:02} 08:00:{:02} 1vNXYZ-0000000{:04}-1234 <= s@{host} H={host} [{ip}] P=esmtps X=TLS1.3:X:256 CV=no S=17 for a@b c@d", number % 28 + 1, number % 60, number % 10_000)
+                .expect("written");
+            writeln!(
+                log,
+                "2026-11-24 08:00:{:02} H=(x) [{ip}] F=<s@{host}> rejected RCPT <r@b>: Unknown user",
+                number % 60
+            )
+            .expect("written");
+        }
+        4 => {
+            let tag = format!("{stamp} mx sm-mta[{}]:", number % 9);
+            writeln!(
+                log,
+                "{tag} STARTTLS=server, relay={host} [{ip}], version=TLSv1.2, verify=NO, cipher=X, bits=256/256"
+            )
+            .expect("written");
+            writeln!(log, "{tag} 6A{number:012}: from=<s@{host}>, size=17, class=0, nrcpts=1, msgid=<x>, proto=ESMTPS, daemon=MTA, relay={host} [{ip}]").expect("written");
+            writeln!(log, "{tag} 6A{number:012}: to=<r@b>, delay=00:00:01, mailer=esmtp, relay=mx.b. [198.51.100.1], dsn=2.0.0, stat=Sent (ok)").expect("written");
+        }
+        5 => writeln!(log, "{stamp} mx cron[1]: something else\n\nwhat is this {number}").expect("written"),
+        6 => writeln!(log, "{}", "x".repeat(60_000 + number * 977 % 200_000)).expect("written"),
+        _ => writeln!(
+            log,
+            "{stamp}.5 mx mail.info postfix/smtpd[{}]: lost connection after STARTTLS from {host}[{ip}]",
+            number % 5
+        )
+        .expect("written"),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn logs_are_read_alike_by_one_thread_and_by_several(
+        kinds in prop::collection::vec(prop::collection::vec(0_u8..8, 1..8), 1..4),
+        sessions in 200_usize..2_500,
+        jobs in 2_usize..7,
+        ended in any::<bool>(),
+    ) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut paths = Vec::new();
+        for (file, kinds) in kinds.iter().enumerate() {
+            // What is known by sight comes first.
+            let mut log = String::new();
+            session(&mut log, 0, 0);
+            for number in 0..sessions {
+                session(&mut log, number + file * 10_000, kinds[number % kinds.len()]);
+            }
+            let octets = if ended { &log[..] } else { log.trim_end() };
+            let path = folder.path().join(format!("log.{file}"));
+            std::fs::write(&path, octets).expect("written");
+            paths.push(path);
+        }
+        let files: Vec<&std::path::Path> = paths.iter().map(|path| &**path).collect();
+        let (one, several) = (told(&files, 1), told(&files, jobs));
+        prop_assert_eq!(&one.0, &several.0);
+        prop_assert!(one.1 == several.1, "the rows differ");
+        prop_assert!(one.2 == several.2, "the cells differ");
+        prop_assert!(one.0.contains("\"messages\""), "{}", one.0);
+    }
+}
+
+/// Lines of hosts that take turns, some twice, some late, some in another shape, some broken.
+fn ledger(node: usize, lines: usize, faults: &[u8]) -> String {
+    let mut ledger = String::new();
+    for number in 0..lines {
+        let seq = number + 1;
+        let time =
+            format!("2026-11-24T{:02}:{:02}:{:02}.{:03}Z", number / 3600 % 24, number / 60 % 60, number % 60, node);
+        let outcome = ["accepted", "deferred", "refused", "abandoned"][number % 7 % 4];
+        let line = format!(
+            r#"{{"v":2,"node":"mx{node}","run":"1","seq":{seq},"id":"{number}","time":"{time}","direction":"inbound","peer":"192.0.2.{}","helo":"mx.sender{}.example","sender_domain":"sender{}.example","recipient_domains":["example.net"],"recipients":1,"envelope":"{:016x}","bytes":{number},"outcome":"{outcome}","tls":{{"outcome":"used","version":"TLS1.3"}}}}"#,
+            number % 250,
+            number % 31,
+            number % 31,
+            number % 97,
+        );
+        match faults[number % faults.len()] {
+            0 => writeln!(ledger, "{line}\n{line}").expect("written"),
+            1 => writeln!(ledger, "{}", &line[..line.len() / 2]).expect("written"),
+            2 => writeln!(ledger, "{}\n", line.replace("\"v\":2", "\"v\":9")).expect("written"),
+            3 => writeln!(ledger, "{}", line.replace(":", " : ").replace(" : 0", ":0")).expect("written"),
+            _ => writeln!(ledger, "{line}").expect("written"),
+        }
+    }
+    ledger
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn ledgers_are_read_alike_by_one_thread_and_by_several(
+        nodes in 1_usize..5,
+        lines in 1_usize..4_000,
+        faults in prop::collection::vec(0_u8..12, 1..9),
+        jobs in 2_usize..7,
+    ) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut paths = Vec::new();
+        for node in 0..nodes {
+            let path = folder.path().join(format!("ledger.{node}"));
+            std::fs::write(&path, format!("{}{}", ledger(node, 1, &[9]), ledger(node, lines, &faults))).expect("written");
+            paths.push(path);
+        }
+        let files: Vec<&std::path::Path> = paths.iter().map(|path| &**path).collect();
+        let (one, several) = (told(&files, 1), told(&files, jobs));
+        prop_assert_eq!(&one.0, &several.0);
+        prop_assert!(one.1 == several.1, "the rows differ");
+        prop_assert!(one.2 == several.2, "the cells differ");
+        prop_assert!(one.0.contains("\"messages\""), "{}", one.0);
+    }
+}
