@@ -10,7 +10,7 @@ use smtp_proto::server::{
     Config, ConfigError, Event, Extensions, FaultKind, Limits, Reason, Role, Session, State, Timeouts, Verdict,
 };
 use smtp_proto::syntax::{Reply, SyntaxErrorKind};
-use smtp_proto::text::TextFlaw;
+use smtp_proto::text::{Newlines, Scan, Scanner, TextFlaw, TextLeniency, Writer};
 use smtp_proto::tls::{Policy, TlsInfo, TlsVersion};
 use smtp_proto::{Channel, Leniencies, Leniency, Step, Want};
 
@@ -317,6 +317,48 @@ fn a_ticket_of_another_configuration_fails_closed() {
     let ((mut session, _own), (_other, ticket)) = (first(config()), first(config()));
     session.answer(ticket, Verdict::Accept);
     assert_eq!(session.state(), State::Closed);
+}
+
+/// A flaw is found at every place of a long line with much behind it, where whole blocks are passed over at once.
+#[test]
+fn a_flaw_is_found_wherever_blocks_begin() {
+    let start = ENVELOPE.len() as u64 + 6;
+    for (octet, flaw) in [(0, TextFlaw::Nul), (b'\n', TextFlaw::BareLf), (b'\r', TextFlaw::BareCr)] {
+        for place in 0..600 {
+            let mut text = vec![b'x'; 3000];
+            text[place] = octet;
+            text.extend_from_slice(b"\r\n.\r\n");
+            let mut talk = Talk::new(config());
+            talk.say(format!("{ENVELOPE}DATA\r\n"));
+            talk.say(text);
+            assert_eq!(talk.faults, [(FaultKind::Text(flaw), start + place as u64)], "{flaw:?} at {place}");
+        }
+    }
+}
+
+/// RFC 5321 4.5.2: so is a dot that begins a line, by the scanner that takes it away and by the writer that doubles it.
+#[test]
+fn a_dot_is_found_wherever_blocks_begin() {
+    for place in 0..600 {
+        let mut text = vec![b'x'; place];
+        text.extend_from_slice(b"\r\n.x\r\n..");
+        text.resize(3000, b'y');
+        text.extend_from_slice(b"\r\n");
+        let mut wire = Vec::new();
+        let mut writer = Writer::new(Newlines::Strict);
+        writer.write(&text, &mut wire).expect("good text");
+        wire.extend_from_slice(writer.finish().expect("good text"));
+        assert_eq!(wire.len(), text.len() + 2 + 3, "at {place}");
+        let (mut scanner, mut input, mut read) = (Scanner::new(TextLeniency::default()), &wire[..], Vec::new());
+        loop {
+            match scanner.next(&mut input) {
+                Scan::Chunk(chunk) => read.extend_from_slice(chunk),
+                Scan::End => break,
+                Scan::Need => panic!("no end, at {place}"),
+            }
+        }
+        assert!(read == text && input.is_empty(), "at {place}");
+    }
 }
 
 /// RFC 2920 3.2: a peer that does not read its replies is not read from, once more than the limit waits.

@@ -153,7 +153,8 @@ impl<'a> Mailbox<'a> {
         if at > MAX_LOCAL_PART {
             return error(SyntaxErrorKind::AddressTooLong, 0);
         }
-        if text.len() - at > MAX_DOMAIN + 1 || text.len() > MAX_PATH - 2 {
+        // No domain is over its limit within a path that is not (RFC 5321 4.5.3.1.2, 4.5.3.1.3).
+        if text.len() > MAX_PATH - 2 {
             return error(SyntaxErrorKind::AddressTooLong, at + 1);
         }
         if utf8 && !is_quiet(text) {
