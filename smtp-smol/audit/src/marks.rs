@@ -1,15 +1,11 @@
 //! What marks a message: a field by which it is unwanted, and what protects it from end to end. Fields only, and the
 //! first octets of the text; nothing is decrypted or kept.
 
-use std::sync::LazyLock;
-
-use memchr::memmem::Finder;
+use memchr::memchr;
 use smtp_proto::tls::EndToEnd;
 
 /// RFC 9580 6.2: on a line of its own.
 const ARMOUR: &[u8] = b"-----BEGIN PGP MESSAGE-----";
-/// Made once: to make it costs half of what looking through a head does.
-static ARMOUR_FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(ARMOUR));
 
 /// A field and its value by which mail counts as unwanted, such as `X-Spam-Flag=YES`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,11 +64,21 @@ pub fn end_to_end(content_type: &[u8], text: &[u8]) -> EndToEnd {
             EndToEnd::Unknown
         };
     }
-    let alone = |at: usize| {
-        (at == 0 || text[at - 1] == b'\n')
-            && text[at + ARMOUR.len()..].iter().take_while(|octet| **octet != b'\n').all(u8::is_ascii_whitespace)
-    };
-    if ARMOUR_FINDER.find_iter(text).any(alone) { EndToEnd::PgpInline } else { EndToEnd::None }
+    if has_armour(text) { EndToEnd::PgpInline } else { EndToEnd::None }
+}
+
+/// By its first dash: most lines have none, and one that stands within a line spares the rest of that line the look.
+fn has_armour(mut text: &[u8]) -> bool {
+    while let Some(dash) = memchr(b'-', text) {
+        let (before, line) = text.split_at(dash);
+        let (line, rest) = line.split_at(memchr(b'\n', line).map_or(line.len(), |end| end + 1));
+        let begins = before.last().is_none_or(|octet| *octet == b'\n');
+        if begins && line.strip_prefix(ARMOUR).is_some_and(|rest| rest.trim_ascii().is_empty()) {
+            return true;
+        }
+        text = rest;
+    }
+    false
 }
 
 fn starts(text: &[u8], start: &[u8]) -> bool {

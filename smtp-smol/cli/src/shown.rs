@@ -9,13 +9,25 @@ pub(crate) struct Shown<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        use fmt::Write as _;
-        self.0.chars().try_for_each(|char| match char {
-            '<' | '>' | '"' => write!(f, "{}", char.escape_unicode()),
-            '\'' => f.write_char(char),
-            _ => write!(f, "{}", char.escape_debug()),
-        })
+        let mut rest = self.0;
+        loop {
+            // Nearly always that is all of it.
+            let (plain, after) = rest.split_at(rest.bytes().position(is_special).unwrap_or(rest.len()));
+            f.write_str(plain)?;
+            let mut chars = after.chars();
+            match chars.next() {
+                None => return Ok(()),
+                Some(char @ ('<' | '>' | '"')) => write!(f, "{}", char.escape_unicode())?,
+                Some(char) => write!(f, "{}", char.escape_debug())?,
+            }
+            rest = chars.as_str();
+        }
     }
+}
+
+/// What may have to be written otherwise in [`Shown`].
+const fn is_special(octet: u8) -> bool {
+    !matches!(octet, b' '..=b'~') || matches!(octet, b'<' | b'>' | b'"' | b'\\')
 }
 
 /// A line of a dialogue: controls, and what is not seen or turns the direction of text, are written as `\u{202e}`; all else
@@ -52,9 +64,36 @@ impl fmt::Display for Line<'_> {
     }
 }
 
+/// Writes a number with so many digits at least. Where several are written for each message, the formatting of the standard
+/// library is most of what that costs.
+pub(crate) fn push_number(text: &mut String, mut number: u64, least: usize) {
+    // As many as the largest has.
+    let mut digits = [b'0'; 20];
+    let mut first = digits.len();
+    while number > 0 || digits.len() - first < least {
+        let Some(digit) = first.checked_sub(1).and_then(|at| digits.get_mut(at)) else { break };
+        *digit = b'0' + u8::try_from(number % 10).unwrap_or_default();
+        (first, number) = (first - 1, number / 10);
+    }
+    text.push_str(str::from_utf8(digits.get(first..).unwrap_or_default()).unwrap_or_default());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_written_as_the_standard_library_writes_them() {
+        for number in [0, 1, 9, 10, 999_999, 1_000_000, u64::MAX] {
+            for (least, expected) in
+                [(1, format!("{number}")), (6, format!("{number:06}")), (30, format!("{number:020}"))]
+            {
+                let mut text = String::from("x");
+                push_number(&mut text, number, least);
+                assert_eq!(text, format!("x{expected}"));
+            }
+        }
+    }
 
     #[test]
     fn nothing_leaves_its_brackets_or_turns_the_line_around() {

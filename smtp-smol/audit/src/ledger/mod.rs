@@ -237,13 +237,24 @@ impl<'a> Entry<'a> {
 
     /// What the core counts by, with registrable domains.
     pub fn with<T>(&self, then: impl FnOnce(&Record<'_>) -> T) -> T {
-        let mut domains: Vec<&str> = self.recipient_domains.iter().map(|domain| registrable(domain)).collect();
-        domains.dedup();
+        let (one, mut more);
+        let domains: &[&str] = match &self.recipient_domains[..] {
+            // As nearly always: nothing is allocated for it.
+            [domain] => {
+                one = [registrable(domain)];
+                &one
+            }
+            domains => {
+                more = domains.iter().map(|domain| registrable(domain)).collect::<Vec<_>>();
+                more.dedup();
+                &more
+            }
+        };
         let mut record = Record::new(self.time.as_second(), self.direction);
         record.peer = self.peer;
         record.host = self.helo.as_deref().filter(|name| !name.is_empty()).map(registrable);
         record.sender = self.sender_domain.as_deref().filter(|domain| !domain.is_empty()).map(registrable);
-        record.recipient_domains = &domains;
+        record.recipient_domains = domains;
         record.recipients = self.recipients;
         record.envelope = self.envelope;
         record.bytes = self.bytes;

@@ -51,9 +51,9 @@ impl Books {
         Ok(Self { file: file.map(write).transpose()?, moved, counts: Mutex::default(), since: Timestamp::now() })
     }
 
-    pub(crate) fn add(&self, entry: &Entry<'static>) {
+    pub(crate) fn add(&self, entry: &Entry<'_>) {
         if let Some(file) = &self.file {
-            file.put(Note::Entry(Box::new(entry.clone())));
+            file.put(Note::Entry(Box::new(entry.clone().into_owned())));
         }
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).live.add(entry);
     }

@@ -4,11 +4,13 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use smtp_proto::text::LocalNewlines;
+
+use crate::shown::push_number;
 
 /// A file in `tmp/` that nobody has touched for so long belongs to a delivery that will never end: the rule of the Maildir
 /// format.
@@ -130,13 +132,20 @@ impl Drop for Draft {
 }
 
 /// An id that no other message has: the time, this process, and a count.
-pub(crate) fn unique() -> String {
+pub(crate) fn unique() -> Arc<str> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     // It does not change, and the system would be asked each time.
     static PROCESS: LazyLock<u32> = LazyLock::new(std::process::id);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    format!("{}.M{:06}P{}Q{count}", now.as_secs(), now.subsec_micros(), *PROCESS)
+    let mut id = String::with_capacity(64);
+    push_number(&mut id, now.as_secs(), 1);
+    id.push_str(".M");
+    push_number(&mut id, now.subsec_micros().into(), 6);
+    id.push('P');
+    push_number(&mut id, (*PROCESS).into(), 1);
+    id.push('Q');
+    push_number(&mut id, COUNT.fetch_add(1, Ordering::Relaxed), 1);
+    id.into()
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The account that is kept of a transaction: an entry of the ledger, and numbers.
 
+use std::borrow::Cow;
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -21,13 +22,13 @@ impl Clerk {
         if let Some(began) = self.began.take() {
             metrics.time(Way::Transaction, began.elapsed());
         }
+        let asked = self.envelope.as_mut().map(|envelope| std::mem::take(&mut envelope.asked)).unwrap_or_default();
         let mut entry = self.entry(peer, time, ending);
-        let Some(envelope) = self.envelope.as_mut().filter(|envelope| !envelope.asked.is_empty()) else {
+        let Some(envelope) = self.envelope.as_ref().filter(|_| !asked.is_empty()) else {
             self.office.books.add(&entry);
             return;
         };
         // Those that were asked to come again will, as a message of their own.
-        let asked = std::mem::take(&mut envelope.asked);
         if !envelope.to.is_empty() {
             self.office.books.add(&entry);
         }
@@ -51,20 +52,21 @@ impl Clerk {
         *noted = noted.with(leniency);
     }
 
-    fn entry(&self, peer: &Peer<'_>, time: Timestamp, ending: Ending) -> Entry<'static> {
+    /// Borrowed: where no ledger is kept it is counted, and that is all.
+    fn entry<'a>(&'a self, peer: &Peer<'a>, time: Timestamp, ending: Ending) -> Entry<'a> {
         let mut entry = Entry::new(time, Direction::Inbound, ending);
         entry.peer = self.address();
-        entry.helo = peer.session.hello().map(|name| name.to_owned().into());
+        entry.helo = peer.session.hello().map(Into::into);
         entry.tls = self.tls(peer);
         entry.lenient =
             self.lenient.union(self.envelope.as_ref().map_or(Leniencies::STRICT, |envelope| envelope.lenient));
         if ending == Ending::TlsRequired {
-            entry.sender_domain = self.refused_sender.as_deref().map(|from| domain(from).into());
+            entry.sender_domain = self.refused_sender.as_deref().map(domain);
         }
         if let Some(envelope) = &self.envelope {
-            entry.sender_domain = Some(domain(&envelope.from).into());
+            entry.sender_domain = Some(domain(&envelope.from));
             entry.bytes = envelope.size;
-            entry.id = Some(envelope.id.to_string().into());
+            entry.id = Some((&*envelope.id).into());
             (entry.rehearsed, entry.excepted) = (envelope.rehearsed, envelope.excepted);
             entry.code = envelope.refused_by.filter(|_| matches!(ending, Ending::Refused | Ending::Deferred));
             // Those who were all refused may come again: by them the retry is known.
@@ -103,16 +105,18 @@ pub(super) const fn ending(code: u16) -> Ending {
 }
 
 /// The envelope, as far as the ledger keeps it.
-fn address(entry: &mut Entry<'static>, from: &str, to: &[String]) {
-    let mut domains: Vec<String> = to.iter().map(|recipient| domain(recipient)).collect();
+fn address<'a>(entry: &mut Entry<'a>, from: &str, to: &'a [String]) {
+    let mut domains: Vec<Cow<'a, str>> = to.iter().map(|recipient| domain(recipient)).collect();
     domains.sort();
     domains.dedup();
-    entry.recipient_domains = domains.into_iter().map(Into::into).collect();
+    entry.recipient_domains = domains;
     entry.recipients = u32::try_from(to.len()).unwrap_or(u32::MAX);
     entry.envelope = Retries::envelope(from, to.iter().map(String::as_str));
 }
 
 /// In lower case; empty for the null reverse-path.
-fn domain(path: &str) -> String {
-    path.rsplit_once('@').map_or_else(String::new, |(_, domain)| domain.to_ascii_lowercase())
+fn domain(path: &str) -> Cow<'_, str> {
+    let domain = path.rsplit_once('@').map_or("", |(_, domain)| domain);
+    let lower = !domain.bytes().any(|octet| octet.is_ascii_uppercase());
+    if lower { domain.into() } else { domain.to_ascii_lowercase().into() }
 }

@@ -1,14 +1,13 @@
 //! A message as it comes in, and what is said of it.
 
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use smtp_proto::Leniencies;
 use smtp_proto::server::Verdict;
 use smtp_proto::syntax::Reply;
 use smtp_proto::tls::Rehearsed;
-use smtp_proto::trace::Received;
+use smtp_proto::trace::{Date, Received};
 use smtp_smol::Peer;
 
 use crate::serve::letter::Letter;
@@ -40,8 +39,8 @@ pub(super) struct Envelope {
     /// The next hop did not want the text, before it came.
     pub(super) text_refused: bool,
     pub(super) letter: Letter,
-    /// On the way through.
-    pub(super) passage: Option<Passage>,
+    /// On the way through. Large, and not there where mail is kept.
+    pub(super) passage: Option<Box<Passage>>,
 }
 
 impl Envelope {
@@ -56,7 +55,7 @@ impl Envelope {
             exempt: false,
             excepted: false,
             lenient: Leniencies::STRICT,
-            id: unique().into(),
+            id: unique(),
             size: 0,
             head: Vec::new(),
             refused: false,
@@ -86,7 +85,7 @@ impl Envelope {
 
     /// What is said of one that is taken.
     pub(super) fn taken(&self) -> Said {
-        Said::Taken(format!("Ok: taken as {}", self.id))
+        Said::Taken(["Ok: taken as ", &self.id].concat())
     }
 }
 
@@ -111,7 +110,8 @@ impl Said {
     }
 }
 
-/// RFC 5322 3.3, for fields.
+/// For fields.
 fn date() -> String {
-    jiff::fmt::rfc2822::to_string(&Timestamp::now().to_zoned_datetime(TimeZone::UTC)).unwrap_or_default()
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Date::from_unix(now.as_secs()).to_string()
 }

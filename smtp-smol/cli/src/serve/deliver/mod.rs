@@ -80,7 +80,7 @@ impl Clerk {
         office.metrics.open(1);
         Self {
             office,
-            id: unique().into(),
+            id: unique(),
             peer,
             name: None,
             began: None,
@@ -133,11 +133,10 @@ impl Clerk {
             Verdict::Refuse(reply) => reply.code(),
             _ => 250,
         };
-        let codes: Vec<u16> = said.iter().map(code).collect();
         let now = Timestamp::now();
-        let accepted = codes.iter().find(|code| **code < 400);
-        envelope.refused_by = codes.iter().find(|code| **code >= 400).copied().filter(|_| accepted.is_none());
-        let ending = ending(accepted.copied().or(envelope.refused_by).unwrap_or(451));
+        let accepted = said.iter().map(code).find(|code| *code < 400);
+        envelope.refused_by = said.iter().map(code).find(|code| *code >= 400).filter(|_| accepted.is_none());
+        let ending = ending(accepted.or(envelope.refused_by).unwrap_or(451));
         self.envelope = Some(envelope);
         self.count(peer, now, ending);
         let Some(envelope) = self.envelope.take() else { return said };
@@ -273,7 +272,7 @@ impl Handler for Clerk {
         // A next hop's futures are large: in blocks of their own they cost nothing where there is no next hop.
         let answer = match timed(&self.office.metrics, Box::pin(hop.begin(who, mail))).await {
             Ok((passage, answer)) => {
-                envelope.passage = Some(passage);
+                envelope.passage = Some(Box::new(passage));
                 answer
             }
             Err(answer) => {
@@ -323,18 +322,20 @@ impl Handler for Clerk {
 
     async fn data(&mut self, peer: &Peer<'_>) -> Verdict<'_> {
         let Some(envelope) = &mut self.envelope else { return Verdict::Accept };
-        let received = envelope.received(peer, &self.office.hostname);
-        match (&self.office.mail_goes, &mut envelope.passage) {
-            (MailGoes::To(maildir), _) => {
+        let received = |envelope: &Envelope| envelope.received(peer, &self.office.hostname);
+        match &self.office.mail_goes {
+            MailGoes::To(maildir) => {
                 // The envelope would be lost otherwise.
                 let mut head = Vec::with_capacity(1024);
                 trace::return_path(&envelope.from, &mut head);
                 envelope.to.iter().for_each(|recipient| trace::delivered_to(recipient, &mut head));
-                head.extend_from_slice(&received);
+                head.extend_from_slice(&received(envelope));
                 envelope.letter.add(maildir, &envelope.id, &head).await;
                 Verdict::Accept
             }
-            (MailGoes::Through(_), Some(passage)) => {
+            MailGoes::Through(_) => {
+                let received = received(envelope);
+                let Some(passage) = &mut envelope.passage else { return Verdict::Accept };
                 let answer = timed(&self.office.metrics, Box::pin(passage.data(peer.session.is_by_chunks()))).await;
                 if answer.is_positive() {
                     // RFC 5321 4.4: on top of the others.
@@ -344,7 +345,7 @@ impl Handler for Clerk {
                 (envelope.refused_by, envelope.text_refused) = (Some(answer.reply().code()), true);
                 self.say(answer)
             }
-            _ => Verdict::Accept,
+            MailGoes::Nowhere => Verdict::Accept,
         }
     }
 

@@ -54,6 +54,8 @@ pub(crate) struct Metrics {
     sessions: Family<ByRole, Counter>,
     open: Gauge,
     messages: Family<ByOutcome, Counter>,
+    /// The one among them that is wanted for nearly every message.
+    accepted: Counter,
     octets: Counter,
     tls: Family<ByTls, Counter>,
     faults: Family<ByKind, Counter>,
@@ -87,6 +89,7 @@ impl Metrics {
             sessions: Family::default(),
             open: Gauge::default(),
             messages: Family::default(),
+            accepted: Counter::default(),
             octets: Counter::default(),
             tls: Family::default(),
             faults: Family::default(),
@@ -128,6 +131,7 @@ impl Metrics {
         for ending in [Ending::Accepted, Ending::Refused, Ending::Deferred, Ending::Abandoned] {
             let _ = metrics.messages.get_or_create(&ByOutcome { outcome: ending.as_str() });
         }
+        metrics.accepted = metrics.messages.get_or_create(&ByOutcome { outcome: Ending::Accepted.as_str() }).clone();
         let _ = metrics.faults.get_or_create(&ByKind { kind: name(FaultKind::OutOfOrder) });
         for leniency in Leniency::ALL {
             let _ = metrics.leniencies.get_or_create(&ByName { name: leniency.as_str().into() });
@@ -147,9 +151,11 @@ impl Metrics {
     }
 
     pub(crate) fn ended(&self, ending: Ending, octets: u64) {
-        self.messages.get_or_create(&ByOutcome { outcome: ending.as_str() }).inc();
         if ending == Ending::Accepted {
+            self.accepted.inc();
             self.octets.inc_by(octets);
+        } else {
+            self.messages.get_or_create(&ByOutcome { outcome: ending.as_str() }).inc();
         }
     }
 
