@@ -24,5 +24,5 @@ fi
 
 cargo build -q --locked --release -p smtp-mio-cli
 cd benches
-cargo build -q --locked --release --bin load --bin floor --bin mailin
+cargo build -q --locked --release --bin load --bin floor --bin bare --bin mailin
 target/release/load table "$@"

@@ -41,11 +41,13 @@ struct Arguments {
 /// A way to send so many times the same text. Gives seconds and CPU seconds.
 type Send = fn(SocketAddr, &[u8], usize) -> io::Result<(f64, f64)>;
 
-const CLIENTS: [(&str, Send); 6] = [
+const CLIENTS: [(&str, Send); 8] = [
     ("by hand", |server, text, n| within(|| by_hand(server, text, n))),
-    ("core", |server, text, n| within(|| core(server, text, n))),
+    ("core", |server, text, n| within(|| core(server, text, n, false))),
     ("smtp-smol", |server, text, n| within(|| over_smol(server, text, n))),
     ("by hand, one trip", |server, text, n| within(|| one_trip(server, text, n))),
+    ("core, one trip", |server, text, n| within(|| core(server, text, n, true))),
+    ("smtp-smol, one trip", |server, text, n| within(|| each_over_smol(server, text, n))),
     ("smtp-source", smtp_source),
     ("smtplib", smtplib),
 ];
@@ -191,16 +193,16 @@ fn config() -> std::sync::Arc<Config> {
     Config::new("load.example").expect("a name").tls(Tls::Never).shared()
 }
 
-/// The session and the transaction of the core, over a blocking socket.
-fn core(server: SocketAddr, text: &[u8], messages: usize) -> io::Result<()> {
+/// The session and the transaction of the core, over a blocking socket; perhaps with the next envelope behind each text.
+fn core(server: SocketAddr, text: &[u8], messages: usize, leading: bool) -> io::Result<()> {
     let mut socket = TcpStream::connect(server)?;
     socket.set_nodelay(true)?;
     let (from, to) = addresses();
     let envelope = Envelope::new(from, &to).size(text.len() as u64);
     let mut session = Session::new(config(), Channel::Plain);
     let mut buffer = Buffer::with_capacity(16 << 10);
-    let mut transaction = Transaction::new(envelope);
-    for _ in 0..messages {
+    let (mut transaction, mut next) = (Transaction::new(envelope), Transaction::new(envelope));
+    for after in (0..messages).rev() {
         loop {
             let mut input = buffer.filled();
             let progress = transaction.step(&mut session, &mut input);
@@ -208,7 +210,12 @@ fn core(server: SocketAddr, text: &[u8], messages: usize) -> io::Result<()> {
             buffer.keep_last(left);
             match progress {
                 Progress::Done => break,
-                Progress::Text => put(&mut transaction, &mut session, &mut socket, text)?,
+                Progress::Text => {
+                    put(&mut transaction, &mut session, &mut socket, text)?;
+                    if leading && after > 0 {
+                        transaction.lead(&mut session, &mut next);
+                    }
+                }
                 Progress::Want(want) => {
                     write_out(&mut session, &mut socket)?;
                     match want {
@@ -222,7 +229,7 @@ fn core(server: SocketAddr, text: &[u8], messages: usize) -> io::Result<()> {
             }
         }
         accepted(&transaction)?;
-        transaction = transaction.next(envelope);
+        transaction = std::mem::replace(&mut next, transaction.next(envelope));
     }
     Ok(())
 }
@@ -288,6 +295,21 @@ fn over_smol(server: SocketAddr, text: &[u8], messages: usize) -> io::Result<()>
         }
         connection.quit().await;
         Ok(())
+    })
+}
+
+/// The same by [`Connection::send_each`](smtp_smol::Connection::send_each).
+fn each_over_smol(server: SocketAddr, text: &[u8], messages: usize) -> io::Result<()> {
+    let client = Client::new(config());
+    let (from, to) = addresses();
+    let envelope = Envelope::new(from, &to).size(text.len() as u64);
+    smol::block_on(async {
+        let mut connection = client.connect(&Target::addresses(vec![server])).await.map_err(io::Error::other)?;
+        let mut all = Ok(());
+        let each = |transaction: &Transaction<'_>| all = std::mem::replace(&mut all, Ok(())).and(accepted(transaction));
+        connection.send_each((0..messages).map(|_| (envelope, text)), each).await?;
+        connection.quit().await;
+        all
     })
 }
 

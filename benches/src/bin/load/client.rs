@@ -240,7 +240,9 @@ impl Connection {
                     Err(error) if error.kind() == ErrorKind::WouldBlock => {
                         match tls.read_tls(&mut self.socket) {
                             Ok(0) => return Err(io::Error::other("the server closed")),
-                            Ok(_) => drop(tls.process_new_packets().map_err(io::Error::other)?),
+                            Ok(_) => {
+                                tls.process_new_packets().map_err(io::Error::other)?;
+                            }
                             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
                             Err(error) => return Err(error),
                         }

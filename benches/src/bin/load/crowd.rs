@@ -73,7 +73,7 @@ fn is_ready(from: ChildStdout) -> io::Result<bool> {
 pub fn run(habit: Habit, to: SocketAddr, count: usize, from: Ipv4Addr) -> io::Result<()> {
     let mut peers = Vec::with_capacity(count);
     for _ in 0..count {
-        let mut socket = TcpStream::from(connect(habit, to, from)?);
+        let mut socket = connect(habit, to, from)?;
         let mut reply = [0; 512];
         let n = socket.read(&mut reply)?;
         if !reply[..n].starts_with(b"220") {

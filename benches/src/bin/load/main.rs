@@ -91,8 +91,8 @@ enum Kind {
 }
 
 const CONNECTIONS: usize = 10;
-const ALL: &[&str] = &["floor", "smtp-mio", "mailin-embedded", "smtp-sink", "go-smtp", "aiosmtpd"];
-const WITH_TLS: &[&str] = &["floor", "smtp-mio", "mailin-embedded", "go-smtp", "aiosmtpd"];
+const ALL: &[&str] = &["floor", "smtp-mio", "smtp-smol", "mailin-embedded", "smtp-sink", "go-smtp", "aiosmtpd"];
+const WITH_TLS: &[&str] = &["floor", "smtp-mio", "smtp-smol", "mailin-embedded", "go-smtp", "aiosmtpd"];
 
 const ROWS: [Row; 8] = [
     Row {
@@ -136,7 +136,7 @@ const ROWS: [Row; 8] = [
         unit: "ms a connection",
         per: 1.0,
         kind: Kind::Messages { load: |peer, n| greetings(peer, n, true), count: 3_000, slow: 500 },
-        peers: &["floor", "smtp-mio", "mailin-embedded", "go-smtp", "aiosmtpd", "postfix"],
+        peers: &["floor", "smtp-mio", "smtp-smol", "mailin-embedded", "go-smtp", "aiosmtpd", "postfix"],
     },
     Row {
         name: "4 KiB messages inside TLS",

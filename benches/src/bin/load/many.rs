@@ -45,18 +45,20 @@ pub fn many(place: &Place, rounds: usize, held: usize) -> io::Result<()> {
 /// CPU a message, each connection in its turn; beside the floor, which has no more than the system's share of it.
 fn flat(place: &Place, rounds: usize) -> io::Result<()> {
     println!("4 KiB messages, each of so many connections in its turn, 10 in flight; server CPU, ms per 1,000:");
-    println!("  {:>11} {:>9} {:>9}", "connections", "smtp-mio", "floor");
+    println!("  {:>11} {:>9} {:>9} {:>9}", "connections", "floor", "smtp-mio", "smtp-smol");
     for connections in [10, 100, 1_000, 10_000] {
         if connections + SPARE > descriptors() {
             println!("  {connections:11} left out: it needs {} open files", connections + SPARE);
             continue;
         }
-        let (mut ours, mut floor) = (Vec::new(), Vec::new());
+        let mut figures = [const { Vec::new() }; 3];
         for _ in 0..rounds {
-            ours.push(in_turn(place, "smtp-mio", connections)?);
-            floor.push(in_turn(place, "floor", connections)?);
+            for (name, figures) in ["floor", "smtp-mio", "smtp-smol"].into_iter().zip(&mut figures) {
+                figures.push(in_turn(place, name, connections)?);
+            }
         }
-        println!("  {connections:11} {:9.2} {:9.2}", median(&mut ours), median(&mut floor));
+        let [floor, mio, smol] = figures.map(|mut figures| median(&mut figures));
+        println!("  {connections:11} {floor:9.2} {mio:9.2} {smol:9.2}");
     }
     Ok(())
 }

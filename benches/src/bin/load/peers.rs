@@ -18,12 +18,13 @@ pub struct Peer {
 /// Where the pieces lie.
 pub struct Place {
     pub folder: PathBuf,
-    /// This folder of programs: floor and mailin are built beside this one.
+    /// This folder of programs: floor, bare and mailin are built beside this one.
     pub programs: PathBuf,
     pub smtp_mio: PathBuf,
 }
 
-pub const NAMES: [&str; 7] = ["floor", "smtp-mio", "mailin-embedded", "smtp-sink", "go-smtp", "aiosmtpd", "postfix"];
+pub const NAMES: [&str; 8] =
+    ["floor", "smtp-mio", "smtp-smol", "mailin-embedded", "smtp-sink", "go-smtp", "aiosmtpd", "postfix"];
 
 const GO_SMTP: &str = include_str!("go-smtp.go");
 
@@ -70,6 +71,12 @@ impl Place {
             "smtp-mio" => {
                 let mut command = Command::new(&self.smtp_mio);
                 command.args(["sink", "--threads", "1", "--listen", &format!("127.0.0.1:{port}")]);
+                command
+            }
+            // The least that is made of the library: `serve` does more.
+            "smtp-smol" => {
+                let mut command = Command::new(self.programs.join("bare"));
+                command.arg(format!("127.0.0.1:{port}")).args([&certificate, &key]);
                 command
             }
             "mailin-embedded" => {
