@@ -125,7 +125,7 @@ pub(crate) struct Options {
     #[arg(long)]
     exact: bool,
 
-    /// Threads that work at once; the answer is the same [default: as many as there are cores, 8 at most]
+    /// Threads that read a log; the answer is the same [default: as many as there are cores, 8 at most]
     #[arg(long, value_name = "NUMBER")]
     jobs: Option<std::num::NonZeroUsize>,
 }

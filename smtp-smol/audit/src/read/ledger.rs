@@ -2,9 +2,6 @@
 //! that a message is known again that came to another host first.
 
 use std::collections::VecDeque;
-use std::io;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::{self, Scope};
 
 use jiff::Timestamp;
 
@@ -31,160 +28,83 @@ pub(crate) fn time_of(line: &[u8]) -> Option<i64> {
 }
 
 /// Reads one.
-pub(crate) fn read(lines: Lines<'_>, source: &Source, threads: usize, desk: &mut Desk) {
+pub(crate) fn read(lines: Lines<'_>, source: &Source, desk: &mut Desk) {
     let mut order = Order::default();
-    thread::scope(|scope| {
-        let mut file = File::new(From::new(lines, threads > 1, scope), source);
-        while let Some(entry) = file.next(desk) {
-            order.push(entry, desk);
-        }
-    });
+    let mut file = File::new(lines, source);
+    while let Some(entry) = file.next(desk) {
+        order.push(entry, desk);
+    }
     order.finish(desk);
 }
 
 /// Reads several, which are opened when it is their turn: in the order of the first time in each.
 pub(crate) fn read_all<'r>(
     sources: &'r [Source],
-    threads: usize,
     desk: &mut Desk,
     mut open: impl FnMut(&'r Source, &mut Desk) -> Option<Lines<'r>>,
 ) {
     let mut order = Order::default();
     let mut coming: VecDeque<&Source> = sources.iter().collect();
     coming.make_contiguous().sort_by_key(|source| source.first);
-    thread::scope(|scope| {
-        let mut files: Vec<File<'_>> = Vec::new();
-        loop {
-            let last = files.iter().enumerate().min_by_key(|(_, file)| file.last).map(|(at, file)| (at, file.last));
-            // What begins before the file that is furthest back has its turn as well.
-            if let Some(next) = coming.front()
-                && last.is_none_or(|(_, last)| next.first.is_none_or(|first| first <= last.as_second()))
-            {
-                if let Some(lines) = open(next, desk) {
-                    let ahead = files.iter().filter(|file| file.from.is_ahead()).count() + 1 < threads;
-                    files.push(File::new(From::new(lines, ahead, scope), next));
-                }
-                coming.pop_front();
-                continue;
+    let mut files: Vec<File<'_>> = Vec::new();
+    loop {
+        let last = files.iter().enumerate().min_by_key(|(_, file)| file.last).map(|(at, file)| (at, file.last));
+        // What begins before the file that is furthest back has its turn as well.
+        if let Some(next) = coming.front()
+            && last.is_none_or(|(_, last)| next.first.is_none_or(|first| first <= last.as_second()))
+        {
+            if let Some(lines) = open(next, desk) {
+                files.push(File::new(lines, next));
             }
-            let Some((at, _)) = last else { break };
-            match files[at].next(desk) {
-                Some(entry) => order.push(entry, desk),
-                None => drop(files.swap_remove(at)),
-            }
+            coming.pop_front();
+            continue;
         }
-    });
+        let Some((at, _)) = last else { break };
+        match files[at].next(desk) {
+            Some(entry) => order.push(entry, desk),
+            None => drop(files.swap_remove(at)),
+        }
+    }
     order.finish(desk);
-}
-
-/// A line that is not empty: its number, and what it says.
-type Read = (u64, Result<Box<Entry<'static>>, Wrong>);
-
-/// Where the lines of a file come from.
-enum From<'r> {
-    /// They are read when it is their turn.
-    Lines(Lines<'r>),
-    /// Another thread reads ahead, some at a time; at the end it says what went wrong.
-    Ahead(Receiver<Result<Vec<Read>, (u64, io::Error)>>, std::vec::IntoIter<Read>),
-}
-
-impl<'r> From<'r> {
-    fn new<'s>(lines: Lines<'r>, ahead: bool, scope: &'s Scope<'s, '_>) -> Self
-    where
-        'r: 's,
-    {
-        if !ahead {
-            return Self::Lines(lines);
-        }
-        let (give, take) = sync_channel(AHEAD);
-        scope.spawn(move || read_ahead(lines, &give));
-        Self::Ahead(take, Vec::new().into_iter())
-    }
-
-    const fn is_ahead(&self) -> bool {
-        matches!(self, Self::Ahead(..))
-    }
-
-    fn next(&mut self) -> Option<Result<Read, (u64, io::Error)>> {
-        match self {
-            Self::Lines(lines) => {
-                while let Some(line) = lines.next() {
-                    if let Some(read) = parsed(line) {
-                        return Some(Ok((lines.number, read)));
-                    }
-                }
-                lines.failed().map(|error| Err((lines.number, error)))
-            }
-            Self::Ahead(take, some) => loop {
-                if let Some(read) = some.next() {
-                    return Some(Ok(read));
-                }
-                match take.recv().ok()? {
-                    Ok(more) => *some = more.into_iter(),
-                    Err(failed) => return Some(Err(failed)),
-                }
-            },
-        }
-    }
-}
-
-/// So many pieces are read ahead.
-const AHEAD: usize = 3;
-
-fn read_ahead(mut lines: Lines<'_>, give: &SyncSender<Result<Vec<Read>, (u64, io::Error)>>) {
-    let (mut number, mut room) = (0, Vec::new());
-    while let Some(piece) = lines.piece(room) {
-        let mut some = Vec::new();
-        for line in piece.lines() {
-            number += 1;
-            some.extend(parsed(line).map(|read| (number, read)));
-        }
-        room = piece.into_room();
-        // Nobody listens any more only where that thread has failed.
-        if give.send(Ok(some)).is_err() {
-            return;
-        }
-    }
-    if let Some(error) = lines.failed() {
-        let _ = give.send(Err((number, error)));
-    }
-}
-
-/// What a line says; `None` where it is empty.
-fn parsed(line: Line<'_>) -> Option<Result<Box<Entry<'static>>, Wrong>> {
-    Some(match line {
-        Line::TooLong => Err(Wrong::Broken("a line too long for a ledger".into())),
-        Line::Line(b"") => return None,
-        Line::Line(line) => Entry::parse(line).map(|entry| Box::new(entry.into_owned())),
-    })
 }
 
 /// One that is being read.
 struct File<'r> {
-    from: From<'r>,
+    lines: Lines<'r>,
     source: &'r Source,
     /// The latest time in it so far.
     last: Timestamp,
 }
 
 impl<'r> File<'r> {
-    const fn new(from: From<'r>, source: &'r Source) -> Self {
-        Self { from, source, last: Timestamp::MIN }
+    const fn new(lines: Lines<'r>, source: &'r Source) -> Self {
+        Self { lines, source, last: Timestamp::MIN }
     }
 
     /// The next entry; what is none is told at the desk.
     fn next(&mut self, desk: &mut Desk) -> Option<Box<Entry<'static>>> {
-        loop {
-            match self.from.next()? {
-                Ok((_, Ok(entry))) => {
-                    self.last = self.last.max(entry.time);
-                    return Some(entry);
-                }
-                Ok((_, Err(Wrong::Version(_)))) => desk.other_version(),
-                Ok((number, Err(wrong))) => desk.broken.add(&self.source.path, number, &wrong.to_string()),
-                Err((number, error)) => desk.broken.cut_short(&self.source.path, number, &error),
-            }
+        while let Some(line) = self.lines.next() {
+            let wrong = match line {
+                Line::TooLong => "a line too long for a ledger".to_owned(),
+                Line::Line(b"") => continue,
+                Line::Line(line) => match Entry::parse(line) {
+                    Ok(entry) => {
+                        self.last = self.last.max(entry.time);
+                        return Some(Box::new(entry.into_owned()));
+                    }
+                    Err(Wrong::Version(_)) => {
+                        desk.other_version();
+                        continue;
+                    }
+                    Err(wrong) => wrong.to_string(),
+                },
+            };
+            desk.broken.add(&self.source.path, self.lines.number, &wrong);
         }
+        if let Some(error) = self.lines.failed() {
+            desk.broken.cut_short(&self.source.path, self.lines.number, &error);
+        }
+        None
     }
 }
 
@@ -257,16 +177,14 @@ mod tests {
         let first = [line("mx1", 1, 1_000, Ending::Deferred), line("mx1", 2, 90_000, Ending::Accepted)].concat();
         let second = line("mx2", 1, 2_800, Ending::Accepted);
         let sources = [source("two", 2_800), source("one", 1_000)];
-        for threads in 1..4 {
-            let mut desk = desk();
-            read_all(&sources, threads, &mut desk, |source, _| {
-                let octets: &[u8] = if source.path.ends_with("one") { &first } else { &second };
-                Some(Lines::new(Blocks::new(octets)))
-            });
-            desk.finish();
-            assert_eq!(messages(&desk), 2);
-            assert_eq!(desk.ledger_lines(), Default::default());
-        }
+        let mut desk = desk();
+        read_all(&sources, &mut desk, |source, _| {
+            let octets: &[u8] = if source.path.ends_with("one") { &first } else { &second };
+            Some(Lines::new(Blocks::new(octets)))
+        });
+        desk.finish();
+        assert_eq!(messages(&desk), 2);
+        assert_eq!(desk.ledger_lines(), Default::default());
     }
 
     #[test]
@@ -280,14 +198,12 @@ mod tests {
             b"{\"v\":9,\"outcome\":\"accepted\"}\n{\"v\":2,\n".to_vec(),
         ]
         .concat();
-        for threads in 1..3 {
-            let mut desk = desk();
-            read(Lines::new(Blocks::new(&*lines)), &source("one", 1_000), threads, &mut desk);
-            desk.finish();
-            let told = desk.ledger_lines();
-            assert_eq!((told.doubled, told.late, told.missing, told.other_version), (1, 1, 2, 1));
-            assert_eq!((messages(&desk), desk.broken.count), (4, 1));
-            assert!(desk.broken.places().next().is_some_and(|place| place.starts_with("one:7: ")));
-        }
+        let mut desk = desk();
+        read(Lines::new(Blocks::new(&*lines)), &source("one", 1_000), &mut desk);
+        desk.finish();
+        let told = desk.ledger_lines();
+        assert_eq!((told.doubled, told.late, told.missing, told.other_version), (1, 1, 2, 1));
+        assert_eq!((messages(&desk), desk.broken.count), (4, 1));
+        assert!(desk.broken.places().next().is_some_and(|place| place.starts_with("one:7: ")));
     }
 }
