@@ -2,10 +2,12 @@
 """What a front costs: smtp-sink alone, and behind smtp-smol serve, nginx's mail proxy, and a Postfix that relays.
 
     python3 benches/front.py target/release/smtp-smol [ROUNDS]
+    python3 benches/front.py target/release/smtp-smol idle
 
 As root, on Debian with postfix, nginx and libnginx-mod-mail. CPU is user and system time of the processes in front, beside
 that of smtp-sink, by the operating system's account, for 4 KiB messages over 10 connections. Latency is that of one message
 after the other on one connection, from MAIL to the last answer. Medians of the rounds, all servers in turn in each.
+With `idle`: the memory of a connection that has said EHLO and waits, before a next hop and without one, in plaintext and within TLS.
 """
 
 import contextlib
@@ -18,6 +20,7 @@ import shutil
 import signal
 import smtplib
 import socket
+import ssl
 import statistics
 import subprocess
 import sys
@@ -29,6 +32,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / ".ci/interop"))
 os.environ["PATH"] += ":/usr/sbin"
 from harness import free_port  # noqa: E402
+from hop import Hop  # noqa: E402
 from postfix import Postfix  # noqa: E402
 
 MESSAGES, ONE_BY_ONE = 4_000, 300
@@ -196,26 +200,77 @@ def once(start, folder):
             return own * 1e6 / MESSAGES, sinks * 1e6 / MESSAGES, latency(port)
 
 
-def crowd(binary, folder):
-    """10,000 idle connections and 200 busy ones through one front."""
+def resident(pid):
+    """KiB of anonymous memory."""
+    lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("RssAnon")).split()[1])
+
+
+def raise_descriptor_limit():
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def idle(binary, deliver, starttls, folder):
+    """KiB of a connection, of 1,500; some before them have made the process need what all share."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+
+    def ask(client, command, end=b"250 "):
+        client.sendall(command)
+        lines = [b"-"]
+        while not lines[-1].startswith(end):
+            lines = client.recv(2000).splitlines()
+
+    def connect(at):
+        client = socket.create_connection(("127.0.0.1", port), 30, source_address=(f"127.0.1.{1 + at % 100}", 0))
+        client.recv(200)
+        ask(client, b"EHLO idle.example\r\n")
+        if starttls:
+            ask(client, b"STARTTLS\r\n", b"220 ")
+            client = context.wrap_socket(client)
+            ask(client, b"EHLO idle.example\r\n")
+        return client
+
+    port = free_port()
+    with program(binary, "serve", "--listen", f"127.0.0.1:{port}", "--state", str(folder), "--hostname", "front.example",
+                 "--deliver", deliver, "--max-connections", "12000", port=port) as pid:
+        for client in [connect(at) for at in range(200)]:
+            client.close()
+        first = [connect(at) for at in range(300)]
+        before = resident(pid)
+        more = [connect(at) for at in range(1_500)]
+        each = (resident(pid) - before) / len(more)
+        for client in first + more:
+            client.close()
+        return each
+
+
+def all_idle(binary):
+    raise_descriptor_limit()
+    with Hop() as hop:
+        for name, deliver in (("before a next hop", f"smtp://127.0.0.1:{hop.port}"), ("without one", "discard")):
+            for starttls in (False, True):
+                with tempfile.TemporaryDirectory() as folder:
+                    each = idle(binary, deliver, starttls, folder)
+                print(f"{name}, {'within TLS' if starttls else 'plaintext'}: {each:.2f} KiB an idle connection")
+
+
+def crowd(binary, folder):
+    """10,000 idle connections and 200 busy ones through one front."""
+    raise_descriptor_limit()
     sink, idle = free_port(), []
     with (program("smtp-sink", "-u", "nobody", "-m", "1000", f"127.0.0.1:{sink}", "4096", port=sink),
           smtp_smol(binary, sink, folder) as (port, pid)):
-        def resident():
-            lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
-            return int(next(line for line in lines if line.startswith("VmRSS")).split()[1])
-
         load(port)
-        before = resident()
+        before = resident(pid)
         for at in range(10_000):
             client = socket.create_connection(("127.0.0.1", port), 30, source_address=(f"127.0.1.{1 + at % 100}", 0))
             client.recv(200)
             client.sendall(b"EHLO idle.example\r\n")
             client.recv(500)
             idle.append(client)
-        each = (resident() - before) / len(idle)
+        each = (resident(pid) - before) / len(idle)
         began = time.monotonic()
         subprocess.run(["smtp-source", "-s", "200", "-m", "4000", "-l", "4096", "-d", "-f", "a@client.example", "-t", "b@load.example",
                         f"127.0.0.1:{port}"], check=True, timeout=300)
@@ -228,7 +283,11 @@ def crowd(binary, folder):
 
 
 def main():
-    binary, rounds = str(pathlib.Path(sys.argv[1]).resolve()), int(sys.argv[2]) if len(sys.argv) > 2 else 3
+    binary = str(pathlib.Path(sys.argv[1]).resolve())
+    if sys.argv[2:] == ["idle"]:
+        all_idle(binary)
+        return
+    rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 3
     servers = {"smtp-sink alone": None, "smtp-smol serve": lambda sink, folder: smtp_smol(binary, sink, folder), "nginx": nginx,
                "Postfix": postfix}
     figures = {name: [] for name in servers}

@@ -3,14 +3,12 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use smol::channel::Receiver;
 use smol::future::yield_now;
-use smol::stream::Stream as _;
 use smtp_proto::proxy::Network;
 use smtp_proto::server::{Config, Event, Session, State};
 use smtp_proto::tls::TlsFailure;
@@ -45,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) trusted: Arc<[Network]>,
     pub(crate) places: Arc<Places>,
     pub(crate) stop: Receiver<()>,
+    /// Closed when the server has waited long enough.
+    pub(crate) cut_off: Receiver<()>,
     pub(crate) spare: Arc<Mutex<Vec<Buffer>>>,
 }
 
@@ -62,11 +62,6 @@ impl Shared {
     }
 }
 
-/// What a handler does has a block of its own while it lasts: else every idle connection would have room for the largest.
-fn aside<F: Future>(handled: F) -> Pin<Box<F>> {
-    Box::pin(handled)
-}
-
 /// How a connection begins.
 #[derive(Debug)]
 pub(crate) enum Opening {
@@ -76,25 +71,36 @@ pub(crate) enum Opening {
     Session(Channel),
 }
 
-/// A whole connection. Nothing large is moved into what is made here: it would have its place there twice.
-pub(crate) async fn converse<H: Handler>(
-    shared: &Shared,
+/// Resolves when the server has waited long enough. Beside a connection, in one task: as soon as the server stops, the
+/// connection is polled once more, and sees that. So it need not listen for it by itself.
+pub(crate) async fn cut_off(shared: Arc<Shared>) {
+    let _ = shared.stop.recv().await;
+    yield_now().await;
+    let _ = shared.cut_off.recv().await;
+}
+
+/// What comes before the session. `None`: it has come to nothing, and that has been told.
+///
+/// This is dropped before the session begins, if it has a block of its own, and all that it needs is moved into it: what a
+/// task was made with keeps its room there to the end.
+pub(crate) async fn open<H: Handler>(
+    shared: Arc<Shared>,
     config: Arc<Config>,
     mut link: ServerLink,
     make: impl FnOnce() -> H,
     address: Option<SocketAddr>,
     opening: Opening,
-) -> io::Result<()> {
+) -> Option<Connection<H>> {
     let mut handshake = None;
     let channel = match (opening, &shared.tls) {
         (Opening::Session(channel), _) => channel,
         (Opening::Tls, None) => {
             tracing::error!(peer = %Name(address), "TLS comes first here, and there is no certificate");
-            return Ok(());
+            return None;
         }
         (Opening::Tls, Some(tls)) => {
             let began = Instant::now();
-            match Box::pin(link.handshake(tls.begin(), config.handshake_timeout())).await {
+            match link.handshake(tls.begin(), config.handshake_timeout()).await {
                 Ok(info) => {
                     handshake = Some(began.elapsed());
                     Channel::Tls(info)
@@ -103,23 +109,22 @@ pub(crate) async fn converse<H: Handler>(
                     // Made for its name: what is not made before the handshake takes no room while that lasts.
                     no_handshake(&link, make().session(), address, &failure);
                     link.finish();
-                    return Ok(());
+                    return None;
                 }
             }
         }
     };
-    let mut connection = Connection {
-        shared,
-        link,
-        session: Session::new(config, channel),
-        handler: make(),
-        address,
-        clock: Clock { progress: u64::MAX, deadline: Instant::now() },
-        buffer: Buffer::default(),
-        handshake,
-        stop: Some(Box::pin(shared.stop.clone())),
-    };
-    connection.run().await
+    let mut session = Session::new(config, channel);
+    if let Some(offered) = link.offered() {
+        session.tls_offered(offered);
+    }
+    let trusted = |address: SocketAddr| shared.trusted.iter().any(|network| network.contains(address.ip()));
+    if address.is_some_and(trusted) {
+        session.trust();
+    }
+    let clock = Clock { progress: u64::MAX, deadline: Instant::now() };
+    let (buffer, handler) = (Buffer::default(), make());
+    Some(Connection { shared, link, session, handler, address, clock, buffer, handshake, told_to_stop: false })
 }
 
 fn no_handshake(link: &ServerLink, session: Option<&str>, address: Option<SocketAddr>, failure: &TlsFailure) {
@@ -132,8 +137,9 @@ fn no_handshake(link: &ServerLink, session: Option<&str>, address: Option<Socket
     }
 }
 
-struct Connection<'s, H> {
-    shared: &'s Shared,
+/// A connection whose session begins.
+pub(crate) struct Connection<H> {
+    shared: Arc<Shared>,
     link: ServerLink,
     session: Session,
     handler: H,
@@ -142,8 +148,8 @@ struct Connection<'s, H> {
     /// What was read and is not used up.
     buffer: Buffer,
     handshake: Option<Duration>,
-    /// Tells once that the server is stopping.
-    stop: Option<Pin<Box<Receiver<()>>>>,
+    /// That the server is stopping.
+    told_to_stop: bool,
 }
 
 /// When the present wait is over: it begins anew when the session got on.
@@ -159,15 +165,9 @@ enum Woken {
     Stopping,
 }
 
-impl<H: Handler> Connection<'_, H> {
-    async fn run(&mut self) -> io::Result<()> {
-        if let Some(offered) = self.link.offered() {
-            self.session.tls_offered(offered);
-        }
-        let trusted = |address: SocketAddr| self.shared.trusted.iter().any(|network| network.contains(address.ip()));
-        if self.address.is_some_and(trusted) {
-            self.session.trust();
-        }
+impl<H: Handler> Connection<H> {
+    /// To its end. With it [`cut_off`] must be polled.
+    pub(crate) async fn run(&mut self) -> io::Result<()> {
         let result = self.talk().await;
         if let Err(error) = &result {
             tracing::debug!(session = self.handler.session(), peer = %Name(self.address), %error, "connection lost");
@@ -226,7 +226,7 @@ impl<H: Handler> Connection<'_, H> {
                 Want::Tls => Box::pin(self.start_tls()).await,
                 Want::Close => {
                     self.link.finish();
-                    self.link.drain(LINGER_OCTETS, LINGER).await;
+                    Box::pin(self.link.drain(LINGER_OCTETS, LINGER)).await;
                     return Ok(());
                 }
             }
@@ -253,7 +253,7 @@ impl<H: Handler> Connection<'_, H> {
         }
     }
 
-    /// Steps until something is wanted; the handler's return values are the answers.
+    /// Steps until something is wanted.
     async fn step<'i>(&mut self, input: &mut &'i [u8]) -> Want {
         let mut said: &'i [u8] = &[];
         loop {
@@ -264,45 +264,52 @@ impl<H: Handler> Connection<'_, H> {
             };
             let taken = before.get(..before.len() - input.len()).unwrap_or_default();
             said = if taken.is_empty() { said } else { taken };
-            let address = self.session.client_address().or(self.address);
-            let (listener, handshake) = (self.shared.listener, self.handshake);
-            let peer = Peer { address, listener, handshake, said, session: &self.session };
-            let (ticket, verdict) = match event {
-                Event::Chunk(text) => {
-                    aside(self.handler.chunk(text)).await;
-                    continue;
-                }
-                Event::Xclient(client, ticket) => (ticket, aside(self.handler.xclient(&peer, &client)).await),
-                Event::Xforward(client, ticket) => (ticket, aside(self.handler.xforward(&peer, &client)).await),
-                Event::Command(verb, ticket) => (ticket, aside(self.handler.command(&peer, verb)).await),
-                Event::Connect(ticket) => (ticket, aside(self.handler.connect(&peer)).await),
-                Event::Hello(host, ticket) => (ticket, aside(self.handler.hello(&peer, &host)).await),
-                Event::StartTls(ticket) => (ticket, aside(self.handler.start_tls(&peer)).await),
-                Event::Auth(question, ticket) => {
-                    let answer = aside(self.handler.authenticate(&peer, question)).await;
-                    self.session.authenticate(ticket, answer);
-                    continue;
-                }
-                Event::Mail(mail, ticket) => (ticket, aside(self.handler.mail(&peer, &mail)).await),
-                Event::Rcpt(rcpt, ticket) => (ticket, aside(self.handler.rcpt(&peer, &rcpt)).await),
-                Event::Data(ticket) => (ticket, aside(self.handler.data(&peer)).await),
-                Event::Message(end, ticket) => (ticket, aside(self.handler.message(&peer, end)).await),
-                Event::Reset => {
-                    self.handler.reset(&peer);
-                    continue;
-                }
-                Event::Fault(fault) => {
-                    self.handler.fault(&peer, fault);
-                    continue;
-                }
-                Event::Closed(reason) => {
-                    self.handler.closed(&peer, reason);
-                    continue;
-                }
-                _ => continue,
-            };
-            self.session.answer(ticket, verdict);
+            // In a block of its own while it lasts: else every idle connection would have room for the largest.
+            let handled = Box::pin(self.handle(event, said));
+            handled.await;
         }
+    }
+
+    /// The handler's return value is the answer.
+    async fn handle(&mut self, event: Event<'_>, said: &[u8]) {
+        let address = self.session.client_address().or(self.address);
+        let (listener, handshake) = (self.shared.listener, self.handshake);
+        let peer = Peer { address, listener, handshake, said, session: &self.session };
+        let (ticket, verdict) = match event {
+            Event::Chunk(text) => {
+                self.handler.chunk(text).await;
+                return;
+            }
+            Event::Xclient(client, ticket) => (ticket, self.handler.xclient(&peer, &client).await),
+            Event::Xforward(client, ticket) => (ticket, self.handler.xforward(&peer, &client).await),
+            Event::Command(verb, ticket) => (ticket, self.handler.command(&peer, verb).await),
+            Event::Connect(ticket) => (ticket, self.handler.connect(&peer).await),
+            Event::Hello(host, ticket) => (ticket, self.handler.hello(&peer, &host).await),
+            Event::StartTls(ticket) => (ticket, self.handler.start_tls(&peer).await),
+            Event::Auth(question, ticket) => {
+                let answer = self.handler.authenticate(&peer, question).await;
+                self.session.authenticate(ticket, answer);
+                return;
+            }
+            Event::Mail(mail, ticket) => (ticket, self.handler.mail(&peer, &mail).await),
+            Event::Rcpt(rcpt, ticket) => (ticket, self.handler.rcpt(&peer, &rcpt).await),
+            Event::Data(ticket) => (ticket, self.handler.data(&peer).await),
+            Event::Message(end, ticket) => (ticket, self.handler.message(&peer, end).await),
+            Event::Reset => {
+                self.handler.reset(&peer);
+                return;
+            }
+            Event::Fault(fault) => {
+                self.handler.fault(&peer, fault);
+                return;
+            }
+            Event::Closed(reason) => {
+                self.handler.closed(&peer, reason);
+                return;
+            }
+            _ => return,
+        };
+        self.session.answer(ticket, verdict);
     }
 
     async fn write_out(&mut self) -> io::Result<()> {
@@ -341,7 +348,8 @@ impl<H: Handler> Connection<'_, H> {
         let half: Box<[u8]> = self.buffer.filled().into();
         self.buffer.keep_last(0);
         self.shared.put_back(std::mem::take(&mut self.buffer));
-        let (deadline, link, stop) = (self.clock.deadline, &mut self.link, &mut self.stop);
+        let (deadline, link, stop) = (self.clock.deadline, &mut self.link, &self.shared.stop);
+        let told_to_stop = &mut self.told_to_stop;
         let woken = poll_fn(|context| {
             if let Poll::Ready(waited) = link.poll(ready, deadline, context) {
                 return Poll::Ready(match waited {
@@ -350,9 +358,8 @@ impl<H: Handler> Connection<'_, H> {
                     Err(error) => Woken::Ready(Err(error)),
                 });
             }
-            // Nobody sends anything: it is closed.
-            if stop.as_mut().is_some_and(|stop| stop.as_mut().poll_next(context).is_ready()) {
-                *stop = None;
+            // What is polled beside this wakes the task when it is closed.
+            if stop.is_closed() && !std::mem::replace(told_to_stop, true) {
                 return Poll::Ready(Woken::Stopping);
             }
             Poll::Pending

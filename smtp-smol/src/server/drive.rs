@@ -4,10 +4,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use smol::future::or;
 use smtp_proto::Channel;
 use smtp_proto::auth::Mechanism;
 
-use super::connection::{Opening, Shared, converse};
+use super::connection::{Opening, Shared, cut_off, open};
 use super::limits::Places;
 use super::{NO_CERTIFICATE, Server};
 use crate::handler::Handler;
@@ -89,7 +90,9 @@ impl Server {
         let binding = self.config.mechanisms().iter().any(Mechanism::binds_channel);
         let tls = self.tls.clone().map(|tls| tls.channel_binding(binding));
         let opening = if implicit_tls { Opening::Tls } else { Opening::Session(Channel::Plain) };
-        let shared = Shared {
+        // Who drives a connection may drop it.
+        let never = smol::channel::bounded::<()>(1);
+        let shared = Arc::new(Shared {
             listener: 0,
             config: self.config.clone(),
             tls: match &self.certificates {
@@ -99,8 +102,15 @@ impl Server {
             trusted: self.trusted.clone(),
             places: Arc::new(Places::new(self.limits)),
             stop: self.stop.1.clone(),
+            cut_off: never.1,
             spare: Arc::default(),
-        };
-        converse(&shared, self.config.clone(), Link::new(socket), || handler, peer, opening).await
+        });
+        let opened = open(shared.clone(), self.config.clone(), Link::new(socket), || handler, peer, opening);
+        let Some(mut connection) = Box::pin(opened).await else { return Ok(()) };
+        or(connection.run(), async {
+            cut_off(shared).await;
+            Ok(())
+        })
+        .await
     }
 }

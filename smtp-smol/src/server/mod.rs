@@ -26,9 +26,9 @@ use smtp_rustls::{ClientCertificates, ServerTls};
 
 use crate::handler::{Handler, Name};
 use crate::link::{Link, Socket};
-use connection::{Opening, Shared, converse};
+use connection::{Connection, Opening, Shared, cut_off, open};
 pub use limits::Limits;
-use limits::Places;
+use limits::{Place, Places};
 pub use listener::Listener;
 use listener::{Choice, Door, First};
 use workers::{Seat, Worker};
@@ -310,6 +310,7 @@ impl Server {
                 trusted: self.trusted.clone(),
                 places: places.clone(),
                 stop: self.stop.1.clone(),
+                cut_off: cut_off.clone(),
                 spare: Arc::clone(&spare),
             };
             let connections = Connections {
@@ -318,7 +319,6 @@ impl Server {
                 first: listener.first,
                 choice: listener.choice,
                 alive: alive.clone(),
-                cut_off: cut_off.clone(),
                 make: make.clone(),
             };
             if let Some(first) = workers.first() {
@@ -349,8 +349,6 @@ struct Connections<M> {
     first: First,
     choice: Option<Choice>,
     alive: Sender<()>,
-    /// Closed when the server has waited long enough.
-    cut_off: Receiver<()>,
     make: M,
 }
 
@@ -398,41 +396,53 @@ impl<H: Handler, M: Fn(Option<SocketAddr>) -> H + Clone + Send + Sync + 'static>
             turn_away(&socket, !self.first.tls);
             return;
         };
-        let (shared, alive, make, choice) =
-            (self.shared.clone(), self.alive.clone(), self.make.clone(), self.choice.clone());
-        let (implicit_tls, tls_before) = (self.first.tls, self.first.tls_before);
-        let cut_off = self.cut_off.clone();
         let seat = Seat::of(&self.workers);
         let Some(executor) = seat.worker().map(Worker::executor) else { return };
+        let (shared, first) = (self.shared.clone(), self.first.clone());
+        // A block of its own, since it is over when the session begins.
+        let coming =
+            Box::pin(come(shared.clone(), first, self.choice.clone(), self.make.clone(), socket, address, place));
+        // Made here: what is made of it inside would have room beside it.
+        let held = (Panics(address), self.alive.clone(), seat);
         let connection = async move {
-            let (_alive, _seat) = (alive, seat);
-            let _panics = Panics(address);
-            let (mut place, mut address, mut channel) = (place, address, Channel::Plain);
-            if let (true, Socket::Tcp(balancer), Some(from)) = (behind_proxy, &socket, address) {
-                let told = Box::pin(client(&shared, balancer, from, tls_before)).await;
-                let Some((client, told)) = told else { return };
-                channel = told;
-                let Some(counted) = place.of(client.ip()) else {
-                    tracing::debug!(peer = %client, "too many connections of one address");
-                    turn_away(&socket, !implicit_tls);
-                    return;
-                };
-                (place, address) = (counted, Some(client));
-            }
-            let chosen = choice.and_then(|choice| choice.of(address));
-            let config = chosen.unwrap_or_else(|| shared.config.clone());
-            let opening = if implicit_tls { Opening::Tls } else { Opening::Session(channel) };
-            let make = || make(address);
+            let Some((mut connection, _place)) = coming.await else { return };
             // What becomes of it, it tells itself.
-            let _ = converse(&shared, config, Link::new(socket), make, address, opening).await;
-            drop(place);
+            let _ = connection.run().await;
+            drop(held);
         };
-        let connection = or(connection, async move {
-            let _ = cut_off.recv().await;
-        });
+        let connection = or(connection, cut_off(shared));
         // A handler that panics ends its own connection and no other.
         executor.spawn(AssertUnwindSafe(connection).catch_unwind()).detach();
     }
+}
+
+/// Whatever comes before the session: who the client is, whether it may be here, and how it is served. `None`: it has been
+/// turned away.
+async fn come<H: Handler>(
+    shared: Arc<Shared>,
+    first: First,
+    choice: Option<Choice>,
+    make: impl FnOnce(Option<SocketAddr>) -> H,
+    socket: Socket,
+    mut address: Option<SocketAddr>,
+    mut place: Place,
+) -> Option<(Connection<H>, Place)> {
+    let mut channel = Channel::Plain;
+    if let (Some(_), Socket::Tcp(balancer), Some(from)) = (&first.proxy, &socket, address) {
+        let (client, told) = client(&shared, balancer, from, first.tls_before).await?;
+        channel = told;
+        let Some(counted) = place.of(client.ip()) else {
+            tracing::debug!(peer = %client, "too many connections of one address");
+            turn_away(&socket, !first.tls);
+            return None;
+        };
+        (place, address) = (counted, Some(client));
+    }
+    let chosen = choice.and_then(|choice| choice.of(address));
+    let config = chosen.unwrap_or_else(|| shared.config.clone());
+    let opening = if first.tls { Opening::Tls } else { Opening::Session(channel) };
+    let connection = open(shared, config, Link::new(socket), || make(address), address, opening).await?;
+    Some((connection, place))
 }
 
 /// Tells of a handler that panics.
