@@ -12,6 +12,7 @@ class Hop:
     def __init__(self, says=None, offers=("PIPELINING", "8BITMIME", "SMTPUTF8", "SIZE 1000000"), cut=None):
         self.says, self.offers, self.cut = says or {}, offers, cut
         self.commands = []
+        self.drip = None  # the verb whose reply comes an octet at a time
         self.texts, self.connections, self.now, self.most = [], 0, 0, 0
         self.lock, self.open = threading.Lock(), set()
         self.listener = None
@@ -119,5 +120,10 @@ class Hop:
             while connection.recv(4096):
                 pass
             return False
-        connection.sendall(said.encode("utf-8") + b"\r\n")
+        octets = said.encode("utf-8") + b"\r\n"
+        while octets and self.drip == what:
+            connection.sendall(octets[:1])
+            octets = octets[1:]
+            time.sleep(0.2)
+        connection.sendall(octets)
         return True

@@ -30,6 +30,12 @@ const CHANGED: Answer = Answer::Ours(Reply::fixed(
     (4, 3, 0),
     "The mail server behind this one does not offer that any more; try again later",
 ));
+/// RFC 5321 4.2.1: 3yz asks for more, and takes nothing.
+pub(super) const OUT_OF_STEP: Answer = Answer::Ours(Reply::fixed(
+    451,
+    (4, 4, 2),
+    "The mail server behind this one answers what it was not asked; try again later",
+));
 /// RFC 5321 6.3, RFC 3463 3.5.
 pub(super) const LOOP: Answer = Answer::Ours(Reply::fixed(554, (5, 4, 6), "The message goes in circles"));
 /// RFC 6152 3: it must not be handed on as it is. RFC 3463 3.7: X.6.3 conversion required but not supported.
@@ -42,6 +48,11 @@ const NO_TLS: Answer =
     Answer::Ours(Reply::fixed(550, (5, 7, 30), "REQUIRETLS cannot be kept on the way behind this server"));
 const TOO_LONG: Answer = Answer::Ours(Reply::fixed(554, (5, 5, 2), "The command cannot be handed on"));
 const BAD_TEXT: Answer = Answer::Ours(Reply::fixed(554, (5, 6, 0), "The text cannot be handed on"));
+
+/// Whether the next hop waits for something else than it was told. Nothing more can be said over that connection.
+pub(super) fn is_out_of_step(reply: &OwnedReply) -> bool {
+    reply.code() / 100 == 3
+}
 
 impl Answer {
     /// What is said. That the next hop closes its connection (421) is no reason to close the client's.
@@ -58,8 +69,14 @@ impl Answer {
         }
     }
 
+    /// Whether something was taken; 354 is that of DATA.
     pub(crate) fn is_positive(&self) -> bool {
         self.reply().code() < 400
+    }
+
+    /// A reply to anything but DATA, where 3yz would be taken for a success.
+    pub(super) fn to_command(reply: OwnedReply) -> Self {
+        if is_out_of_step(&reply) { OUT_OF_STEP } else { Self::Hop(reply) }
     }
 
     /// For a session to say.

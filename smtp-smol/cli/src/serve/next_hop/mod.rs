@@ -221,11 +221,10 @@ impl NextHop {
         let connected = async |pool: &Pool| {
             let lent = if idle { pool.connection(target).await } else { pool.new_connection(target).await };
             let mut lent = lent.map_err(Stopped::Ended)?;
-            // Greeting and EHLO need no more than that, whatever its lists of senders and recipients do later.
-            lent.wait_at_most(Some(self.wait));
+            // Until MAIL: greeting and EHLO need no more than that, whatever its lists of senders and recipients do later.
+            let longest = if lent.is_used() { self.retry } else { self.wait };
+            lent.wait_at_most(Some(longest));
             lent.ready().await?;
-            let used = lent.is_used();
-            lent.wait_at_most(used.then_some(self.retry));
             Ok(lent)
         };
         match (connected(self.pool()).await, &self.plain) {

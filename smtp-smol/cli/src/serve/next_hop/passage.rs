@@ -11,7 +11,7 @@ use smtp_proto::syntax::{
 };
 use smtp_smol::{Lent, Stopped};
 
-use super::answer::{self, Answer};
+use super::answer::{self, Answer, is_out_of_step};
 use super::watch::Watch;
 use super::{Announce, NextHop, Offered};
 
@@ -102,9 +102,12 @@ impl NextHop {
             lent.wait_at_most(None);
             let offered = Offered::of(lent.session());
             self.learn(offered);
-            let reply = Answer::Hop(reply);
+            let usable = !is_out_of_step(&reply);
+            let reply = Answer::to_command(reply);
             if !reply.is_positive() {
-                self.give_back(lent).await;
+                if usable {
+                    self.give_back(lent).await;
+                }
                 return Err(reply);
             }
             let binary = mail.params.body() == Body::BinaryMime;
@@ -136,12 +139,22 @@ impl NextHop {
             Some(Announce::Xforward) => {
                 let said = attributes(hop, Extension::XForward, who)?;
                 let said = said.attributes().ok_or(not_offered(Extension::XForward))?;
-                Some(hop.xforward(&said).await?)
+                let reply = hop.xforward(&said).await?;
+                // It is for the log alone: who does not want to hear it has the mail all the same.
+                let unwanted = reply.code() >= 500;
+                if unwanted {
+                    let (session, id) = (&**who.session, &**who.id);
+                    tracing::info!(session, id, next_hop = %self.place, "the next hop refused XFORWARD: {}", reply.as_reply());
+                }
+                Some(reply).filter(|_| !unwanted)
             }
             Some(Announce::Proxy) | None => None,
         };
-        if let Some(refused) = reply.filter(|reply| reply.code() >= 400) {
+        if let Some(refused) = reply.filter(|reply| reply.code() >= 300) {
             return Ok(refused);
+        }
+        if !hop.is_used() {
+            hop.wait_at_most(None);
         }
         let offers = hop.session().offers();
         // What is said of the text and its sender for this server's sake need not be said where nobody knows it.
@@ -231,10 +244,11 @@ impl Passage {
         self.in_text = false;
         match said {
             Ok(replies) => {
-                if let Some(lent) = self.lent.take_if(|lent| lent.is_idle()) {
+                let usable = !replies.iter().any(is_out_of_step);
+                if let Some(lent) = self.lent.take_if(|lent| usable && lent.is_idle()) {
                     self.hop.give_back(lent).await;
                 }
-                let mut answers: Vec<_> = replies.into_iter().map(Answer::Hop).collect();
+                let mut answers: Vec<_> = replies.into_iter().map(Answer::to_command).collect();
                 // RFC 2033 4.2: a recipient without an answer has not been taken.
                 if self.hop.place.is_lmtp() {
                     answers.resize(self.accepted, answer::LOST);
@@ -259,7 +273,10 @@ impl Passage {
 
     fn told(&mut self, said: Result<OwnedReply, Stopped>) -> Answer {
         match said {
-            Ok(reply) => Answer::Hop(reply),
+            Ok(reply) => {
+                self.lent.take_if(|_| is_out_of_step(&reply));
+                Answer::to_command(reply)
+            }
             Err(stopped) => self.stopped(stopped),
         }
     }
