@@ -52,8 +52,9 @@ pub(crate) struct Options {
     #[arg(long = "as", value_name = "KIND", value_parser = kind)]
     kind: Option<Kind>,
 
-    /// Of stored mail: the server through which mail comes in, whose Received fields are believed; may be given
-    /// several times [default: the one that the mail shows, if that is clear]
+    /// Of stored mail: the server through which mail comes in, whose Received fields are believed, or all those of a
+    /// domain behind a dot (.outlook.com); may be given several times [default: the one that the mail shows, if that
+    /// is clear]
     #[arg(long, value_name = "HOST-NAME")]
     by: Vec<String>,
 

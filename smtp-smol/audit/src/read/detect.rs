@@ -238,8 +238,8 @@ fn quote(line: &[u8]) -> String {
 /// Which export of a mail provider's this is, by the names of its columns or members as the providers publish them. None is
 /// read: of most nobody could tell over what the mail came.
 fn export_of(text: &[u8]) -> Option<&'static str> {
-    const TRACE: &str =
-        "a message trace of Exchange Online, which does not tell of TLS: stored mail does, by its Received fields";
+    const TRACE: &str = "a message trace of Exchange Online, which does not tell of TLS: export the mail itself, whose Received fields do \
+         (--by .outlook.com)";
     let first = &text[..memchr::memchr(b'\n', text).unwrap_or(text.len())];
     let names = |name: &[u8]| memchr::memmem::find(first, name).is_some();
     let is_typed = first.starts_with(b"#TYPE Microsoft.Exchange.Management.FfoReporting.MessageTrace");
@@ -247,7 +247,8 @@ fn export_of(text: &[u8]) -> Option<&'static str> {
         Some(TRACE)
     } else if text.starts_with(b"{") && memchr::memmem::find(text, b"\"smtp_tls_state\"").is_some() {
         Some(
-            "Gmail's log as BigQuery exports it, which is not read: stored mail is, and Received fields of mx.google.com tell of TLS",
+            "Gmail's log as BigQuery exports it, in which plaintext cannot be told from what is not said: export the mail itself, \
+             whose Received fields tell of TLS (--by mx.google.com)",
         )
     } else {
         None

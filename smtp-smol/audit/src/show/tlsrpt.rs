@@ -54,7 +54,7 @@ impl TlsReports {
             before,
             format!("{} ({}{interval})", number(view.failed), percent(view.share)),
             format!(" failed, of {}.", counted(view.organisations[0], "organisation")),
-            meaning.into(),
+            format!("{meaning}{}", wide(view.interval)),
         ]
     }
 
@@ -263,4 +263,15 @@ const fn under(policy: Policy) -> &'static str {
 
 fn shown(name: &str) -> &str {
     if name.is_empty() { "(others)" } else { name }
+}
+
+/// Why an interval goes over two powers of ten, and what would narrow it.
+fn wide(interval: Option<[f64; 2]>) -> &'static str {
+    match interval {
+        Some([low, high]) if low * 100.0 < high => {
+            " The interval is that wide because few organisations report most of the sessions; reports of more of them, or of more \
+             days, would narrow it."
+        }
+        _ => "",
+    }
 }

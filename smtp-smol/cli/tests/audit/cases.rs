@@ -329,3 +329,29 @@ fn lines_of_containers_that_came_by_syslog() {
     let lines = i64::try_from(told.lines().count()).expect("few");
     assert_eq!(at(&report, "/lines/other"), lines, "{report:#}");
 }
+
+/// Mail kept by a provider of many servers: their own hops, whose addresses are public, stand above the one that matters, and
+/// of its border servers there are more than a look at some messages shows.
+#[test]
+fn the_inside_of_a_large_provider_is_no_border() {
+    let message = |n: u32| {
+        let tls = if n.is_multiple_of(4) { "" } else { "S (version=TLS1_3 cipher=TLS_AES_256_GCM_SHA384)" };
+        format!(
+            "From s@s{n}.example Tue Nov 24 08:00:00 2026\n\
+             Received: from f{n}.prod.provider.example (2001:db8:408:e6::{n}) by\n m{n}.prod.provider.example (2001:db8:806:317::{n}) with \
+             Microsoft SMTP Server (version=TLS1_2,\n cipher=TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384) id 15.20; Tue, 24 Nov 2026 08:00:02 +0000\n\
+             Received: from mx.s{n}.example (198.51.100.{})\n by f{n}.mail.provider.example (10.13.177.138) with ESMTP{tls} id {n};\n \
+             Tue, 24 Nov 2026 08:00:01 +0000\nFrom: s@s{n}.example\n\ntext\n\n",
+            1 + n % 250
+        )
+    };
+    let place = Place::new();
+    let mbox = place.file("mbox", (1..=400).map(message).collect::<String>());
+    for by in [&[][..], &["--by", ".mail.provider.example"]] {
+        let report = json(by, &[&mbox]);
+        assert_eq!(counts(&report, "inbound"), [[300, 100, 0, 0], NONE], "{by:?}: {report:#}");
+        assert_eq!(at(&report, "/not_counted/foreign"), 0, "{report:#}");
+    }
+    let told = notes(&json(&[], &[&mbox]));
+    assert!(told.contains("those of provider.example"), "{told}");
+}

@@ -117,6 +117,11 @@ fn reports_are_read_in_every_way_in_which_they_come() {
         "{first}"
     );
     assert!(first.contains("Had the mode been enforce, mail would not have come in these sessions"), "{first}");
+    assert!(!first.contains("The interval is that wide"), "{first}");
+    let two = [("Company-1", [10_652, 606]), ("Company-2", [0, 3])]
+        .map(|(name, sessions)| place.file(name, report(name, name, 1, "testing", sessions).to_string()));
+    let few = text(&[], &two.each_ref().map(std::path::PathBuf::as_path)).replace('\n', " ");
+    assert!(few.contains("The interval is that wide because few organisations report"), "{few}");
     assert!(screen.contains("Sessions, not messages.") && !screen.contains("No mail was found"), "{screen}");
     assert!(screen.lines().all(|line| line.chars().count() <= 80), "{screen}");
     let page = place.0.path().join("page.html");

@@ -40,13 +40,22 @@ enum Border {
     Guessing(Vec<Stored>, u64),
 }
 
-/// A server of ours.
+/// A server of ours, or those below a domain.
 #[derive(Debug)]
 struct Server {
-    /// In lower case.
+    /// In lower case; behind a dot where it is a domain.
     name: Vec<u8>,
     /// A field of it named the group of a key exchange: where it names none before TLS 1.3, there was none.
     tells_groups: bool,
+}
+
+impl Server {
+    fn is(&self, by: &[u8]) -> bool {
+        match self.name.first() {
+            Some(b'.') => by.len().checked_sub(self.name.len()).is_some_and(|at| eq(&self.name, &by[at..])),
+            _ => eq(&self.name, by),
+        }
+    }
 }
 
 impl From<Vec<u8>> for Server {
@@ -63,6 +72,8 @@ pub(crate) struct Stored {
     pub(crate) bytes: u64,
 }
 
+/// Of so many border servers of one domain all are named.
+const MANY: usize = 4;
 /// So many messages are looked at to find the border server.
 const LOOKED_AT: usize = 200;
 
@@ -112,6 +123,7 @@ impl Reader {
         }
         let names = self.guess(&waiting, without, desk)?;
         let told = names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect::<Vec<_>>().join(", ");
+        let told = told.strip_prefix('.').map_or_else(|| told.clone(), |domain| format!("those of {domain}"));
         desk.notes.push(format!("border server by the look of the mail: {told} (or name it with --by)"));
         self.border = Border::Known(names.into_iter().map(Server::from).collect());
         for stored in &waiting {
@@ -127,7 +139,7 @@ impl Reader {
         let mut clients: FxHashMap<_, usize> = FxHashMap::default();
         for stored in waiting {
             let fields = self.fields(&stored.head);
-            let found = fields.received().find(|hop| hop.kind == Kind::Smtp && !desk.is_internal(hop.address));
+            let found = fields.received().find(|hop| hop.kind == Kind::Smtp && !is_within(hop, desk));
             if let Some(hop) = found {
                 *names.entry(hop.by.to_ascii_lowercase()).or_default() += 1;
                 *clients.entry(hop.address).or_default() += 1;
@@ -163,18 +175,21 @@ impl Reader {
                 String::from_utf8_lossy(first)
             ));
         }
+        if same.len() > MANY {
+            // There are more than have been seen.
+            return Ok(vec![[&b"."[..], &ours].concat()]);
+        }
         Ok(same.into_iter().map(|(name, _)| name).collect())
     }
 
     fn count(&mut self, head: &[u8], beginning: &[u8], bytes: u64, desk: &mut Desk) {
         let fields = self.fields(head);
         let Border::Known(servers) = &mut self.border else { return };
-        let ours =
-            |hop: &Received<'_>| hop.kind != Kind::Local && servers.iter().any(|server| eq(&server.name, hop.by));
+        let ours = |hop: &Received<'_>| hop.kind != Kind::Local && servers.iter().any(|server| server.is(hop.by));
         // A filter on the same host puts a field of its own on top, from the host itself.
         let mut hops = fields.received().filter(ours);
         let mut found = hops.next();
-        while found.as_ref().is_some_and(|hop| desk.is_internal(hop.address)) {
+        while found.as_ref().is_some_and(|hop| is_within(hop, desk)) {
             match hops.next() {
                 Some(next) => found = Some(next),
                 None => break,
@@ -201,7 +216,7 @@ impl Reader {
             desk.aside.dateless += 1;
             return;
         };
-        let server = servers.iter_mut().find(|server| eq(&server.name, hop.by));
+        let server = servers.iter_mut().find(|server| server.is(hop.by));
         let tells_group = server.is_some_and(|server| {
             server.tells_groups |= hop.group.is_some();
             server.tells_groups
@@ -261,6 +276,11 @@ impl Reader {
         }
         fields.unwanted |= self.unwanted_if.iter().any(|unwanted| unwanted.holds(name, value));
     }
+}
+
+/// Whether this is a hop of the inside, as a filter's on the same host, or a provider's own.
+fn is_within(hop: &Received<'_>, desk: &Desk) -> bool {
+    desk.is_internal(hop.address) || hop.is_within()
 }
 
 /// What is needed of a head.

@@ -17,8 +17,9 @@ pub(crate) struct Received<'a> {
     /// What the client called itself, or empty.
     pub(crate) from: &'a [u8],
     pub(crate) address: Option<IpAddr>,
-    /// The server that wrote this field.
+    /// The server that wrote this field, and its address where that stands behind the name.
     pub(crate) by: &'a [u8],
+    server: Option<IpAddr>,
     /// The server's name for the message.
     pub(crate) id: &'a [u8],
     /// The recipient, if one is named, without brackets.
@@ -49,6 +50,7 @@ pub(crate) fn parse(field: &[u8]) -> Option<Received<'_>> {
         from: &[],
         address: None,
         by: &[],
+        server: None,
         id: &[],
         recipient: &[],
         date: &[],
@@ -73,6 +75,12 @@ pub(crate) fn parse(field: &[u8]) -> Option<Received<'_>> {
                 }
                 received.date = rest;
                 break;
+            }
+            // RFC 5322 2.2.3: comments may be folded, and lists fold them anew.
+            Token::Comment(comment) if memchr::memchr(b'\n', comment).is_some() => {
+                let words: Vec<&[u8]> =
+                    comment.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).collect();
+                found.comment(clause, &words.join(&b' '));
             }
             Token::Comment(comment) => found.comment(clause, comment),
             Token::Word(word) => {
@@ -103,9 +111,22 @@ pub(crate) fn parse(field: &[u8]) -> Option<Received<'_>> {
         return None;
     }
     received.address = found.address.or_else(|| bracketed(received.from));
-    (received.hop, received.kind) = found.judge(received.from.is_empty());
+    received.server = found.server;
+    (received.hop, received.kind) = found.judge(received.from.is_empty(), received.id);
     received.group = found.group.filter(|_| matches!(received.hop, Hop::Used { .. }));
     Some(received)
+}
+
+impl Received<'_> {
+    /// Whether client and server are of one network, as the hops within Exchange Online are, whose addresses are public: by what
+    /// the server observed, not by names.
+    pub(crate) fn is_within(&self) -> bool {
+        match (self.address.map(|address| address.to_canonical()), self.server.map(|server| server.to_canonical())) {
+            (Some(IpAddr::V6(client)), Some(IpAddr::V6(server))) => client.octets()[..3] == server.octets()[..3],
+            (Some(IpAddr::V4(client)), Some(IpAddr::V4(server))) => client.octets()[..3] == server.octets()[..3],
+            _ => false,
+        }
+    }
 }
 
 /// Where in a field we are.
@@ -144,6 +165,7 @@ impl Clause {
 #[derive(Default)]
 struct Found<'a> {
     address: Option<IpAddr>,
+    server: Option<IpAddr>,
     bys: u32,
     withs: u32,
     protocol: Option<&'a [u8]>,
@@ -179,9 +201,11 @@ impl<'a> Found<'a> {
     }
 
     /// Comments are read in the order of trust: the first address in `from` is the server's own observation.
-    fn comment(&mut self, clause: Clause, comment: &'a [u8]) {
+    fn comment(&mut self, clause: Clause, comment: &[u8]) {
         if clause == Clause::From && self.address.is_none() && !starts_no_case(comment, b"helo ") {
             self.address = bracketed(comment).or_else(|| after_at(comment));
+        } else if clause == Clause::By && self.server.is_none() {
+            self.server = bracketed(comment);
         }
         self.login |= is_login(comment);
         self.postfix(comment);
@@ -274,12 +298,12 @@ impl<'a> Found<'a> {
         self.tls = Some(self.tls.flatten().or(version));
     }
 
-    fn judge(&self, no_from: bool) -> (Hop, Kind) {
-        let (hop, kind) = self.by_word(no_from);
+    fn judge(&self, no_from: bool, id: &[u8]) -> (Hop, Kind) {
+        let (hop, kind) = self.by_word(no_from, id);
         (hop, if kind == Kind::Smtp && self.login { Kind::Submission } else { kind })
     }
 
-    fn by_word(&self, no_from: bool) -> (Hop, Kind) {
+    fn by_word(&self, no_from: bool, id: &[u8]) -> (Hop, Kind) {
         let certificate = self.certificate.unwrap_or(ClientCertificate::Unknown);
         let commented = self.tls.map(|version| Hop::Used { version, certificate });
         // A client that calls itself "x with ESMTPS" would have its own words taken for the server's.
@@ -290,8 +314,9 @@ impl<'a> Found<'a> {
             return (commented.unwrap_or(Hop::Unknown), if no_from { Kind::Local } else { Kind::Smtp });
         };
         if protocol == b"Microsoft" {
-            // Without a comment it may have been either.
-            return (commented.unwrap_or(Hop::Unknown), Kind::Smtp);
+            // Exchange 2013 and later, and Exchange Online, have a comment wherever there was TLS. Before, it may have been either.
+            let without = if id.starts_with(b"15.") { Hop::NotTried } else { Hop::Unknown };
+            return (commented.unwrap_or(without), Kind::Smtp);
         }
         let Some(word) = Word::parse(protocol) else {
             return (commented.unwrap_or(Hop::Unknown), Kind::Local);

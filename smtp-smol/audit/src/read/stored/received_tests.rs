@@ -167,6 +167,10 @@ const FIELDS: &[(&str, &str)] = &[
         "from mail.example.org (192.0.2.1) by MX1.example.net (198.51.100.7) with Microsoft SMTP Server id 14.3.498.0; Tue, 24 Nov 2026 08:00:00 +0000",
     ),
     (
+        "plain 192.0.2.1 smtp",
+        "from mail.example.org (192.0.2.1) by MX1.mail.protection.example.net (10.13.177.138) with Microsoft SMTP Server id 15.20.5834.15 via Frontend Transport; Tue, 24 Nov 2026 08:00:00 +0000",
+    ),
+    (
         "unknown fe80::1 local",
         "from MX1.example.net ([fe80::1]) by MX1.example.net ([fe80::1%12]) with mapi id 15.20.8158.021; Tue, 24 Nov 2026 08:00:00 +0000",
     ),
@@ -401,12 +405,42 @@ fn groups_of_key_exchanges() {
 #[test]
 fn the_parts_of_a_field() {
     let received = parse(FIELDS[0].1.as_bytes()).expect("a field");
-    assert_eq!(received.by, b"mx.example.net");
+    assert_eq!((received.by, received.is_within()), (&b"mx.example.net"[..], false));
     assert_eq!(received.from, b"mail.example.org");
     assert_eq!(received.id, b"4XyZ1a2b3c");
     assert_eq!(received.recipient, b"u@example.net");
     assert_eq!(received.date, b" Tue, 24 Nov 2026 08:00:00 +0000 (UTC)");
     assert!(matches!(received.hop, Hop::Used { certificate: ClientCertificate::Unknown, .. }));
+}
+
+/// Hops within a provider, whose addresses are public.
+#[test]
+fn a_hop_from_one_network_into_the_same_is_within() {
+    for (from, by, within) in [
+        ("2001:db8:408:e6::28", "2001:db8:806:317::17", true),
+        ("2001:db8:408:e6::28", "2001:da6:806:317::17", true),
+        ("2001:db8:408:e6::28", "2001:eb8:806:317::17", false),
+        ("192.0.2.1", "192.0.2.9", true),
+        ("192.0.2.1", "198.51.100.9", false),
+        ("192.0.2.1", "10.13.177.138", false),
+    ] {
+        let field = format!(
+            "from A.example.net ({from}) by B.example.net ({by}) with Microsoft SMTP Server (version=TLS1_2, cipher=X) id 15.20; \
+             Tue, 24 Nov 2026 08:00:00 +0000"
+        );
+        assert_eq!(parse(field.as_bytes()).expect("a field").is_within(), within, "{field}");
+    }
+    assert!(!parse(FIELDS[0].1.as_bytes()).expect("a field").is_within(), "one address alone says nothing");
+}
+
+/// RFC 5322 2.2.3: white space may be folded, also within a comment.
+#[test]
+fn a_comment_may_be_folded_anywhere() {
+    for (expected, field) in FIELDS {
+        let (head, date) = field.rsplit_once(';').unwrap_or((field, ""));
+        let folded = format!("{};{date}", head.split_whitespace().collect::<Vec<_>>().join("\r\n\t"));
+        assert!(*expected == "none" || told(&folded) == *expected, "{folded}: {}", told(&folded));
+    }
 }
 
 /// Every beginning of every field, and every field with any octet in its place, is read without harm.
