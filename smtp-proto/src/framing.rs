@@ -65,6 +65,22 @@ impl Framing {
         self.skipped > 0
     }
 
+    /// The next line where nothing is peculiar about it, which is most lines: it lies there whole, ends as those before it in
+    /// CRLF, and is within the least `limit` that there is, which counts its CRLF. Otherwise nothing, and nothing has changed.
+    #[inline]
+    pub(crate) fn usual<'i>(&self, input: &mut &'i [u8], limit: usize) -> Option<&'i [u8]> {
+        if self.scanned > 0 || self.skipped > 0 || self.ends != Ends::CrLf {
+            return None;
+        }
+        let (line, rest) = input.split_at_checked(memchr(b'\n', input)? + 1)?;
+        let [content @ .., b'\r', b'\n'] = line else { return None };
+        if line.len() > limit || limit as u64 > SKIP_LIMIT {
+            return None;
+        }
+        *input = rest;
+        Some(content)
+    }
+
     /// The next line; `limit` counts its CRLF (RFC 5321 4.5.3.1.4). `lf`: LF alone may end it.
     pub(crate) fn next<'i>(&mut self, input: &mut &'i [u8], limit: usize, lf: bool) -> Framed<'i> {
         while let Some(found) = input.get(self.scanned..).and_then(|rest| memchr(b'\n', rest)) {
@@ -141,7 +157,11 @@ mod tests {
             held.extend_from_slice(first);
             let mut input = &held[..];
             loop {
-                match framing.next(&mut input, limit, lf) {
+                let framed = match framing.usual(&mut input, limit) {
+                    Some(line) => Framed::Line(line),
+                    None => framing.next(&mut input, limit, lf),
+                };
+                match framed {
                     Framed::Partial => break,
                     Framed::Skipped => {}
                     Framed::TooLong { .. } => seen.push("too long".into()),

@@ -12,6 +12,8 @@ impl Session {
 
     /// Puts a line out, and awaits its reply. `line` holds no CRLF.
     pub(super) fn command(&mut self, awaited: Awaited, line: &[&str]) {
+        // The first command makes room once, not for each of its parts.
+        self.output.tail().reserve(line.iter().map(|part| part.len()).sum::<usize>() + 2);
         for part in line {
             self.output.tail().extend_from_slice(part.as_bytes());
         }

@@ -164,28 +164,8 @@ impl Session {
     }
 
     fn mail<'i>(&mut self, mail: Mail<'i>, start: u64, input: &mut &'i [u8]) -> Option<Step<Event<'i>>> {
-        let params = &mail.params;
-        let body = params.body();
-        let on = &self.config.extensions;
-        // RFC 6152 2, RFC 3030 3: BODY has a value of each extension.
-        let body_offered = match body {
-            Body::SevenBit => true,
-            Body::BinaryMime => self.config.has_binary(),
-            _ => on.eight_bit_mime,
-        };
-        if self.not_offered(params) || !body_offered {
-            self.fault(FaultKind::ParameterNotOffered, start, Some(&replies::PARAMETER_NOT_OFFERED));
-            return None;
-        }
-        // RFC 2852 4: less than the least time that was announced. RFC 4865 4: longer than the longest hold.
-        let too_soon = params
-            .by()
-            .is_some_and(|by| by.or_return && i64::from(by.seconds) < on.deliver_by.unwrap_or_default().into());
-        let longest = on.future_release.as_ref().map_or(u32::MAX, |release| release.interval);
-        if too_soon || params.hold_for().is_some_and(|seconds| seconds > longest) {
-            self.fault(FaultKind::ParameterNotOffered, start, Some(&replies::BEYOND_WHAT_IS_OFFERED));
-            return None;
-        }
+        // Most have none.
+        let body = if mail.params.is_empty() { Body::SevenBit } else { self.asked_for(&mail.params, start)? };
         // RFC 6409 4.3.
         if self.config.role == Role::Submission && self.identity().is_none() {
             self.fault(FaultKind::AuthRequired, start, Some(&replies::AUTH_REQUIRED));
@@ -209,8 +189,35 @@ impl Session {
         if most != 0 && self.transactions >= most {
             return self.fatal(input, FaultKind::TooManyTransactions, start, &replies::TOO_MANY_TRANSACTIONS);
         }
-        let pending = Pending::Mail { utf8: params.smtputf8(), binary: body == Body::BinaryMime };
+        let pending = Pending::Mail { utf8: mail.params.smtputf8(), binary: body == Body::BinaryMime };
         Some(Step::Event(Event::Mail(mail, self.ticket(pending))))
+    }
+
+    /// What a MAIL with parameters asks for, if it may be asked for: gives the kind of text.
+    #[inline(never)]
+    fn asked_for(&mut self, params: &Params<'_>, start: u64) -> Option<Body> {
+        let body = params.body();
+        let on = &self.config.extensions;
+        // RFC 6152 2, RFC 3030 3: BODY has a value of each extension.
+        let body_offered = match body {
+            Body::SevenBit => true,
+            Body::BinaryMime => self.config.has_binary(),
+            _ => on.eight_bit_mime,
+        };
+        if self.not_offered(params) || !body_offered {
+            self.fault(FaultKind::ParameterNotOffered, start, Some(&replies::PARAMETER_NOT_OFFERED));
+            return None;
+        }
+        // RFC 2852 4: less than the least time that was announced. RFC 4865 4: longer than the longest hold.
+        let too_soon = params
+            .by()
+            .is_some_and(|by| by.or_return && i64::from(by.seconds) < on.deliver_by.unwrap_or_default().into());
+        let longest = on.future_release.as_ref().map_or(u32::MAX, |release| release.interval);
+        if too_soon || params.hold_for().is_some_and(|seconds| seconds > longest) {
+            self.fault(FaultKind::ParameterNotOffered, start, Some(&replies::BEYOND_WHAT_IS_OFFERED));
+            return None;
+        }
+        Some(body)
     }
 
     fn xclient<'i>(&mut self, client: Attributes<'i>, start: u64) -> Option<Step<Event<'i>>> {

@@ -57,10 +57,17 @@ impl Due {
         self.any = true;
     }
 
+    pub(super) const fn any(&self) -> bool {
+        self.any
+    }
+
     /// The next event, if one waits.
+    #[inline(never)]
     pub(super) fn next<'i>(&mut self, tls_failure: Option<&TlsFailure>) -> Option<Event<'i>> {
-        if !self.any {
-            return None;
+        // The end of a transaction alone: what waits most often.
+        if self.reset && self.lenient.is_strict() && self.closed.is_none() && self.faults.iter().all(Option::is_none) {
+            (self.reset, self.any) = (false, false);
+            return Some(Event::Reset);
         }
         if let Some(leniency) = self.lenient.pop() {
             return Some(Event::Fault(Fault { kind: FaultKind::Lenient(leniency), offset: self.lenient_at, code: 0 }));

@@ -78,7 +78,11 @@ impl Session {
         let start = self.offset;
         let before = input.len();
         let lf = self.config.lenient.contains(Leniency::BareLfCommands);
-        let framed = self.framing.next(input, line_limit(&self.config.limits, input), lf);
+        let limits = &self.config.limits;
+        let framed = match self.framing.usual(input, limits.line.min(limits.auth_line)) {
+            Some(line) => Framed::Line(line),
+            None => self.framing.next(input, line_limit(limits, input), lf),
+        };
         self.offset += (before - input.len()) as u64;
         let line = match framed {
             // The grammar refuses a line that has a LF in it.

@@ -155,7 +155,9 @@ impl Session {
     /// whatever is in `input` then, or comes during [`Timeouts::greet_pause`], came too early.
     pub fn step<'i>(&mut self, input: &mut &'i [u8]) -> Step<Event<'i>> {
         loop {
-            if let Some(event) = self.due.next(self.rare.as_ref().and_then(|rare| rare.tls_failure.as_ref())) {
+            if self.due.any()
+                && let Some(event) = self.due.next(self.rare.as_ref().and_then(|rare| rare.tls_failure.as_ref()))
+            {
                 return Step::Event(event);
             }
             if self.pending.is_some() {

@@ -5,11 +5,12 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use nom::branch::alt;
 use nom::bytes::complete::{tag, take};
 use nom::combinator::{recognize, verify};
+use nom::error::{Error, ErrorKind};
 use nom::multi::fold_many0;
 use nom::sequence::{delimited, preceded, terminated};
 use nom::{IResult, Parser};
 
-use super::class::{ATEXT, DCONTENT, HIGH, LDH, QTEXT, is, is_quiet, run};
+use super::class::{ATEXT, DCONTENT, HIGH, LDH, QTEXT, is, is_quiet, run, span};
 use super::{SyntaxError, SyntaxErrorKind};
 
 /// RFC 5321 4.5.3.1.1 to 4.5.3.1.3, in octets; a path counts its brackets and its source route.
@@ -354,7 +355,7 @@ fn mailbox<'a>(utf8: bool) -> impl FnMut(&'a [u8]) -> Parsed<'a> {
 fn local_part<'a>(high: u8) -> impl FnMut(&'a [u8]) -> Parsed<'a> {
     move |octets| match octets {
         [b'"', ..] => quoted_string(octets, QTEXT | high),
-        _ => dotted(octets, run(ATEXT | high)),
+        _ => dotted(octets, ATEXT | high, |_| true),
     }
 }
 
@@ -372,13 +373,18 @@ fn quoted_string(octets: &[u8], qtext: u8) -> Parsed<'_> {
 }
 
 /// `part *( "." part )`
-#[inline]
-fn dotted<'a>(octets: &'a [u8], part: impl Fn(&'a [u8]) -> Parsed<'a>) -> Parsed<'a> {
-    let (mut rest, _) = part(octets)?;
-    while let [b'.', after @ ..] = rest {
-        (rest, _) = part(after)?;
+#[inline(always)]
+fn dotted(octets: &[u8], class: u8, fits: impl Fn(&[u8]) -> bool) -> Parsed<'_> {
+    let mut rest = octets;
+    loop {
+        match rest.split_at_checked(span(rest, class)) {
+            Some((part, [b'.', after @ ..])) if !part.is_empty() && fits(part) => rest = after,
+            Some((part, after)) if !part.is_empty() && fits(part) => {
+                return Ok((after, octets.get(..octets.len() - after.len()).unwrap_or_default()));
+            }
+            _ => return Err(nom::Err::Error(Error { input: rest, code: ErrorKind::Verify })),
+        }
     }
-    Ok((rest, octets.get(..octets.len() - rest.len()).unwrap_or_default()))
 }
 
 /// Domain / address-literal (RFC 5321 4.1.2).
@@ -394,11 +400,8 @@ fn host<'a>(label: u8) -> impl FnMut(&'a [u8]) -> Parsed<'a> {
 /// only an encoder could tell.
 #[inline]
 fn domain(octets: &[u8], label: u8) -> Parsed<'_> {
-    dotted(octets, |octets| {
-        verify(run(label), |label: &[u8]| {
-            !matches!(label, [b'-', ..] | [.., b'-']) && (label.len() <= MAX_LABEL || !label.is_ascii())
-        })
-        .parse(octets)
+    dotted(octets, label, |label| {
+        !matches!(label, [b'-', ..] | [.., b'-']) && (label.len() <= MAX_LABEL || !label.is_ascii())
     })
 }
 
@@ -438,7 +441,7 @@ fn route(octets: &[u8]) -> Parsed<'_> {
 }
 
 /// Where a parser stopped.
-fn stopped<'e, 'a>(error: &'e nom::Err<nom::error::Error<&'a [u8]>>) -> &'e &'a [u8] {
+fn stopped<'e, 'a>(error: &'e nom::Err<Error<&'a [u8]>>) -> &'e &'a [u8] {
     match error {
         nom::Err::Error(error) | nom::Err::Failure(error) => &error.input,
         nom::Err::Incomplete(_) => &(&[] as &[u8]),

@@ -142,7 +142,7 @@ pub(super) fn etrn(text: &str) -> Result<Etrn<'_>, SyntaxError> {
 pub(super) fn with_last(text: &str) -> Result<(&str, bool), SyntaxError> {
     match cut(text, b' ') {
         None => Ok((text, false)),
-        Some((first, last)) if last.eq_ignore_ascii_case("LAST") => Ok((first, true)),
+        Some((first, last)) if same(last.as_bytes(), b"LAST") => Ok((first, true)),
         Some((first, _)) => Err(SyntaxError::new(Kind::BadArgument, first.len() + 1)),
     }
 }

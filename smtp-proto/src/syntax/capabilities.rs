@@ -465,11 +465,12 @@ const fn upper(number: u64) -> u64 {
 /// How long the first word is, and its first eight octets folded.
 fn first_word(line: &[u8]) -> (usize, u64) {
     const EACH: u64 = 0x0101_0101_0101_0101;
-    let Some(eight) = line.first_chunk::<8>() else {
-        let end = line.iter().position(|&octet| octet == b' ').unwrap_or(line.len());
-        return (end, fold(line.get(..end).unwrap_or_default()));
-    };
-    let word = u64::from_le_bytes(*eight);
+    let mut eight = [b' '; 8];
+    match line.first_chunk::<8>() {
+        Some(first) => eight = *first,
+        None => eight.iter_mut().zip(line).for_each(|(to, from)| *to = *from),
+    }
+    let word = u64::from_le_bytes(eight);
     let differs = word ^ (EACH * 0x20);
     let blank = differs.wrapping_sub(EACH) & !differs & (EACH << 7);
     if blank == 0 {

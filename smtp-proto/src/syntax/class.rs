@@ -68,10 +68,27 @@ pub(super) const fn is(octet: u8, classes: u8) -> bool {
     TABLE[octet as usize] & classes != 0
 }
 
-/// How many octets at the start are all in one of the classes.
+/// How many octets at the start are all in one of the classes. Four at a time: the loop itself costs as much as a look.
 #[inline]
 pub(super) fn span(octets: &[u8], classes: u8) -> usize {
-    octets.iter().position(|&octet| !is(octet, classes)).unwrap_or(octets.len())
+    let (fours, rest) = octets.as_chunks::<4>();
+    let mut at = 0;
+    for [a, b, c, d] in fours {
+        if !is(*a, classes) {
+            return at;
+        }
+        if !is(*b, classes) {
+            return at + 1;
+        }
+        if !is(*c, classes) {
+            return at + 2;
+        }
+        if !is(*d, classes) {
+            return at + 3;
+        }
+        at += 4;
+    }
+    at + rest.iter().position(|&octet| !is(octet, classes)).unwrap_or(rest.len())
 }
 
 /// One or more octets in one of the classes, as a parser of nom's.

@@ -163,10 +163,12 @@ impl<'a> Params<'a> {
 
     /// The value of a known parameter, as it was written.
     #[must_use]
+    #[inline]
     pub fn value(&self, keyword: Keyword) -> Option<&'a str> {
-        if !self.known.contains(keyword) {
-            return None;
-        }
+        if self.known.contains(keyword) { self.known_value(keyword) } else { None }
+    }
+
+    fn known_value(&self, keyword: Keyword) -> Option<&'a str> {
         self.iter().find(|param| param.known == Some(keyword))?.value
     }
 
