@@ -51,7 +51,19 @@ impl Mechanism {
     /// The mechanism of that name, in any case of letters (RFC 5321 2.4: a keyword's argument in SMTP).
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|mechanism| mechanism.name().eq_ignore_ascii_case(name))
+        // No two have the same length and first letter.
+        let only = match (name.len(), name.as_bytes().first()?) {
+            (5, b'P' | b'p') => Self::Plain,
+            (5, _) => Self::Login,
+            (7, _) => Self::XOAuth2,
+            (8, _) => Self::External,
+            (11, _) => Self::OAuthBearer,
+            (13, _) => Self::ScramSha256,
+            (18, _) => Self::ScramSha256Plus,
+            _ => return None,
+        };
+        // Nearly always it is in capitals.
+        (only.name() == name || only.name().eq_ignore_ascii_case(name)).then_some(only)
     }
 
     /// Whether who reads the exchange then has the secret: not to be used without TLS (RFC 4954 4, RFC 7628 4).

@@ -20,16 +20,18 @@ pub struct Offers {
 }
 
 impl Offers {
+    /// Not a part of what every reply goes through.
+    #[inline(never)]
     pub(super) fn learn(&mut self, reply: &ReplyLines<'_>) {
         self.forget();
         self.raw.extend_from_slice(reply.raw());
         for line in reply.lines().skip(1) {
-            let capability = Capability::parse(line.text());
+            let capability = Capability::known(line.text());
             if let Some(extension) = capability.as_ref().and_then(Capability::extension) {
                 self.set.insert(extension);
             }
             match capability {
-                None | Some(Capability::Other { .. }) => self.old_auth(line.text()),
+                None => self.old_auth(line.text()),
                 // RFC 1870 4: 0 is no fixed limit.
                 Some(Capability::Size(size)) => self.size = size.filter(|size| *size > 0),
                 Some(Capability::Auth(names)) => {

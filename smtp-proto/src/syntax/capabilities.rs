@@ -124,7 +124,9 @@ impl Extension {
         let (extension, known) = KEYWORDS.get(usize::from(slot))?;
         let same = FOLDED.get(usize::from(slot)) == Some(&folded) && known.len() == keyword.len();
         let tail = |text| <[u8]>::get(text, 8..).unwrap_or_default();
-        (same && tail(known.as_bytes()).eq_ignore_ascii_case(tail(keyword))).then_some(*extension)
+        // Most are short, and the others in capitals.
+        let alike = |a: &[u8], b: &[u8]| a == b || a.eq_ignore_ascii_case(b);
+        (same && (known.len() <= 8 || alike(tail(known.as_bytes()), tail(keyword)))).then_some(*extension)
     }
 }
 
@@ -218,30 +220,39 @@ impl<'a> Capability<'a> {
     /// the end, and more than one between words, are let pass.
     #[must_use]
     pub fn parse(line: &'a [u8]) -> Option<Self> {
-        let (end, folded) = first_word(line);
-        let (keyword, rest) = line.split_at_checked(end)?;
-        let extension = Extension::look_up(folded, keyword);
-        if rest.is_empty() {
-            match extension {
-                Some(E::Size) => return Some(Self::Size(None)),
-                Some(E::DeliverBy) => return Some(Self::DeliverBy(None)),
-                Some(E::MtPriority) => return Some(Self::MtPriority(None)),
-                Some(E::NoSoliciting) => return Some(Self::NoSoliciting(None)),
-                Some(E::Burl) => return Some(Self::Burl(Words(""))),
-                Some(E::Auth) => return Some(Self::Auth(Words(""))),
-                Some(E::Limits | E::FutureRelease | E::XClient | E::XForward) | None => {}
-                Some(extension) => return Some(Self::Plain(extension)),
-            }
-        }
-        let params = Words::parse(rest)?;
-        if let Some(known) = extension.and_then(|extension| Self::with_params(extension, params)) {
+        if let Some(known) = Self::known(line) {
             return Some(known);
         }
+        let (end, _) = first_word(line);
+        let (keyword, rest) = line.split_at_checked(end)?;
+        let params = Words::parse(rest)?;
         // RFC 5321 4.1.1.1: ehlo-keyword = (ALPHA / DIGIT) *(ALPHA / DIGIT / "-"). `AUTH=LOGIN` is an old habit.
         let keyword = str::from_utf8(keyword).ok()?;
         let (first, more) = keyword.as_bytes().split_first()?;
         let fits = first.is_ascii_alphanumeric() && more.iter().all(u8::is_ascii_graphic);
         fits.then_some(Self::Other { keyword, params })
+    }
+
+    /// The same of a line that announces an extension of the registry, and well; `None` is any other line.
+    #[inline]
+    pub(crate) fn known(line: &'a [u8]) -> Option<Self> {
+        let (end, folded) = first_word(line);
+        let (keyword, rest) = line.split_at_checked(end)?;
+        let extension = Extension::look_up(folded, keyword)?;
+        if !rest.is_empty() {
+            return Self::with_params(extension, Words::parse(rest)?);
+        }
+        Some(match extension {
+            E::Size => Self::Size(None),
+            E::DeliverBy => Self::DeliverBy(None),
+            E::MtPriority => Self::MtPriority(None),
+            E::NoSoliciting => Self::NoSoliciting(None),
+            E::Burl => Self::Burl(Words("")),
+            E::Auth => Self::Auth(Words("")),
+            // They say nothing without parameters.
+            E::Limits | E::FutureRelease | E::XClient | E::XForward => return None,
+            extension => Self::Plain(extension),
+        })
     }
 
     fn with_params(extension: Extension, params: Words<'a>) -> Option<Self> {
@@ -335,7 +346,16 @@ impl<'a> Words<'a> {
 
     /// Each word in turn, from the left; empty ones are left out.
     pub fn iter(&self) -> impl Iterator<Item = &'a str> + use<'a> {
-        self.0.split(' ').filter(|word| !word.is_empty())
+        let mut rest = self.0;
+        core::iter::from_fn(move || {
+            while let Some(more) = rest.strip_prefix(' ') {
+                rest = more;
+            }
+            let end = rest.bytes().position(|octet| octet == b' ').unwrap_or(rest.len());
+            let (word, more) = rest.split_at_checked(end)?;
+            rest = more;
+            Some(word).filter(|word| !word.is_empty())
+        })
     }
 
     /// Whether `word` is among them, in any case.
@@ -369,7 +389,7 @@ impl<'a> Words<'a> {
     }
 
     fn one(self) -> Option<&'a str> {
-        (!self.0.is_empty() && !self.0.contains(' ')).then_some(self.0)
+        (!self.0.is_empty() && !self.0.as_bytes().contains(&b' ')).then_some(self.0)
     }
 }
 
