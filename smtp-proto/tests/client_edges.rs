@@ -301,6 +301,7 @@ fn a_refused_chunk_ends_its_transaction() {
 }
 
 /// What the operating system says of a connection that was not made, and whose fault another end was.
+#[cfg(feature = "std")]
 #[test]
 fn why_there_is_no_connection() {
     use smtp_proto::client::NoConnection;
