@@ -4,7 +4,7 @@ next hop has not taken, none reaches it in parts, and the next client is served.
 import smtplib
 
 from chain import front
-from front_faults import BOB, FROM, before, client, stages
+from front_faults import BOB, FROM, before, client, is_served, stages
 from harness import PATIENCE, Raw, test, wait_for
 from hop import Hop
 from texts import DOTS
@@ -16,15 +16,7 @@ ENVELOPE = f"EHLO client.example\r\nMAIL FROM:<{FROM}>\r\nRCPT TO:<{BOB}>\r\n".e
 def must_serve(server, hop, texts):
     """The next client is served, and the next hop has so many texts in all."""
     hop.says, hop.cut = {}, None
-
-    def served():
-        try:
-            with client(server.port) as smtp:
-                return stages(smtp)[-1][0] == 250
-        except smtplib.SMTPConnectError:
-            return False
-
-    wait_for("the next client to be served", served)
+    wait_for("the next client to be served", lambda: is_served(server.port))
     assert hop.texts[-1].endswith(DOTS) and len(hop.texts) == texts + 1, hop.texts
 
 

@@ -44,6 +44,14 @@ def stages(smtp, text=DOTS):
     return replies
 
 
+def is_served(port):
+    try:
+        with client(port) as smtp:
+            return stages(smtp)[-1][0] == 250
+    except smtplib.SMTPConnectError:
+        return False
+
+
 @test
 def what_the_next_hop_says_is_handed_on():
     for verb, said, told in (
@@ -214,15 +222,7 @@ def who_is_not_there_at_the_start_is_waited_for():
             except smtplib.SMTPConnectError as error:
                 assert error.smtp_code == 421, error
             hop.start()
-
-            def greeted():
-                try:
-                    with client(server.port) as smtp:
-                        return stages(smtp)[-1][0] == 250
-                except smtplib.SMTPConnectError:
-                    return False
-
-            wait_for("mail to go through", greeted)
+            wait_for("mail to go through", lambda: is_served(server.port))
 
 
 @test
