@@ -1,19 +1,14 @@
 //! What a server knows of clients whose handshake fails: what they offered, and why it came to nothing.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Sender, channel};
-use std::thread;
-use std::time::Duration;
+use std::sync::mpsc::Sender;
 
-use rcgen::generate_simple_self_signed;
-use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig};
 use smtp_proto::server::{Config, MessageEnd, Reason, Verdict};
-use smtp_proto::tls::{TlsFailure, TlsOffer, TlsOutcome, TlsVersion};
+use smtp_proto::tls::{TlsOffer, TlsOutcome};
 use smtp_smol::{Handler, Peer, Server};
+
+#[path = "../../smtp-proto/testing/adapters/hello.rs"]
+mod cases;
 
 /// Tells of each session what became of TLS.
 struct Tell(Sender<(Option<TlsOffer>, TlsOutcome)>);
@@ -27,86 +22,6 @@ impl Handler for Tell {
     }
 }
 
-const ALERT: &[u8] = b"\x15\x03";
-const PROTOCOL_VERSION: u8 = 70;
-const HANDSHAKE_FAILURE: u8 = 40;
-
-fn after_starttls(address: SocketAddr) -> TcpStream {
-    let socket = TcpStream::connect(address).expect("connected");
-    socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
-    let mut reader = BufReader::new(socket);
-    for (say, code) in [("", "220 "), ("EHLO c.example\r\n", "250 "), ("STARTTLS\r\n", "220 ")] {
-        reader.get_mut().write_all(say.as_bytes()).expect("written");
-        let mut line = String::new();
-        while !line.starts_with(code) {
-            line.clear();
-            assert!(reader.read_line(&mut line).expect("a reply") > 0, "the end instead of {code}");
-        }
-    }
-    reader.into_inner()
-}
-
-fn real(name: &str) -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds/hello").join(name);
-    std::fs::read(path).expect("a ClientHello that was recorded")
-}
-
-#[test]
-fn a_failed_handshake_is_told_in_the_words_of_a_policy() {
-    let made = generate_simple_self_signed(["mx.example.net".to_owned()]).expect("a certificate");
-    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()).into();
-    let tls = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key);
-    let config = Config::new("mx.example.net").expect("a name").shared();
-    let mut server = Server::new(config).tls(Arc::new(tls.expect("TLS")));
-    let address = server.listen("127.0.0.1:0".parse().expect("an address")).expect("bound");
-    let (sender, told) = channel();
-    let handle = server.handle();
-    let running = thread::spawn(move || server.run(move |_| Tell(sender.clone())));
-    let next = || told.recv_timeout(Duration::from_secs(20)).expect("the end of a session");
-
-    for (octets, offered, alert, why) in [
-        (real("openssl-tls1"), Some(TlsVersion::Tls10), Some(PROTOCOL_VERSION), "offers TLS 1.0 at most"),
-        (real("openssl-tls1_1"), Some(TlsVersion::Tls11), Some(PROTOCOL_VERSION), "offers TLS 1.1 at most"),
-        (real("openssl-one-group"), Some(TlsVersion::Tls12), Some(HANDSHAKE_FAILURE), "no common group"),
-        (real("ssl2-form"), Some(TlsVersion::Tls10), Some(PROTOCOL_VERSION), "sent a ClientHello in the form of SSL 2"),
-        (b"MAIL FROM:<a@example.org>\r\n".to_vec(), None, None, "sent no TLS"),
-    ] {
-        let mut socket = after_starttls(address);
-        socket.write_all(&octets).expect("written");
-        let mut said = Vec::new();
-        socket.read_to_end(&mut said).expect("the end");
-        if let Some(alert) = alert {
-            // Fatal, and the last words.
-            assert!(said.starts_with(ALERT) && said.ends_with(&[0, 2, 2, alert]), "{why}: {said:x?}");
-        }
-        let (seen, outcome) = next();
-        assert_eq!(seen.map(|seen| seen.version), offered, "{why}");
-        assert_eq!(outcome, TlsOutcome::Failed(TlsFailure::Refused(why.into())));
-    }
-
-    // A client that does not trust the server says so.
-    let roots = RootCertStore::empty();
-    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let name = ServerName::try_from("mx.example.net").expect("a name");
-    let mut client = ClientConnection::new(Arc::new(config), name).expect("TLS");
-    let mut socket = after_starttls(address);
-    assert!(client.complete_io(&mut socket).is_err());
-    let (seen, outcome) = next();
-    assert_eq!(seen.map(|seen| seen.version), Some(TlsVersion::Tls13));
-    let TlsOutcome::Failed(failure) = outcome else { panic!("{outcome:?}") };
-    assert_eq!(failure.to_string(), "refused our certificate: unknown CA (alert unknown_ca)");
-
-    // One that goes away without a word is no more than that.
-    drop(after_starttls(address));
-    assert_eq!(next(), (None, TlsOutcome::Failed(TlsFailure::Closed)));
-    handle.shut_down();
-    running.join().expect("no panic").expect("served");
+fn server(config: Arc<Config>) -> Server {
+    Server::new(config)
 }

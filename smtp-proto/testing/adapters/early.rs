@@ -1,32 +1,22 @@
-//! The server over sockets, where a client in memory cannot show it.
+//! Who talks before the greeting (RFC 5321 3.1, 4.3.1). For the tests of an adapter, which have its `server` and a handler that tells
+//! of faults.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
 use smtp_proto::Leniency;
-use smtp_proto::server::{Config, Fault, FaultKind, MessageEnd, Timeouts, Verdict};
+use smtp_proto::server::{Config, FaultKind, Timeouts};
 use smtp_proto::tls::Policy;
-use smtp_smol::{Handler, Peer, Server};
 
-/// Tells of faults.
-struct Tell(Sender<FaultKind>);
+use super::{Tell, server};
 
-impl Handler for Tell {
-    async fn message(&mut self, _: &Peer<'_>, _: MessageEnd) -> Verdict<'_> {
-        Verdict::Accept
-    }
-    fn fault(&mut self, _: &Peer<'_>, fault: Fault) {
-        self.0.send(fault.kind).expect("the test listens");
-    }
-}
-
-/// All that is said to a client that sends these octets before the server takes the connection up, or while it holds
-/// the greeting back; and the faults that were told of.
+/// All that is said to a client that has sent these octets before the server takes the connection up, and the faults that
+/// were told of.
 fn early(config: Config) -> (String, Vec<FaultKind>) {
-    let mut server = Server::new(config.tls(Policy::Off).shared());
+    let mut server = server(config.tls(Policy::Off).shared());
     let address = server.listen(SocketAddr::from(([127, 0, 0, 1], 0))).expect("bound");
     let mut client = TcpStream::connect(address).expect("connected: the listener has a queue");
     client.set_read_timeout(Some(Duration::from_secs(20))).expect("set");
@@ -67,7 +57,7 @@ fn who_waits_is_greeted_after_the_pause() {
     let mut pause = Timeouts::default();
     pause.greet_pause = Duration::from_millis(30);
     let config = Config::new("mx.example.net").expect("a name").tls(Policy::Off).timeouts(pause);
-    let mut server = Server::new(config.shared());
+    let mut server = server(config.shared());
     let address = server.listen(SocketAddr::from(([127, 0, 0, 1], 0))).expect("bound");
     let handle = server.handle();
     let (tell, faults) = channel();
