@@ -35,6 +35,11 @@ use crate::handler::{Answer, AuthAnswer, Handler, Peer};
 /// }
 /// ```
 pub trait MessageHandler: Send + 'static {
+    /// By which name the log calls the session, if it has one: it stands in the adapter's lines about it. Of a handler that
+    /// has panicked it is not asked.
+    fn session(&self) -> Option<&str> {
+        None
+    }
     /// The peer has connected.
     fn connect(&mut self, _peer: &Peer<'_>) -> Answer<'_> {
         Verdict::Accept.into()
@@ -117,6 +122,10 @@ impl<H: MessageHandler> Messages<H> {
 }
 
 impl<H: MessageHandler> Handler for Messages<H> {
+    fn session(&self) -> Option<&str> {
+        self.handler.session()
+    }
+
     fn connect(&mut self, peer: &Peer<'_>) -> Answer<'_> {
         self.handler.connect(peer)
     }

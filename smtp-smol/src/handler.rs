@@ -51,7 +51,8 @@ use smtp_proto::trace::Date;
 /// }
 /// ```
 pub trait Handler: Send + 'static {
-    /// By which name the log calls the session, if it has one: it stands in each line of the adapter's about it.
+    /// By which name the log calls the session, if it has one: it stands in the adapter's lines about it. Of a handler that
+    /// has panicked it is not asked.
     fn session(&self) -> Option<&str> {
         None
     }

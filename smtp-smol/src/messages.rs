@@ -36,6 +36,11 @@ use crate::handler::{Handler, Peer};
 /// }
 /// ```
 pub trait MessageHandler: Send + 'static {
+    /// By which name the log calls the session, if it has one: it stands in the adapter's lines about it. Of a handler that
+    /// has panicked it is not asked.
+    fn session(&self) -> Option<&str> {
+        None
+    }
     /// The peer has connected.
     fn connect(&mut self, _peer: &Peer<'_>) -> impl Future<Output = Verdict<'_>> + Send {
         async { Verdict::Accept }
@@ -118,6 +123,10 @@ impl<H: MessageHandler> Messages<H> {
 }
 
 impl<H: MessageHandler> Handler for Messages<H> {
+    fn session(&self) -> Option<&str> {
+        self.handler.session()
+    }
+
     async fn connect(&mut self, peer: &Peer<'_>) -> Verdict<'_> {
         self.handler.connect(peer).await
     }

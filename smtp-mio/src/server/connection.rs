@@ -151,7 +151,7 @@ impl<H: Handler> Connection<H> {
     /// Does all that can be done without waiting; true when there may be more to read at once.
     pub(crate) fn turn(&mut self, common: &mut Common) -> bool {
         self.try_turn(common).unwrap_or_else(|error| {
-            tracing::debug!(%error, peer = %Name(self.address), "connection lost");
+            tracing::debug!(session = self.handler.session(), %error, peer = %Name(self.address), "connection lost");
             self.abandon(&common.office);
             false
         })
@@ -269,11 +269,12 @@ impl<H: Handler> Connection<H> {
         let offered = self.link.offered();
         if let Err(failure) = &done {
             let (peer, offered) = (Name(self.address), offered.map(|offered| offered.version.as_str()));
+            let session = self.handler.session();
             if self.link.has_begun() {
-                tracing::info!(%peer, %failure, offered, "the TLS handshake failed");
+                tracing::info!(session, %peer, %failure, offered, "the TLS handshake failed");
             } else {
                 // Such as a load balancer that looks whether the server is there.
-                tracing::debug!(%peer, %failure, "no TLS handshake was begun");
+                tracing::debug!(session, %peer, %failure, "no TLS handshake was begun");
             }
         }
         let tell = |session: &mut Session| offered.into_iter().for_each(|offered| session.tls_offered(offered));
@@ -293,6 +294,20 @@ impl<H: Handler> Connection<H> {
         true
     }
 
+    /// The peer's time for the handshake is over.
+    pub(crate) fn handshake_timed_out(&mut self, common: &mut Common) -> bool {
+        let (session, peer) = (self.handler.session(), Name(self.address));
+        tracing::info!(session, %peer, failure = %TlsFailure::TimedOut, "the TLS handshake failed");
+        if self.session.state() != State::StartTls {
+            // Before the greeting there is no session that could tell of it.
+            self.phase = Phase::Gone;
+            return false;
+        }
+        self.session.timed_out();
+        self.phase = Phase::Talk;
+        self.turn(common)
+    }
+
     /// Writes the last words, and closes: at once where nothing can be lost by it.
     fn part(&mut self, wire: &mut [u8]) {
         if self.farewell == Farewell::HangUp {
@@ -302,7 +317,9 @@ impl<H: Handler> Connection<H> {
         match self.link.finish(self.session.output()) {
             Ok(taken) => self.session.sent(taken),
             // After a failed handshake: the alert has been its last word.
-            Err(error) => tracing::debug!(%error, peer = %Name(self.address), "no last words"),
+            Err(error) => {
+                tracing::debug!(session = self.handler.session(), %error, peer = %Name(self.address), "no last words");
+            }
         }
         if self.link.is_full() {
             return;

@@ -13,7 +13,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
 use smtp_proto::proxy::Network;
 use smtp_proto::server::{Config, State};
-use smtp_proto::tls::{Channel, TlsFailure};
+use smtp_proto::tls::Channel;
 use smtp_rustls::ServerTls;
 
 use super::connection::{Common, Connection, Office, Phase};
@@ -320,9 +320,13 @@ impl<H: Handler, F: Fn(Option<SocketAddr>) -> H> Loop<H, F> {
 
     /// A connection has something to do.
     fn turn(&mut self, key: usize) {
+        self.act(key, Connection::turn);
+    }
+
+    fn act(&mut self, key: usize, act: impl FnOnce(&mut Connection<H>, &mut Common) -> bool) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let was_full = connection.link.is_full();
-        let Ok(more) = catch_unwind(AssertUnwindSafe(|| connection.turn(&mut self.common))) else {
+        let Ok(more) = catch_unwind(AssertUnwindSafe(|| act(connection, &mut self.common))) else {
             // A handler that panics ends its own connection and no other.
             tracing::error!(peer = %Name(connection.address), "a handler panicked; its connection is closed");
             self.leave(key);
@@ -411,9 +415,6 @@ impl<H: Handler, F: Fn(Option<SocketAddr>) -> H> Loop<H, F> {
         }
         connection.scheduled = u64::MAX;
         if connection.deadline <= self.now {
-            if connection.phase == Phase::Handshake {
-                tracing::info!(peer = %Name(connection.address), failure = %TlsFailure::TimedOut, "the TLS handshake failed");
-            }
             match connection.phase {
                 // The application's time is not the peer's.
                 Phase::Talk if connection.parked.is_some() => connection.deadline = self.now + 10,
@@ -422,10 +423,8 @@ impl<H: Handler, F: Fn(Option<SocketAddr>) -> H> Loop<H, F> {
                     self.turn(key);
                     return;
                 }
-                Phase::Handshake if connection.session.state() == State::StartTls => {
-                    connection.session.timed_out();
-                    connection.phase = Phase::Talk;
-                    self.turn(key);
+                Phase::Handshake => {
+                    self.act(key, Connection::handshake_timed_out);
                     return;
                 }
                 // It does not even read its last reply, or does not close.
