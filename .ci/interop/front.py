@@ -5,6 +5,7 @@ import re
 import smtplib
 
 import front_attacks  # their tests run with these
+import front_behind
 import front_faults
 from chain import BEHIND_PROXY, Dovecot, Haproxy, front, mail_server, taken_apart
 from harness import PATIENCE, binary, main, run, test, tls_context, wait_for
@@ -132,6 +133,31 @@ def the_client_is_announced_by_xforward_and_by_a_proxy_header():
 
 
 @test
+def a_client_that_the_next_hop_refuses_at_once_is_one_and_no_other():
+    """Postfix may refuse a client at its greeting, or behind XCLIENT: that is no failure of Postfix's."""
+    strict = """
+smtpd_delay_reject = no
+smtpd_client_restrictions = check_client_access inline:{{ {{127.0.0.7=REJECT Not from there}} }}
+smtpd_helo_restrictions = check_helo_access inline:{{ {{bad.example=450 4.7.1 Not by that name}} }}
+"""
+    with Dovecot() as dovecot, mail_server(dovecot, strict, BEHIND_PROXY) as postfix:
+        for announce, port in (("xclient", postfix.port), ("proxy", postfix.other)):
+            with front(f"smtp://127.0.0.1:{port}", "--announce", announce) as server:
+                refused = [("127.0.0.7", "good.example", 554, b"Not from there")]
+                if announce == "xclient":
+                    refused.append(("127.0.0.9", "bad.example", 450, b"Not by that name"))
+                for source, name, told, why in refused:
+                    for _ in range(4):
+                        with smtplib.SMTP("127.0.0.1", server.port, local_hostname=name, timeout=PATIENCE, source_address=(source, 0)) as smtp:
+                            code, words = refusal(smtp.sendmail, FROM, [BOB], DOTS)
+                            assert code == told and why in words, (announce, source, code, words)
+                with smtplib.SMTP("127.0.0.1", server.port, local_hostname="good.example", timeout=PATIENCE, source_address=("127.0.0.8", 0)) as smtp:
+                    assert smtp.sendmail(FROM, [BOB], DOTS) == {}, announce
+                assert "the next hop" not in server.printed(), server.printed()
+        assert [text for _, text in dovecot.mails("bob", 2)] == [DOTS] * 2
+
+
+@test
 def lmtp_has_a_verdict_for_each_recipient():
     with Dovecot() as dovecot:
         place = f"lmtp+unix:{dovecot.socket}"
@@ -166,5 +192,5 @@ def lmtp_has_a_verdict_for_each_recipient():
 
 
 if __name__ == "__main__":
-    assert front_faults.ROUNDS > 0 and front_attacks.QUICK
+    assert front_faults.ROUNDS > 0 and front_attacks.QUICK and front_behind.OFFERS
     main()

@@ -89,7 +89,10 @@ def a_next_hop_that_drips_is_waited_for_and_not_for_ever():
 def what_is_said_of_a_client_is_refused_or_has_no_answer():
     for announce, says, told in (
         ("xclient", "hang", 451), ("xclient", "421 4.3.2 x", 451), ("xclient", "354 x", 451), ("xclient", "250 2.0.0 ok", 451),
-        ("xclient", "220 hop\r\n220 hop", 451), ("xclient", "550 5.7.1 Not you", 550), ("xforward", "hang", 451),
+        ("xclient", "220 hop\r\n220 hop", 451), ("xforward", "hang", 451),
+        # That this server may not say it is no fault of the client's mail; a verdict over the client is handed on.
+        ("xclient", "550 5.7.0 Error: insufficient authorization", 451), ("xclient", "501 5.5.4 Bad parameter", 451),
+        ("xclient", "503 5.5.1 Not now", 451), ("xclient", "554 5.7.1 Client host rejected", 554), ("xclient", "450 4.7.1 Who?", 450),
         ("xforward", "421 4.3.2 x", 451), ("xforward", "354 x", 451),
         # It is for the log alone.
         ("xforward", "501 5.5.4 What?", 250),

@@ -7,6 +7,7 @@ import re
 import signal
 import smtplib
 import socket
+import tempfile
 import threading
 import time
 import urllib.error
@@ -68,6 +69,15 @@ def what_the_next_hop_says_is_handed_on():
         ("DATA", "554 5.5.1 No valid recipients", (554, b"5.5.1 No valid recipients")),
         ("TEXT", "554 5.7.1 Spam, says the filter", (554, b"5.7.1 Spam, says the filter")),
         ("TEXT", "452 4.3.1 Full", (452, b"4.3.1 Full")),
+        # RFC 5321 section 4.3.2: of codes that are not for this command the first digit counts, and is what is handed on.
+        ("MAIL", "220 2.1.0 Fine", (250, b"2.1.0 Fine")),
+        ("MAIL", "251 2.1.0 Fine too", (250, b"2.1.0 Fine too")),
+        ("RCPT", "252 2.1.5 Will try", (250, b"2.1.5 Will try")),
+        ("TEXT", "299 2.0.0 Kept", (250, b"2.0.0 Kept")),
+        # What it asks of this server, and of no client, is no reason for mail to come back.
+        ("MAIL", "530 5.7.0 Must issue a STARTTLS command first", (451, b"4.3.5 The mail server behind this one does not let it hand on mail; try again later")),
+        ("RCPT", "530 5.7.1 Authentication required", (451, b"4.3.5 The mail server behind this one does not let it hand on mail; try again later")),
+        ("DATA", "503 5.5.1 Bad sequence", (451, b"4.3.5 The mail server behind this one does not let it hand on mail; try again later")),
         # That it closes is no reason to close the client's session.
         ("RCPT", "421 4.3.2 Going down", (451, b"4.3.2 Going down")),
         ("TEXT", "421 4.3.2 Going down", (451, b"4.3.2 Going down")),
@@ -208,6 +218,44 @@ def put_off_again(smtp):
     began = time.monotonic()
     assert smtp.mail(FROM)[0] == 451
     return time.monotonic() - began
+
+
+@test
+def a_server_that_greets_and_takes_no_mail_stays_down():
+    """That it is back is known when it has answered MAIL, by whatever."""
+    offers = ("PIPELINING", "XCLIENT NAME ADDR PORT PROTO HELO", "XFORWARD NAME ADDR PORT PROTO HELO")
+    usual = {"XCLIENT": "220 hop.example"}
+    for announce, verb, says in (("xforward", "MAIL", "hang"), ("xforward", "MAIL", "421 4.3.2 Not now"), ("xforward", "MAIL", "354 go on"),
+                                 ("xforward", "MAIL", "530 5.7.0 TLS first"), ("xclient", "XCLIENT", "hang"), ("xclient", "XCLIENT", "550 5.7.0 Not you")):
+        with (Hop(usual, offers) as hop, before(hop, "--next-hop-wait", "1s", "--announce", announce) as server,
+              client(server.port) as smtp):
+            hop.says = {**usual, verb: "close"}
+            for _ in range(3):
+                assert smtp.mail(FROM)[0] == 451
+            wait_for("word of it", lambda: "the next hop is down" in server.printed())
+            hop.says, asked = {**usual, verb: says}, hop.connections
+            wait_for("it to be asked again", lambda: hop.connections > asked + 1)
+            assert "is up again" not in server.printed(), (announce, says, server.printed())
+            # That it has no room now is an answer.
+            hop.says = {**usual, "MAIL": "452 4.3.1 Full"}
+            wait_for("word that it is up", lambda: "is up again" in server.printed())
+            assert smtp.mail(FROM) == (452, b"4.3.1 Full")
+            hop.says = usual
+            assert smtp.rset()[0] == 250 and stages(smtp)[-1][0] == 250
+
+
+@test
+def what_the_next_hop_does_not_let_this_server_do_is_told_with_the_mend():
+    with (Hop({"XCLIENT": "550 5.7.0 Error: insufficient authorization"}, ("PIPELINING", "XCLIENT NAME ADDR PORT PROTO HELO")) as hop,
+          before(hop, "--announce", "xclient", "--metrics", "127.0.0.1:0") as server, client(server.port) as smtp):
+        for _ in range(4):
+            assert smtp.mail(FROM)[0] == 451
+        wait_for("word of it", lambda: "the next hop is down" in server.printed())
+        assert "insufficient authorization; it must believe this machine (Postfix: smtpd_authorized_xclient_hosts)" in server.printed()
+        code, why = http(server, "/readyz")
+        assert code == 503 and "it must believe this machine" in why, why
+        hop.says = {"XCLIENT": "220 hop.example"}
+        wait_for("mail to go through", lambda: smtp.rset() and stages(smtp)[-1][0] == 250)
 
 
 @test
@@ -388,6 +436,24 @@ def the_name_of_a_client_goes_along_where_it_is_known():
                 raw.ask(b"MAIL FROM:<a@client.example>", b"250")
             told = [command for command in hop.commands if command.startswith("XCLIENT")][-1]
             assert told == f"XCLIENT NAME={name} ADDR=192.0.2.7 PORT=77 PROTO=ESMTP HELO=client.example", told
+
+
+@test
+def who_comes_by_a_unix_socket_does_not_pass_for_the_client_before():
+    """XCLIENT holds for a connection, and such a client has no address to be announced by."""
+    with (Hop({"XCLIENT": "220 hop.example"}, offers=("PIPELINING", "XCLIENT NAME ADDR PORT PROTO HELO")) as hop,
+          tempfile.TemporaryDirectory() as folder,
+          before(hop, "--announce", "xclient", "--listen", f"unix:{folder}/front") as server):
+        with client(server.port) as smtp:
+            assert stages(smtp)[-1][0] == 250
+        with socket.socket(socket.AF_UNIX) as local, local.makefile("rb") as lines:
+            local.connect(f"{folder}/front")
+            for said in (b"", b"HELO local.example\r\n", f"MAIL FROM:<{FROM}>\r\n".encode()):
+                local.sendall(said)
+                assert lines.readline()[:1] == b"2", said
+        verbs = [command.split()[0] for command in hop.commands if not command.startswith(("RCPT", "DATA", "QUIT"))]
+        # The first asks what is offered.
+        assert verbs == ["EHLO", "XCLIENT", "EHLO", "MAIL", "EHLO", "MAIL"], hop.commands
 
 
 class Load:

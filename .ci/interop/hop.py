@@ -1,16 +1,18 @@
 """A next hop that does as it is told, for the tests of front.py: what no real server would do on request."""
 
 import socket
+import ssl
 import threading
 import time
 
 
 class Hop:
     """Speaks SMTP. `says` maps a verb (CONNECT, EHLO, MAIL, RCPT, DATA, TEXT) to a reply, to "close", to "hang", or to a pair
-    of seconds to wait and one of these; what it does not have succeeds. With AFTER it closes behind the reply to the text. With `cut` it closes after so many octets of text."""
+    of seconds to wait and one of these; what it does not have succeeds. With AFTER it closes behind the reply to the text. With `cut` it closes after so many octets of text.
+    Behind STARTTLS is TLS by the context `tls`, or an alert where there is none."""
 
-    def __init__(self, says=None, offers=("PIPELINING", "8BITMIME", "SMTPUTF8", "SIZE 1000000"), cut=None):
-        self.says, self.offers, self.cut = says or {}, offers, cut
+    def __init__(self, says=None, offers=("PIPELINING", "8BITMIME", "SMTPUTF8", "SIZE 1000000"), cut=None, tls=None):
+        self.says, self.offers, self.cut, self.tls = says or {}, offers, cut, tls
         self.commands = []
         self.drip = None  # the verb whose reply comes an octet at a time
         self.texts, self.connections, self.now, self.most = [], 0, 0, 0
@@ -59,7 +61,8 @@ class Hop:
             self.open.add(connection)
         try:
             with connection, connection.makefile("rb") as lines:
-                self._session(connection, lines)
+                if self._say(connection, "CONNECT", "220 hop.example"):
+                    self._session(connection, lines)
         except OSError:
             pass
         with self.lock:
@@ -67,13 +70,12 @@ class Hop:
             self.open.discard(connection)
 
     def _session(self, connection, lines):
-        if not self._say(connection, "CONNECT", "220 hop.example"):
-            return
         for line in lines:
             verb = line.split(b" ")[0].strip().upper().decode("ascii", "replace")
             self.commands.append(line.decode("utf-8", "replace").strip())
             if verb in ("EHLO", "LHLO"):
-                words = ["hop.example", *self.offers]
+                inside = isinstance(connection, ssl.SSLSocket)
+                words = ["hop.example", *(offer for offer in self.offers if not (inside and offer == "STARTTLS"))]
                 usual = "\r\n".join(f"250{'-' if word is not words[-1] else ' '}{word}" for word in words)
                 if not self._say(connection, "EHLO", usual):
                     return
@@ -83,8 +85,12 @@ class Hop:
                 if self.says.get("DATA", "354").startswith("354") and not self._text(connection, lines):
                     return
             elif verb == "STARTTLS":
-                # There is no TLS behind it: handshake_failure is what a handshake gets.
                 connection.sendall(b"220 2.0.0 go on\r\n")
+                if self.tls:
+                    with self.tls.wrap_socket(connection, server_side=True) as inside, inside.makefile("rb") as inner:
+                        self._session(inside, inner)
+                    return
+                # There is no TLS behind it: handshake_failure is what a handshake gets.
                 connection.recv(4096)
                 connection.sendall(b"\x15\x03\x03\x00\x02\x02\x28")
                 return

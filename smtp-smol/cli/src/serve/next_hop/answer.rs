@@ -2,13 +2,14 @@
 
 use smtp_proto::client::{NotNow, Reason};
 use smtp_proto::server::Verdict;
-use smtp_proto::syntax::{OwnedReply, Reply};
+use smtp_proto::syntax::{OwnedReply, Reply, Verb};
 use smtp_smol::Stopped;
 
 /// What a client is told.
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
-    Hop(OwnedReply),
+    /// The next hop's words, and the code that they are said with.
+    Hop(u16, OwnedReply),
     Ours(Reply<'static>),
 }
 
@@ -36,6 +37,12 @@ pub(super) const OUT_OF_STEP: Answer = Answer::Ours(Reply::fixed(
     (4, 4, 2),
     "The mail server behind this one answers what it was not asked; try again later",
 ));
+/// RFC 3463 3.6: X.3.5 system incorrectly configured. It is not the mail that is wrong.
+pub(super) const NOT_SET_UP: Answer = Answer::Ours(Reply::fixed(
+    451,
+    (4, 3, 5),
+    "The mail server behind this one does not let it hand on mail; try again later",
+));
 /// RFC 5321 6.3, RFC 3463 3.5.
 pub(super) const LOOP: Answer = Answer::Ours(Reply::fixed(554, (5, 4, 6), "The message goes in circles"));
 /// RFC 6152 3: it must not be handed on as it is. RFC 3463 3.7: X.6.3 conversion required but not supported.
@@ -54,16 +61,34 @@ pub(super) fn is_out_of_step(reply: &OwnedReply) -> bool {
     reply.code() / 100 == 3
 }
 
+/// What the operator can do about a refusal that concerns this server and no client: no mail may come back for its sake.
+pub(super) fn mend(verb: Verb, reply: &OwnedReply) -> Option<&'static str> {
+    match (verb, reply.code()) {
+        // Postfix's XCLIENT_README: by these codes the command is refused, and by others the client whom it tells of.
+        (Verb::Xclient, 500..=504 | 550) => {
+            Some("it must believe this machine (Postfix: smtpd_authorized_xclient_hosts), or announce be another")
+        }
+        // RFC 3207 4, RFC 4954 6.
+        (_, 530) => Some(
+            "it must not ask this server to log in; if it asks for TLS, put ?tls=offer or ?tls=verify behind the next hop",
+        ),
+        // RFC 5321 4.1.4: the order of commands is this server's.
+        (_, 503) => Some("one of the two servers is wrong about the order of commands"),
+        _ => None,
+    }
+}
+
 impl Answer {
-    /// What is said. That the next hop closes its connection (421) is no reason to close the client's.
+    /// What is said.
     pub(crate) fn reply(&self) -> Reply<'_> {
         match self {
             Self::Ours(reply) => *reply,
-            Self::Hop(reply) => {
+            Self::Hop(code, reply) => {
                 let reply = reply.as_reply();
-                match reply.code() {
-                    421 => Reply::new(451, reply.enhanced(), reply.text()).unwrap_or(reply),
-                    _ => reply,
+                if *code == reply.code() {
+                    reply
+                } else {
+                    Reply::new(*code, reply.enhanced(), reply.text()).unwrap_or(reply)
                 }
             }
         }
@@ -74,9 +99,19 @@ impl Answer {
         self.reply().code() < 400
     }
 
-    /// A reply to anything but DATA, where 3yz would be taken for a success.
-    pub(super) fn to_command(reply: OwnedReply) -> Self {
-        if is_out_of_step(&reply) { OUT_OF_STEP } else { Self::Hop(reply) }
+    /// Handed on, with a code that is one for this command.
+    pub(super) fn to(verb: Verb, reply: OwnedReply) -> Self {
+        let code = match (verb, reply.code()) {
+            (Verb::Data, code @ 354) | (Verb::Rcpt, code @ 251) => code,
+            // RFC 5321 4.2, 4.3.2: whoever reads a reply goes by its first digit; whoever says one keeps to the list.
+            (_, 200..=299) => 250,
+            // Where it would be taken for a success.
+            (_, 300..=399) => return OUT_OF_STEP,
+            // RFC 5321 3.8: that the next hop closes its connection is no reason to close the client's.
+            (_, 421) => 451,
+            (_, code) => code,
+        };
+        Self::Hop(code, reply)
     }
 
     /// For a session to say.
@@ -87,7 +122,9 @@ impl Answer {
     /// What is said when there is no reply to hand on.
     pub(super) fn of(stopped: Stopped) -> Self {
         match stopped {
-            Stopped::Refused(reply) | Stopped::Ended(Reason::ServerClosing(reply)) => Self::Hop(reply),
+            Stopped::Refused(reply) | Stopped::Ended(Reason::ServerClosing(reply) | Reason::Refused(reply)) => {
+                Self::to(Verb::Mail, reply)
+            }
             Stopped::NotSent(NotNow::TooBig(_)) => TOO_BIG,
             Stopped::NotSent(NotNow::TlsRequired) => NO_TLS,
             Stopped::NotSent(NotNow::NotOffered(_) | NotNow::UnknownParameter) => CHANGED,

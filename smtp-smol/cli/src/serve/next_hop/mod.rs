@@ -22,7 +22,7 @@ use smol::future::or;
 use smol::lock::{Semaphore, SemaphoreGuardArc};
 use smtp_proto::client::{Config, Reason, Timeouts, Tls};
 use smtp_proto::proxy::{Addresses, Transport};
-use smtp_proto::syntax::Extension;
+use smtp_proto::syntax::{Extension, Mail, Params, ReversePath, Verb};
 use smtp_proto::tls::TlsFailure;
 use smtp_smol::{Client, ClientTls, Lent, Pool, PoolLimits, Stopped, Target};
 
@@ -146,7 +146,7 @@ impl NextHop {
 
     /// Asks it what it offers, before anybody else can ask. It need not be there yet.
     pub(crate) fn meet(&self) {
-        let met = smol::block_on(or(self.probe(), async {
+        let met = smol::block_on(or(self.probe(false), async {
             wait(FIRST).await;
             Err(format!("no answer within {} s", FIRST.as_secs()))
         }));
@@ -161,17 +161,18 @@ impl NextHop {
         smol::spawn(async move {
             let mut pause = PAUSE;
             loop {
-                let down = hop.state().down.is_some();
-                if down {
+                if hop.is_known_down() {
                     wait(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 } else {
                     or(wait(LOOK), hop.heard_of_trouble()).await;
                     pause = PAUSE;
                 }
-                let began = Instant::now();
-                match hop.probe().await {
-                    Ok(()) => hop.is_up(),
+                let (down, began) = (hop.is_known_down(), Instant::now());
+                match hop.probe(down).await {
+                    Ok(()) if down => hop.is_up(),
+                    // It may have gone down meanwhile, of which this knows nothing.
+                    Ok(()) => {}
                     // Such as one that takes no more connections, while mail goes on over those that there are.
                     Err(_) if !down && hop.has_answered_since(began) => {}
                     Err(why) => hop.is_down(&why),
@@ -195,8 +196,9 @@ impl NextHop {
         let _ = self.trouble.1.recv().await;
     }
 
-    /// Connects, and looks at what is offered.
-    async fn probe(&self) -> Result<(), String> {
+    /// Connects, and looks at what is offered. Of one that is down it is not enough that it greets: what it failed at may
+    /// have been XCLIENT or MAIL.
+    async fn probe(&self, down: bool) -> Result<(), String> {
         let target = self.target(None);
         let hop = self.ready(&target, false).await.map_err(|stopped| stopped.to_string())?;
         let offers = hop.session().offers();
@@ -210,8 +212,45 @@ impl NextHop {
             return Err(format!("it does not offer {keyword} to this machine, which --announce asks for"));
         }
         let offered = Offered::of(hop.session());
+        if down {
+            self.try_mail(hop).await?;
+        } else {
+            self.give_back(hop).await;
+        }
         self.learn(offered);
-        self.give_back(hop).await;
+        Ok(())
+    }
+
+    /// A transaction that comes to nothing, for a client on this machine. Any answer is one, such as that there is no room now.
+    async fn try_mail(&self, mut hop: Lent) -> Result<(), String> {
+        let failed = |stopped: Stopped| stopped.to_string();
+        let (here, nobody) = (std::net::SocketAddr::from(([127, 0, 0, 1], 25)), Arc::default());
+        let who = Who {
+            address: Some(here),
+            helo: None,
+            extended: true,
+            login: None,
+            name: None,
+            session: &nobody,
+            id: &nobody,
+        };
+        let (verb, reply) = match self.introduce(&mut hop, who).await.map_err(failed)? {
+            Some(refused) => refused,
+            None => {
+                let mail = Mail { path: ReversePath::Null, params: Params::default() };
+                (Verb::Mail, self.say_mail(&mut hop, &mail).await.map_err(failed)?)
+            }
+        };
+        if let Some(mend) = answer::mend(verb, &reply) {
+            return Err(format!("{reply}; {mend}"));
+        }
+        if answer::is_out_of_step(&reply) || reply.code() == 421 {
+            return Err(format!("it answers {reply}"));
+        }
+        if reply.is_positive() {
+            hop.reset().await.map_err(failed)?;
+            self.give_back(hop).await;
+        }
         Ok(())
     }
 
@@ -336,7 +375,7 @@ impl NextHop {
     fn is_up(&self) {
         let mut state = self.state();
         if state.down.take().is_some() {
-            // It has greeted, no more: the next that fails is enough.
+            // One answer is not much: the next that fails is enough.
             state.failures = FAILURES - 1;
             drop(state);
             tracing::warn!(next_hop = %self.place, "the next hop is up again");

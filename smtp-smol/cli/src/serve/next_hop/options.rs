@@ -21,8 +21,8 @@ pub(crate) struct NextHopOptions {
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) next_hop_connections: u16,
 
-    /// How long to wait for the next hop to connect, to greet and to answer EHLO, each: seconds, or with s or m behind. If
-    /// it does not, and nobody else has had an answer meanwhile, it is taken to be down
+    /// How long to wait for the next hop to connect, to greet and to answer EHLO, each, and MAIL while it is down: seconds, or
+    /// with s or m behind. If it does not, and nobody else has had an answer meanwhile, it is taken to be down
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = super::super::options::pause)]
     pub(crate) next_hop_wait: Duration,
 

@@ -60,11 +60,16 @@ impl NextHop {
     pub(crate) async fn begin(self: &Arc<Self>, who: Who<'_>, mail: &Mail<'_>) -> Result<(Passage, Answer), Answer> {
         let place = self.admit().await?;
         let target = self.target(who.address);
-        let mut again = false;
+        // XCLIENT holds for the connection: whoever has no address to be announced by must not pass for the one before.
+        let mut again = self.announce == Some(Announce::Xclient) && who.address.is_none();
         loop {
             let began = Instant::now();
             let mut lent = match self.ready(&target, !again).await {
                 Ok(lent) => lent,
+                // By the PROXY header it knows whom it greets.
+                Err(stopped) if self.announce == Some(Announce::Proxy) && is_verdict(&stopped) => {
+                    return Err(Answer::of(stopped));
+                }
                 Err(Stopped::Ended(reason)) => {
                     self.failed(&reason, silent(&reason, began), who.session, who.id);
                     // What it says in its greeting is handed on.
@@ -77,8 +82,8 @@ impl NextHop {
             };
             let used = lent.is_used();
             let opened = self.open(&mut lent, who, mail).await;
-            let reply = match opened {
-                Ok(reply) => reply,
+            let (verb, reply) = match opened {
+                Ok(said) => said,
                 // It had been idle, and has ended before anything was taken; or it has no more to give. A new one may do.
                 Err(stopped) if used && !again && is_stale(&stopped) => {
                     tracing::debug!(session = &**who.session, id = &**who.id, "a new connection is tried: {stopped}");
@@ -87,6 +92,7 @@ impl NextHop {
                 }
                 Err(stopped) => {
                     match &stopped {
+                        Stopped::Ended(_) if self.is_announced(who) && is_verdict(&stopped) => {}
                         Stopped::Ended(why) => self.failed(why, silent(why, began), who.session, who.id),
                         // The next session hears what is offered now.
                         Stopped::NotSent(_) => drop(self.trouble.0.try_send(())),
@@ -98,12 +104,17 @@ impl NextHop {
                     return Err(Answer::of(stopped));
                 }
             };
+            if let Some(mend) = answer::mend(verb, &reply) {
+                self.failed(&format_args!("{reply}; {mend}"), None, who.session, who.id);
+                return Err(answer::NOT_SET_UP);
+            }
             self.succeeded();
             lent.wait_at_most(None);
             let offered = Offered::of(lent.session());
             self.learn(offered);
-            let usable = !is_out_of_step(&reply);
-            let reply = Answer::to_command(reply);
+            // Behind an XCLIENT that it refuses, Postfix refuses every other one, too.
+            let usable = verb != Verb::Xclient && !is_out_of_step(&reply);
+            let reply = Answer::to(verb, reply);
             if !reply.is_positive() {
                 if usable {
                     self.give_back(lent).await;
@@ -127,14 +138,30 @@ impl NextHop {
         }
     }
 
-    /// Tells who the client is, and says MAIL.
-    async fn open(&self, hop: &mut Lent, who: Who<'_>, mail: &Mail<'_>) -> Result<OwnedReply, Stopped> {
+    /// Whether what it says by now may be said for this client's sake, and for no other's.
+    fn is_announced(&self, who: Who<'_>) -> bool {
+        matches!(self.announce, Some(Announce::Xclient | Announce::Proxy)) && who.address.is_some()
+    }
+
+    /// Tells who the client is, and says MAIL; gives the reply that there is to go by, and to what.
+    async fn open(&self, hop: &mut Lent, who: Who<'_>, mail: &Mail<'_>) -> Result<(Verb, OwnedReply), Stopped> {
+        if let Some(refused) = self.introduce(hop, who).await? {
+            return Ok(refused);
+        }
+        if !hop.is_used() {
+            hop.wait_at_most(None);
+        }
+        self.say_mail(hop, mail).await.map(|reply| (Verb::Mail, reply))
+    }
+
+    /// Tells who the client is; gives the reply if there can be no MAIL.
+    pub(super) async fn introduce(&self, hop: &mut Lent, who: Who<'_>) -> Result<Option<(Verb, OwnedReply)>, Stopped> {
         let announce = self.announce.filter(|_| who.address.is_some());
-        let reply = match announce {
+        let said = match announce {
             Some(Announce::Xclient) => {
                 let said = attributes(hop, Extension::XClient, who)?;
                 let said = said.attributes().ok_or(not_offered(Extension::XClient))?;
-                Some(hop.xclient(&said).await?)
+                Some((Verb::Xclient, hop.xclient(&said).await?))
             }
             Some(Announce::Xforward) => {
                 let said = attributes(hop, Extension::XForward, who)?;
@@ -146,16 +173,14 @@ impl NextHop {
                     let (session, id) = (&**who.session, &**who.id);
                     tracing::info!(session, id, next_hop = %self.place, "the next hop refused XFORWARD: {}", reply.as_reply());
                 }
-                Some(reply).filter(|_| !unwanted)
+                Some((Verb::Xforward, reply)).filter(|_| !unwanted)
             }
             Some(Announce::Proxy) | None => None,
         };
-        if let Some(refused) = reply.filter(|reply| reply.code() >= 300) {
-            return Ok(refused);
-        }
-        if !hop.is_used() {
-            hop.wait_at_most(None);
-        }
+        Ok(said.filter(|(_, reply)| reply.code() >= 300))
+    }
+
+    pub(super) async fn say_mail(&self, hop: &mut Lent, mail: &Mail<'_>) -> Result<OwnedReply, Stopped> {
         let offers = hop.session().offers();
         // What is said of the text and its sender for this server's sake need not be said where nobody knows it.
         let needless = |keyword, value: Option<&str>| match keyword {
@@ -188,7 +213,7 @@ impl Passage {
     pub(crate) async fn rcpt(&mut self, rcpt: &Rcpt<'_>) -> Answer {
         let Some(hop) = &mut self.lent else { return answer::LOST };
         let said = hop.rcpt(rcpt).await;
-        let told = self.told(said);
+        let told = self.told(Verb::Rcpt, said);
         self.accepted += usize::from(told.is_positive());
         told
     }
@@ -210,7 +235,7 @@ impl Passage {
             }
             Ok(Some(reply)) => {
                 self.in_text = reply.code() < 400;
-                Answer::Hop(reply)
+                self.told(Verb::Data, Ok(reply))
             }
             Err(stopped) => self.stopped(stopped),
         }
@@ -248,7 +273,7 @@ impl Passage {
                 if let Some(lent) = self.lent.take_if(|lent| usable && lent.is_idle()) {
                     self.hop.give_back(lent).await;
                 }
-                let mut answers: Vec<_> = replies.into_iter().map(Answer::to_command).collect();
+                let mut answers: Vec<_> = replies.into_iter().map(|reply| Answer::to(Verb::Bdat, reply)).collect();
                 // RFC 2033 4.2: a recipient without an answer has not been taken.
                 if self.hop.place.is_lmtp() {
                     answers.resize(self.accepted, answer::LOST);
@@ -271,11 +296,16 @@ impl Passage {
         .detach();
     }
 
-    fn told(&mut self, said: Result<OwnedReply, Stopped>) -> Answer {
+    fn told(&mut self, verb: Verb, said: Result<OwnedReply, Stopped>) -> Answer {
         match said {
             Ok(reply) => {
-                self.lent.take_if(|_| is_out_of_step(&reply));
-                Answer::to_command(reply)
+                if let Some(mend) = answer::mend(verb, &reply) {
+                    let (session, id) = (&*self.names[0], &*self.names[1]);
+                    tracing::warn!(session, id, next_hop = %self.hop.place, "the next hop failed: {reply}; {mend}");
+                    return answer::NOT_SET_UP;
+                }
+                self.lent.take_if(|_| verb != Verb::Data && is_out_of_step(&reply));
+                Answer::to(verb, reply)
             }
             Err(stopped) => self.stopped(stopped),
         }
@@ -298,6 +328,11 @@ impl Passage {
         }
         Answer::of(stopped)
     }
+}
+
+/// Whether it is a refusal that a server may have for one client and for no other.
+const fn is_verdict(stopped: &Stopped) -> bool {
+    matches!(stopped, Stopped::Ended(Reason::Refused(_) | Reason::ServerClosing(_)))
 }
 
 /// Since when there has been no answer, if that is why it failed.
