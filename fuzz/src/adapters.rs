@@ -1,19 +1,24 @@
 //! A connection of an adapter's, over a pair of sockets that no network knows, beside the core by itself: the same octets must have
-//! the same replies, and the same messages must have been delivered.
+//! the same replies, and the same messages must have been delivered, in TLS as in plaintext, wherever they are cut.
 //!
-//! The first octet chooses: bit 0 TLS from the first octet, bit 1 LMTP, bit 2 everything let pass. The rest is what the client
-//! sends, and then it ends its side; each octet 0xFF in it is a pause between two writes.
+//! The first octet chooses: bit 0 TLS from the first octet, bit 1 LMTP, bit 2 everything let pass, bit 3 STARTTLS offered, bit 4 a
+//! client of TLS 1.2, bit 5 how the wire is cut. Then, with bit 5: two octets, after how many octets of the wire the client's side
+//! ends, and up to 0xFF the lengths of what it writes at a time, again and again. The rest is what the client sends, inside TLS once
+//! STARTTLS was answered 220; each octet 0xFF in it is a pause between two writes. Then the client ends its side.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::Shutdown;
+#[path = "far_end.rs"]
+mod far_end;
+
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, LazyLock, Mutex};
 
-use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig};
+use rustls::ServerConfig;
 use smtp_proto::server::{Config, Event, Role, Session, Verdict};
 use smtp_proto::syntax::Reply;
 use smtp_proto::tls::{Policy, TlsFailure, TlsInfo, TlsVersion};
 use smtp_proto::{Channel, Leniencies, Step, Want};
+
+use far_end::{Arrived, Begins, Manner};
 
 /// What came of a conversation: what the server said, and what its handler has taken.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -28,33 +33,54 @@ pub struct Setup {
     pub tls: bool,
     lmtp: bool,
     lenient: bool,
+    starttls: bool,
 }
 
 impl Setup {
     pub fn config(self) -> Arc<Config> {
         let role = if self.lmtp { Role::Lmtp } else { Role::Mx };
         let lenient = if self.lenient { Leniencies::ALL } else { Leniencies::STRICT };
+        let policy = if self.starttls { Policy::Offer } else { Policy::Off };
         let config = Config::new("mx.example.net").expect("a name");
-        config.role(role).tls(Policy::Off).lenient(lenient).shared()
+        config.role(role).tls(policy).lenient(lenient).shared()
     }
+}
+
+/// Both ends of a connection that is served. The server's is only looked at: whether it has read what was written.
+pub struct Served {
+    pub client: UnixStream,
+    pub server: UnixStream,
+    pub taken: Taken,
+    /// Waits for its end.
+    pub end: Box<dyn FnOnce()>,
 }
 
 /// Messages that were taken, by whichever handler.
 pub type Taken = Arc<Mutex<Vec<String>>>;
 
-/// Gives the client's end of a connection that is served, what is taken on it, and what waits for its end.
-pub type Converse = fn(Setup) -> (UnixStream, Taken, Box<dyn FnOnce()>);
+pub type Serve = fn(Setup) -> Served;
 
-pub fn run(data: &[u8], converse: Converse) {
-    let Some((how, script)) = data.split_first() else { return };
-    let setup = Setup { tls: how & 1 != 0, lmtp: how & 2 != 0, lenient: how & 4 != 0 };
+pub fn run(data: &[u8], serve: Serve) {
+    let Some((how, rest)) = data.split_first() else { return };
+    let on = |bit: u8| how & (1 << bit) != 0;
+    let setup = Setup { tls: on(0), lmtp: on(1), lenient: on(2), starttls: on(3) };
+    let Some((manner, script)) = Manner::of(rest, on(4), on(5)) else { return };
     let pieces: Vec<&[u8]> = script.split(|octet| *octet == 0xff).collect();
-    let expected = by_itself(setup, &pieces.concat());
+    let octets = pieces.concat();
+    let begins = match setup.tls {
+        true => Some(Begins::default()),
+        false => by_itself(setup, &octets, true).1,
+    };
 
-    let (socket, taken, end) = converse(setup);
-    let said = if setup.tls { inside_tls(socket, &pieces) } else { plainly(&socket, &pieces) };
-    end();
-    let taken = std::mem::take(&mut *taken.lock().expect("no panic"));
+    let served = serve(setup);
+    let (said, arrived) = far_end::converse(served.client, served.server, manner, &pieces, begins);
+    (served.end)();
+    let taken = std::mem::take(&mut *served.taken.lock().expect("no panic"));
+    let Arrived { octets: count, handshake } = arrived;
+    let expected = match setup.tls && !handshake {
+        true => Outcome::default(),
+        false => by_itself(setup, &octets[..count], handshake).0,
+    };
     assert_eq!(Outcome { said: said.escape_ascii().to_string(), taken }, expected);
 }
 
@@ -71,15 +97,15 @@ pub fn no() -> Verdict<'static> {
     Verdict::Refuse(const { Reply::fixed(550, (5, 7, 1), "No") })
 }
 
-/// The core, with the driver of its front page.
-fn by_itself(setup: Setup, octets: &[u8]) -> Outcome {
-    let channel = match setup.tls {
-        true => Channel::Tls(TlsInfo::new(TlsVersion::Tls13, "TLS_AES_128_GCM_SHA256".into())),
-        false => Channel::Plain,
-    };
+/// The core, with the driver of its front page, and where TLS begins if STARTTLS is answered 220. Line by line, as a client has to
+/// wait behind STARTTLS.
+fn by_itself(setup: Setup, octets: &[u8], handshake: bool) -> (Outcome, Option<Begins>) {
+    let tls = || TlsInfo::new(TlsVersion::Tls13, "TLS_AES_128_GCM_SHA256".into());
+    let channel = if setup.tls { Channel::Tls(tls()) } else { Channel::Plain };
     let mut session = Session::new(setup.config(), channel);
-    let (mut input, mut ended, mut said, mut text, mut outcome) =
-        (octets, false, Vec::new(), Vec::new(), Outcome::default());
+    let mut lines = octets.split_inclusive(|octet| *octet == b'\n');
+    let (mut input, mut read, mut ended, mut begins) = (&[][..], 0, false, None);
+    let (mut said, mut text, mut outcome) = (Vec::new(), Vec::new(), Outcome::default());
     loop {
         match session.step(&mut input) {
             Step::Event(event) => match event {
@@ -109,11 +135,25 @@ fn by_itself(setup: Setup, octets: &[u8]) -> Outcome {
                 session.sent(session.output().len());
                 match want {
                     Want::Input if ended => panic!("more is wanted than there is"),
-                    Want::Input => {
-                        session.eof();
-                        ended = true;
+                    Want::Input => match lines.next() {
+                        // What is left of the line before is nothing, or goes on.
+                        Some(line) => {
+                            let held = input.len();
+                            input = &octets[read - held..read + line.len()];
+                            read += line.len();
+                        }
+                        None => {
+                            session.eof();
+                            ended = true;
+                        }
+                    },
+                    Want::Tls => {
+                        begins = Some(Begins { behind: read, said: said.len() });
+                        match handshake {
+                            true => session.tls_established(tls()),
+                            false => session.tls_failed(TlsFailure::Closed),
+                        }
                     }
-                    Want::Tls => session.tls_failed(TlsFailure::Closed),
                     Want::Close => break,
                     Want::Output => {}
                     Want::Decision => panic!("every ticket has been answered"),
@@ -122,85 +162,8 @@ fn by_itself(setup: Setup, octets: &[u8]) -> Outcome {
         }
     }
     outcome.said = said.escape_ascii().to_string();
-    outcome
+    (outcome, begins)
 }
-
-/// Writes all in pieces, then ends its side, and reads to the end beside it. A server that has closed does not read the rest.
-fn plainly(socket: &UnixStream, pieces: &[&[u8]]) -> Vec<u8> {
-    let mut writer = socket.try_clone().expect("a descriptor");
-    std::thread::scope(|scope| {
-        let writing = scope.spawn(move || {
-            let _ = pieces.iter().try_for_each(|piece| writer.write_all(piece));
-            let _ = writer.shutdown(Shutdown::Write);
-        });
-        let said = to_the_end(socket);
-        // The scope waits for what the thread does; only this also for what it gives back at its very end.
-        writing.join().expect("no panic");
-        said
-    })
-}
-
-fn to_the_end(socket: &UnixStream) -> Vec<u8> {
-    let mut said = Vec::new();
-    let mut octets = [0; 4096];
-    // A reset is the end, too.
-    while let Ok(count @ 1..) = Uninterrupted(socket).read(&mut octets) {
-        said.extend_from_slice(&octets[..count]);
-    }
-    said
-}
-
-/// Reads once more where a signal came between: libFuzzer looks at its clock by one every few seconds.
-struct Uninterrupted<'s>(&'s UnixStream);
-
-impl Read for Uninterrupted<'_> {
-    fn read(&mut self, space: &mut [u8]) -> std::io::Result<usize> {
-        loop {
-            match self.0.read(space) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                read => return read,
-            }
-        }
-    }
-}
-
-/// The same inside TLS, which ends by close_notify.
-fn inside_tls(socket: UnixStream, pieces: &[&[u8]]) -> Vec<u8> {
-    let name = "mx.example.net".try_into().expect("a name");
-    let mut tls = ClientConnection::new(CLIENT.clone(), name).expect("a client");
-    let mut socket = socket;
-    tls.complete_io(&mut socket).expect("a handshake");
-    // What came behind the handshake.
-    let mut said = plaintext(&mut tls);
-    let mut wire = Vec::new();
-    for piece in pieces {
-        tls.writer().write_all(piece).expect("to memory");
-        while tls.wants_write() {
-            tls.write_tls(&mut wire).expect("to memory");
-        }
-    }
-    tls.send_close_notify();
-    while tls.wants_write() {
-        tls.write_tls(&mut wire).expect("to memory");
-    }
-    let mut rest = &plainly(&socket, &[&wire])[..];
-    while !rest.is_empty() && tls.read_tls(&mut rest).is_ok_and(|count| count > 0) {
-        said.extend(plaintext(&mut tls));
-    }
-    said
-}
-
-fn plaintext(tls: &mut ClientConnection) -> Vec<u8> {
-    let state = tls.process_new_packets().expect("TLS to its end");
-    let mut plain = vec![0; state.plaintext_bytes_to_read()];
-    tls.reader().read_exact(&mut plain).expect("what there is");
-    plain
-}
-
-static CLIENT: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| {
-    let tls = smtp_rustls::ClientTls::new(RootCertStore::empty()).expect("TLS");
-    tls.without_resumption().config(false).clone()
-});
 
 pub static SERVER: LazyLock<Arc<ServerConfig>> = LazyLock::new(|| {
     let own = rcgen::generate_simple_self_signed(vec!["mx.example.net".to_owned()]).expect("a certificate");

@@ -15,10 +15,10 @@ use smtp_mio::{Answer, Handle, Handler, Peer, Server};
 use smtp_proto::server::{MessageEnd, Verdict};
 use smtp_proto::syntax::Rcpt;
 
-use adapters::{SERVER, Setup, Taken, no, takes_recipient, takes_text};
+use adapters::{SERVER, Served, Setup, Taken, no, takes_recipient, takes_text};
 
 pub fn run(data: &[u8]) {
-    adapters::run(data, converse);
+    adapters::run(data, serve);
 }
 
 struct Keep {
@@ -48,7 +48,7 @@ impl Handler for Keep {
 /// There is one connection at a time, so that what was taken was taken on it.
 static SERVERS: LazyLock<Mutex<HashMap<Setup, (Handle, Taken)>>> = LazyLock::new(Mutex::default);
 
-fn converse(setup: Setup) -> (UnixStream, Taken, Box<dyn FnOnce()>) {
+fn serve(setup: Setup) -> Served {
     let mut servers = SERVERS.lock().expect("no panic");
     let (handle, taken) = servers.entry(setup).or_insert_with(|| {
         let server = Server::with_threads(setup.config(), 1).tls(SERVER.clone());
@@ -58,6 +58,7 @@ fn converse(setup: Setup) -> (UnixStream, Taken, Box<dyn FnOnce()>) {
         (handle, taken)
     });
     let (client, socket) = UnixStream::pair().expect("a pair");
+    let server = socket.try_clone().expect("a descriptor");
     let mut socket = OwnedFd::from(socket);
     // Until the loop runs, nothing is taken over.
     loop {
@@ -70,5 +71,5 @@ fn converse(setup: Setup) -> (UnixStream, Taken, Box<dyn FnOnce()>) {
         socket = again;
         std::thread::sleep(Duration::from_millis(1));
     }
-    (client, taken.clone(), Box::new(|| {}))
+    Served { client, server, taken: taken.clone(), end: Box::new(|| {}) }
 }

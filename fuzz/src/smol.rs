@@ -10,10 +10,10 @@ use smtp_proto::server::{MessageEnd, Verdict};
 use smtp_proto::syntax::Rcpt;
 use smtp_smol::{Handler, Peer, Server};
 
-use adapters::{SERVER, Setup, Taken, no, takes_recipient, takes_text};
+use adapters::{SERVER, Served, Setup, Taken, no, takes_recipient, takes_text};
 
 pub fn run(data: &[u8]) {
-    adapters::run(data, converse);
+    adapters::run(data, serve);
 }
 
 struct Keep {
@@ -40,8 +40,9 @@ impl Handler for Keep {
     }
 }
 
-fn converse(setup: Setup) -> (UnixStream, Taken, Box<dyn FnOnce()>) {
+fn serve(setup: Setup) -> Served {
     let (client, socket) = UnixStream::pair().expect("a pair");
+    let server = socket.try_clone().expect("a descriptor");
     let taken = Taken::default();
     let handler = Keep { text: Vec::new(), taken: taken.clone() };
     let served = std::thread::spawn(move || {
@@ -56,5 +57,5 @@ fn converse(setup: Setup) -> (UnixStream, Taken, Box<dyn FnOnce()>) {
             }
         });
     });
-    (client, taken, Box::new(move || served.join().expect("no panic")))
+    Served { client, server, taken, end: Box::new(move || served.join().expect("no panic")) }
 }
