@@ -400,6 +400,28 @@ mod tests {
             assert_eq!(error.to_string().contains("did you mean"), nearest.is_some());
             assert!(error.to_string().contains("utf8-without-smtputf8"));
         }
-        assert_eq!((distance("kitten", "sitting"), distance("", "abc"), distance("abc", "")), (3, 3, 3));
+    }
+
+    /// By the definition: of all ways to make one of the other the shortest.
+    fn by_definition(a: &[u8], b: &[u8]) -> usize {
+        let (Some((x, rest_a)), Some((y, rest_b))) = (a.split_first(), b.split_first()) else {
+            return a.len() + b.len();
+        };
+        let changed = by_definition(rest_a, rest_b) + usize::from(x != y);
+        changed.min(by_definition(rest_a, b) + 1).min(by_definition(a, rest_b) + 1)
+    }
+
+    #[test]
+    fn the_distance_is_that_of_the_shortest_way() {
+        let words: alloc::vec::Vec<_> = (0..=4_usize)
+            .flat_map(|length| (0..1_u8 << length).map(move |bits| (length, bits)))
+            .map(|(length, bits)| (0..length).map(|at| if bits >> at & 1 == 0 { 'a' } else { 'b' }).collect())
+            .chain(["kitten", "sitting"].map(alloc::string::String::from))
+            .collect();
+        for (a, b) in words.iter().flat_map(|a| words.iter().map(move |b| (a, b))) {
+            assert_eq!(distance(a, b), by_definition(a.as_bytes(), b.as_bytes()), "{a} {b}");
+        }
+        let long = "a".repeat(70);
+        assert_eq!((distance(&long, ""), distance("", &long), distance(&long, &long)), (64, 64, 0));
     }
 }

@@ -240,6 +240,12 @@ fn an_endless_client_hello_is_given_up() {
     };
     let octets = records(&message(&seen, &[]), 1 << 14);
     assert_eq!(read(&octets), Ok(Some(seen)), "nearly as long as may be");
+    let seen = Seen { legacy_version: 0x0303, suites: vec![0x1301], ..Seen::default() };
+    // RFC 7685 3: an extension that is as long as it has to be.
+    let padded = |octets| records(&message(&seen, &extension(21, &vec![0; octets])), 1 << 14);
+    let most = 4 + MOST_HELLO_OCTETS - message(&seen, &extension(21, &[])).len();
+    assert_eq!(read(&padded(most)), Ok(Some(seen.clone())), "as long as may be");
+    assert_eq!(read(&padded(most + 1)), Err(HelloError::TooLong));
 }
 
 prop_compose! {

@@ -5,7 +5,7 @@ use super::{AuthTicket, Event, Fault, FaultKind, Move, Pending, Session};
 use crate::auth::server::{Answer, Exchange, Failure, Identity, Turn};
 use crate::auth::{Mechanism, MechanismSet, Secret, base64};
 use crate::framing::Framed;
-use crate::syntax::{Base64, SyntaxErrorKind};
+use crate::syntax::Base64;
 use crate::{Leniency, Step, Want};
 
 /// What only a session has that came to AUTH.
@@ -77,11 +77,8 @@ impl Session {
                 self.due.lenient(Leniency::BareLfCommands, start);
                 line
             }
-            Framed::Skipped => return None,
-            Framed::BareLfAgain => {
-                let kind = FaultKind::Syntax(SyntaxErrorKind::BareLf);
-                return self.fatal(input, kind, self.offset - 1, &replies::BARE_LF_CLOSING);
-            }
+            // What follows a bare LF up to CRLF is skipped as a command is: the exchange is over by then.
+            Framed::Skipped | Framed::BareLfAgain => return None,
             Framed::TooLong { earlier } => {
                 self.progress += 1;
                 // RFC 4954 4: the exchange fails.

@@ -151,18 +151,14 @@ impl Intake {
     /// The end of the text: a CR that ends the last chunk is bare.
     pub(super) fn finish(&mut self, at: u64) {
         match &mut self.reader {
-            Reader::Lines(scanner) => {
-                if let Some((flaw, offset)) = scanner.refused() {
-                    self.fault.get_or_insert((FaultKind::Text(flaw), self.base + offset));
-                }
-            }
             Reader::Chunks { check: Some(check), .. } => {
                 check.end();
                 if let Some((flaw, _)) = check.refused() {
                     self.fault.get_or_insert((FaultKind::Text(flaw), at));
                 }
             }
-            Reader::Chunks { check: None, .. } => {}
+            // A flaw in lines was noted with the octets that hold it.
+            Reader::Lines(_) | Reader::Chunks { check: None, .. } => {}
         }
     }
 

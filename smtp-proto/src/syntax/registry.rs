@@ -179,3 +179,17 @@ impl KeywordSet {
         other.0 & !self.0 == 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Keyword, KeywordSet};
+
+    #[test]
+    fn what_is_put_in_twice_is_in() {
+        let set = KeywordSet::EMPTY.with(Keyword::Size).with(Keyword::Body).with(Keyword::Size);
+        assert!(set.contains(Keyword::Size) && set.contains(Keyword::Body) && !set.contains(Keyword::Auth));
+        assert!(set.contains_all(KeywordSet::EMPTY.with(Keyword::Size)) && !set.is_empty());
+        assert_eq!(set, set.union(KeywordSet::EMPTY.with(Keyword::Body)));
+        assert!(!KeywordSet::EMPTY.with(Keyword::Body).contains_all(set) && KeywordSet::EMPTY.is_empty());
+    }
+}

@@ -67,3 +67,15 @@ impl Condition {
         1 << self as u8
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Condition;
+
+    /// Command lines and reports of others depend on them.
+    #[test]
+    fn the_words_are_these() {
+        let words = ["tls", "tls1.2", "tls1.3", "certificate", "verified-certificate"];
+        assert_eq!(Condition::ALL.map(Condition::as_str), words);
+    }
+}
