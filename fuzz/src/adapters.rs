@@ -73,7 +73,7 @@ pub fn run(data: &[u8], serve: Serve) {
     };
 
     let served = serve(setup);
-    let (said, arrived) = far_end::converse(served.client, served.server, manner, &pieces, begins);
+    let (said, arrived) = far_end::converse(&served.client, served.server, manner, &pieces, begins);
     (served.end)();
     let taken = std::mem::take(&mut *served.taken.lock().expect("no panic"));
     let Arrived { octets: count, handshake } = arrived;

@@ -48,7 +48,7 @@ pub struct Arrived {
 
 /// Gives all that was said by the server.
 pub fn converse(
-    client: UnixStream,
+    client: &UnixStream,
     server: UnixStream,
     manner: Manner<'_>,
     pieces: &[&[u8]],
@@ -57,17 +57,17 @@ pub fn converse(
     let (tls12, end) = (manner.tls12, manner.end);
     let mut wire = Wire { socket: client.try_clone().expect("a descriptor"), server: Some(server), manner, written: 0 };
     let Some(begins) = begins else {
-        let said = exchange(&mut wire, &client, pieces, None);
+        let said = exchange(&mut wire, client, pieces, None);
         return (said, Arrived { octets: end.min(pieces.concat().len()), handshake: false });
     };
     // The pauses count inside TLS, where they part records.
     let (before, inside) = parted(pieces, begins.behind);
-    let mut said = exchange(&mut wire, &client, &before, Some(begins.said));
+    let mut said = exchange(&mut wire, client, &before, Some(begins.said));
     let mut tls = begin(tls12);
     while tls.is_handshaking() {
         wire.write(&flight(&mut tls));
         if wire.has_ended() {
-            let unfinished = to_the_end(&client, None);
+            let unfinished = to_the_end(client, None);
             // What is said to half a handshake is no plaintext.
             if end <= begins.behind {
                 said.extend(unfinished);
@@ -75,7 +75,7 @@ pub fn converse(
             return (said, Arrived { octets: begins.behind.min(end), handshake: false });
         }
         let mut octets = [0; 4096];
-        let count = Uninterrupted(&client).read(&mut octets).expect("a handshake");
+        let count = Uninterrupted(client).read(&mut octets).expect("a handshake");
         assert!(count > 0, "closed during the handshake");
         let mut octets = &octets[..count];
         while !octets.is_empty() {
@@ -99,7 +99,7 @@ pub fn converse(
     }
     tls.send_close_notify();
     flown.extend(flight(&mut tls));
-    let ciphertext = exchange(&mut wire, &client, &[&flown], None);
+    let ciphertext = exchange(&mut wire, client, &[&flown], None);
     let mut ciphertext = &ciphertext[..];
     while !ciphertext.is_empty() && tls.read_tls(&mut ciphertext).is_ok_and(|count| count > 0) {
         match plaintext(&mut tls) {
