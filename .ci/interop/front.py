@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """`serve` in front of a mail server: HAProxy, Postfix and Dovecot around it, byte by byte, and each of them failing."""
 
+import json
 import re
 import smtplib
 
@@ -8,7 +9,7 @@ import front_attacks  # their tests run with these
 import front_behind
 import front_faults
 from chain import BEHIND_PROXY, Dovecot, Haproxy, front, mail_server, taken_apart
-from harness import PATIENCE, binary, main, run, test, tls_context, wait_for
+from harness import PATIENCE, Raw, binary, main, succeed, test, tls_context, wait_for
 from texts import DOTS, TEXTS
 
 FROM, BOB, CAROL = "sender@client.example", "bob@mx.example.net", "carol@mx.example.net"
@@ -69,6 +70,30 @@ def haproxy_front_postfix_dovecot_byte_for_byte():
 
 
 @test
+def chunks_go_through_byte_for_byte():
+    """RFC 3030: where the next hop has CHUNKING, the text is BDAT on both hops, cut anywhere; and nothing in it is an end or a command."""
+    text = b"Subject: chunks\r\n\r\n.\r\n..\r\nQUIT\r\n\r\n.\r\nRSET\r\n" + bytes(range(14, 127)) * 3 + b"\r\n" + b"y" * 700 + b"\r\n"
+    with (Dovecot() as dovecot, mail_server(dovecot) as postfix,
+          front(f"smtp://127.0.0.1:{postfix.port}", "--announce", "xclient") as server, Raw(server) as raw):
+        assert b"CHUNKING" in raw.ask(b"EHLO client.example", b"250")
+        for cuts in ([len(text)], [1, 1, 17, 18, 20, 21, len(text)], [len(text), len(text)]):
+            raw.ask(f"MAIL FROM:<{FROM}>".encode(), b"250")
+            raw.ask(f"RCPT TO:<{BOB}>".encode(), b"250")
+            for at, (begin, end) in enumerate(zip([0, *cuts], cuts), 1):
+                raw.send(b"BDAT %d%s\r\n" % (end - begin, b" LAST" if at == len(cuts) else b"") + text[begin:end])
+                raw.expect(b"250")
+        # By PIPELINING all at once.
+        raw.send(f"MAIL FROM:<{FROM}>\r\nRCPT TO:<{BOB}>\r\nBDAT 30\r\n".encode() + text[:30] + b"BDAT %d LAST\r\n" % (len(text) - 30) + text[30:])
+        for _ in range(4):
+            raw.expect(b"250")
+        raw.ask(b"QUIT", b"221")
+        assert [stored for _, stored in dovecot.mails("bob", 4)] == [text] * 4
+        server.stop()
+        wait_for("the end in Postfix's log", lambda: re.search(r"disconnect from .* bdat=\d+ ", postfix.log.read_text()))
+        assert " data=" not in postfix.log.read_text()
+
+
+@test
 def utf8_addresses_go_through():
     with (Dovecot() as dovecot, mail_server(dovecot) as postfix,
           front(f"smtp://127.0.0.1:{postfix.port}", "--announce", "xclient") as server):
@@ -107,8 +132,8 @@ def the_next_hop_says_who_is_taken_and_in_its_own_words():
         told = [(record["outcome"], record.get("code")) for record in ledger]
         assert told == [("accepted", None), ("refused", 554), ("abandoned", None), ("accepted", None)], told
         # What the mail server refuses is unwanted, and costs nobody a verdict.
-        code, report = run(binary(), "audit", "--json", str(server.ledger_file))
-        assert code == 0, report
+        report = json.loads(succeed(binary(), "audit", "--json", str(server.ledger_file)))
+        assert {row["verdict"]: row["messages"] for row in report["inbound"]["mail"]} == {"wanted": 2, "unwanted": 1, "unknown": 0}, report
 
 
 @test
