@@ -130,6 +130,29 @@ def a_client_that_pipelines_everything_hears_each_answer():
 
 
 @test
+def who_says_mail_and_no_more_keeps_nobody_out():
+    """Half of the connections to the next hop are for others; of this machine itself there may be any number."""
+    with Hop() as hop, front(f"smtp://127.0.0.1:{hop.port}", "--next-hop-connections", "4", "--domain", "mx.example.net", behind_proxy=True) as server:
+        def begun(source, code):
+            raw = Raw(server, greeting=None)
+            raw.send(f"PROXY TCP{6 if ':' in source else 4} {source} {'::1' if ':' in source else '192.0.2.99'} 1000 25\r\n".encode())
+            raw.expect(b"220")
+            raw.ask(b"EHLO client.example", b"250")
+            raw.ask(f"MAIL FROM:<{FROM}>".encode(), code)
+            return raw
+
+        held = [begun("2001:db8::1", b"250"), begun("2001:db8::2", b"250")]
+        refused = begun("2001:db8::3", b"451 4.4.5 Too many messages of your network")
+        with begun("192.0.2.2", b"250") as other, begun("127.0.0.1", b"250"):
+            other.ask(f"RCPT TO:<{BOB}>".encode(), b"250")
+        # It has given one up.
+        held[0].ask(b"RSET", b"250")
+        refused.ask(f"MAIL FROM:<{FROM}>".encode(), b"250")
+        for raw in (*held, refused):
+            raw.__exit__()
+
+
+@test
 def a_text_that_breaks_off_is_nowhere():
     with Hop(offers=("PIPELINING", "8BITMIME", "CHUNKING")) as hop, before(hop, *QUICK) as server:
         for said in (b"DATA\r\n", b"BDAT 5\r\nhello", b"BDAT 5\r\nhel", b"BDAT 5\r\nhelloBDAT 5\r\nhe", b"BDAT 5\r\nhelloRSET\r\nBDAT 5\r\nhello",

@@ -18,6 +18,11 @@ pub(super) const UNREACHABLE: Answer =
     Answer::Ours(Reply::fixed(451, (4, 4, 1), "The mail server behind this one cannot be reached; try again later"));
 pub(super) const BUSY: Answer =
     Answer::Ours(Reply::fixed(451, (4, 4, 5), "The mail server behind this one is busy; try again later"));
+pub(super) const TOO_MANY: Answer = Answer::Ours(Reply::fixed(
+    451,
+    (4, 4, 5),
+    "Too many messages of your network are on their way at once; try again later",
+));
 pub(super) const LOST: Answer = Answer::Ours(Reply::fixed(
     451,
     (4, 4, 2),

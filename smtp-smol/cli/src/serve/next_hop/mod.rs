@@ -6,6 +6,7 @@ mod offers;
 mod options;
 mod passage;
 mod place;
+mod places;
 mod watch;
 
 use std::fmt;
@@ -19,7 +20,6 @@ use rustls::pki_types::pem::PemObject as _;
 use smol::Timer;
 use smol::channel::{Receiver, Sender};
 use smol::future::or;
-use smol::lock::{Semaphore, SemaphoreGuardArc};
 use smtp_proto::client::{Config, Reason, Timeouts, Tls};
 use smtp_proto::proxy::{Addresses, Transport};
 use smtp_proto::syntax::{Extension, Mail, Params, ReversePath, Verb};
@@ -32,6 +32,7 @@ pub(crate) use offers::Offered;
 pub(crate) use options::{Announce, NextHopOptions};
 pub(crate) use passage::{Passage, Who};
 pub(crate) use place::Place;
+use places::{Places, Taken};
 
 /// So many connections in a row that come to nothing, and the next hop is taken to be down.
 const FAILURES: u32 = 3;
@@ -45,8 +46,6 @@ const TIDY: Duration = Duration::from_secs(10);
 const PLAINLY: Duration = Duration::from_secs(600);
 /// To be met before anybody connects here.
 const FIRST: Duration = Duration::from_secs(5);
-/// For a place among the connections to the next hop.
-const QUEUE: Duration = Duration::from_secs(5);
 
 /// The next hop, shared by all connections.
 #[derive(Debug)]
@@ -56,7 +55,7 @@ pub(crate) struct NextHop {
     pool: Pool,
     /// Without TLS, for when it fails where it is opportunistic.
     plain: Option<Pool>,
-    gate: Arc<Semaphore>,
+    places: Places,
     state: Mutex<State>,
     wait: Duration,
     retry: Duration,
@@ -116,7 +115,7 @@ impl NextHop {
             place,
             announce: options.announce,
             pool: Pool::new(client, limits),
-            gate: Arc::new(Semaphore::new(connections)),
+            places: Places::new(options.next_hop_connections),
             state: Mutex::default(),
             wait,
             retry: options.next_hop_retry,
@@ -305,15 +304,11 @@ impl NextHop {
     }
 
     /// A place among the connections to it, or what a client is told that gets none.
-    async fn admit(&self) -> Result<SemaphoreGuardArc, Answer> {
+    async fn admit(&self, client: Option<std::net::SocketAddr>) -> Result<Taken, Answer> {
         if self.is_known_down() {
             return Err(answer::UNREACHABLE);
         }
-        let place = or(async { Some(self.gate.acquire_arc().await) }, async {
-            wait(QUEUE).await;
-            None
-        });
-        let place = place.await.ok_or(answer::BUSY)?;
+        let place = self.places.take(client).await?;
         // While it waited, others may have found out.
         if self.is_known_down() { Err(answer::UNREACHABLE) } else { Ok(place) }
     }

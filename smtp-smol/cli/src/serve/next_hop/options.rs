@@ -17,7 +17,8 @@ pub(crate) struct NextHopOptions {
     #[arg(long, value_name = "FILE")]
     pub(crate) next_hop_ca: Option<PathBuf>,
 
-    /// Most connections to the next hop at once; mail beyond them is put off
+    /// Most connections to the next hop at once, half of them for one network (an IPv4 address, or 64 bits of IPv6); mail
+    /// beyond them is put off
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) next_hop_connections: u16,
 

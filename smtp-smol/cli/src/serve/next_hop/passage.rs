@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use smol::lock::SemaphoreGuardArc;
 use smtp_proto::client::{NoConnection, NotNow, Reason};
 use smtp_proto::syntax::{
     AttributesBuilder, Body, Capability, Command, Extension, Keyword, Mail, OwnedReply, Params, Rcpt, Verb,
@@ -12,6 +11,7 @@ use smtp_proto::syntax::{
 use smtp_smol::{Lent, Stopped};
 
 use super::answer::{self, Answer, is_out_of_step};
+use super::places::Taken;
 use super::watch::Watch;
 use super::{Announce, NextHop, Offered};
 
@@ -42,7 +42,7 @@ pub(crate) struct Passage {
     names: [Arc<str>; 2],
     /// Gone when the connection is of no more use.
     lent: Option<Lent>,
-    _place: SemaphoreGuardArc,
+    _place: Taken,
     offered: Offered,
     watch: Watch,
     /// BODY=BINARYMIME.
@@ -58,7 +58,7 @@ pub(crate) struct Passage {
 impl NextHop {
     /// MAIL: a transaction, and the next hop's reply; or what the client is told instead.
     pub(crate) async fn begin(self: &Arc<Self>, who: Who<'_>, mail: &Mail<'_>) -> Result<(Passage, Answer), Answer> {
-        let place = self.admit().await?;
+        let place = self.admit(who.address).await?;
         let target = self.target(who.address);
         // XCLIENT holds for the connection: whoever has no address to be announced by must not pass for the one before.
         let mut again = self.announce == Some(Announce::Xclient) && who.address.is_none();
