@@ -374,7 +374,8 @@ def where_tls_is_offered_and_fails_mail_goes_on_in_plaintext():
 
 
 def http(server, path):
-    address = re.search(r"metrics: http://([^/]*)/", server.printed())[1]
+    # Said behind where it listens.
+    address = wait_for("the metrics", lambda: re.search(r"metrics: http://([^/]*)/", server.printed()))[1]
     try:
         with urllib.request.urlopen(f"http://{address}{path}", timeout=PATIENCE) as answer:
             return answer.status, answer.read().decode()

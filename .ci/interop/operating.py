@@ -18,15 +18,16 @@ PAGE = (ROOT / "docs/operating.md").read_text()
 SYSTEMCTL = """
 set -euo pipefail
 systemctl() {
+    [ "$1" != daemon-reload ] || return 0
     [ "$2" = smtp-smol ] || exit 9
     case $1 in
     stop | restart) kill "$(cat STATE/pid)" && while kill -0 "$(cat STATE/pid)" 2>/dev/null; do sleep 0.1; done ;;
     esac
     case $1 in
     start | restart)
-        smtp-smol serve --config CONFIG/smtp-smol.toml </dev/null >>STATE/log 2>&1 &
+        smtp-smol serve --config CONFIG/smtp-smol.toml </dev/null >STATE/log 2>&1 &
         echo $! >STATE/pid
-        for _ in $(seq 100); do grep -q '^listening' <(tail -n 8 STATE/log) && break; sleep 0.1; done
+        for _ in $(seq 100); do grep -q '^listening' STATE/log && break; sleep 0.1; done
         ;;
     esac
 }
@@ -43,9 +44,24 @@ def banner(port):
         return client.ehlo_resp.decode()
 
 
+def with_certificate(dovecot, folder):
+    """A Postfix with STARTTLS, as Debian's has from the start."""
+    made, key = f"{folder}/made.pem", f"{folder}/made.key"
+    succeed("openssl", "req", "-x509", "-nodes", "-newkey", "rsa:2048", "-keyout", key, "-subj", "/CN=mx.example.net", "-days", "30",
+            "-addext", "subjectAltName=DNS:mx.example.net", "-out", made)
+    return mail_server(dovecot, f"smtpd_tls_cert_file = {made}\nsmtpd_tls_key_file = {key}\nsmtpd_tls_security_level = may\n")
+
+
+def shown(port):
+    """The certificate that a client is shown."""
+    with smtplib.SMTP("127.0.0.1", port, local_hostname="client.example", timeout=PATIENCE) as client:
+        client.starttls(context=tls_context())
+        return client.sock.getpeercert(binary_form=True)
+
+
 @test
 def from_an_untouched_postfix_to_the_front_and_back():
-    with Dovecot() as dovecot, mail_server(dovecot) as postfix, tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, Dovecot() as dovecot, with_certificate(dovecot, folder) as postfix:
         folder = pathlib.Path(folder)
         config, state, programs = folder / "etc", folder / "state", folder / "bin"
         for made in (config, state, programs):
@@ -53,12 +69,12 @@ def from_an_untouched_postfix_to_the_front_and_back():
         (programs / "smtp-smol").symlink_to(binary())
         public, second, trial = postfix.port, free_port(), free_port()
         places = {
-            "/etc/postfix": str(postfix.folder / "etc"), "/etc/smtp-smol": str(config), "/var/lib/smtp-smol": str(state),
+            "/etc/postfix": str(postfix.folder / "etc"), "/etc/smtp-smol": str(config), "/etc/systemd/system": str(folder / "units"), "/var/lib/smtp-smol": str(state),
             "smtp/inet": f"127.0.0.1:{public}/inet", "s/^smtp /": f"s/^127.0.0.1:{public} /", "10025": str(second),
             "2525": str(trial), '["0.0.0.0:25", "[::]:25"]': f'"127.0.0.1:{public}"',
         }
         master = postfix.folder / "etc/master.cf"
-        untouched, log, seen = master.read_bytes(), state / "log", []
+        untouched, log, seen, certificate = master.read_bytes(), state / "log", [], shown(public)
         environment = {**os.environ, "MAIL_CONFIG": str(postfix.folder / "etc"), "PATH": f"{programs}:{os.environ['PATH']}:/usr/sbin"}
         log.touch()
         try:
@@ -73,8 +89,9 @@ def from_an_untouched_postfix_to_the_front_and_back():
                     printed = said.read()
                 assert done.returncode == 0, f"{block}\nexited {done.returncode}:\n{printed}\n{log.read_text()}"
                 seen.append(printed)
-                if "systemctl restart" in block:
+                if "postconf -MX" in block or "require" in block:
                     wait_for("the front on port 25", lambda: "LIMITS RCPTMAX" in banner(public))
+                    assert shown(public) == certificate, "another one than Postfix's"
                     with smtplib.SMTP("127.0.0.1", public, local_hostname="client.example", timeout=PATIENCE) as client:
                         if "require" in block:
                             client.ehlo()
