@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use super::clients::Cost;
-use super::report::{Report, Side};
+use super::report::Report;
+use super::side::Side;
 use super::words::{Answer, counted, number, percent, range};
 
 /// Senders that are named.

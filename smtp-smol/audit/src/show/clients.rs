@@ -8,7 +8,7 @@ use smtp_proto::Leniency;
 use smtp_proto::tls::Condition;
 
 use super::plots::escape;
-use super::report::Side;
+use super::side::Side;
 use super::values::{day, ratio};
 use super::words::{counted, number, percent, range, require_of, required};
 use crate::count::clients::{Answer, Clients, Question};

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 
 use super::clients;
 use super::plots::{self, escape};
-use super::report::{Mail, Report, Side};
+use super::report::Report;
+use super::side::{Mail, Side};
 use super::stacked;
 use super::text;
 use super::values::ratio;

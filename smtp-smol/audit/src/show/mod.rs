@@ -8,6 +8,7 @@ mod json;
 mod plots;
 mod report;
 mod sessions;
+mod side;
 mod stacked;
 mod text;
 mod tlsrpt;

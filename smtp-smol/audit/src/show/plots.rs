@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::report::{Sender, Side};
+use super::side::{Sender, Side};
 use super::values::{Point, ratio};
 use super::words::{counted, number, percent, range, require_of, required, share};
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::plots::{escape, open};
-use super::report::Side;
+use super::side::Side;
 use super::values::ratio;
 use super::words::percent;
 

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use super::clients;
-use super::report::{Part, Report, Side};
+use super::report::Report;
+use super::side::{Part, Side};
 use super::values::ratio;
 use super::words::{
     Answer, CAVEATS, Style, about_so_many, days, not_told, number, percent, range, require_of, required, set_aside,

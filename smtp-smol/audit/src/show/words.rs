@@ -2,7 +2,8 @@
 
 use smtp_proto::tls::Condition;
 
-use super::report::{Part, Report, Side};
+use super::report::Report;
+use super::side::{Part, Side};
 use super::values::Period;
 
 /// Escape codes for a terminal, or none.
