@@ -224,6 +224,15 @@ mod tests {
         }
     }
 
+    /// Also within a limit that is higher, and where the line lies there whole.
+    #[test]
+    fn a_line_of_more_than_is_skipped_is_endless() {
+        let stream = [b"NOOP\r\n", &[b'x'; 70_000][..], b"\r\n"].concat();
+        let (seen, left) = cut(&[&stream], 100_000, false);
+        assert_eq!((seen.len(), left), (2, 0));
+        assert_eq!(seen, ["Line([78, 79, 79, 80])", "Endless { earlier: 0 }"]);
+    }
+
     #[test]
     fn an_endless_line_is_given_up() {
         let mut framing = Framing::default();

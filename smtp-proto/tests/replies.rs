@@ -258,6 +258,9 @@ fn capabilities_are_read() {
         ("SIZE\t5", None),
     ] {
         assert_eq!(Capability::parse(line.as_bytes()), expected, "{line:?}");
+        // Blanks at the end count for nothing.
+        let blank = format!("{line} ");
+        assert_eq!(Capability::parse(blank.as_bytes()), expected, "{blank:?}");
     }
 }
 
