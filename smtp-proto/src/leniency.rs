@@ -385,6 +385,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_put_in_or_taken_out_twice_is_in_or_out() {
+        for &a in Leniency::ALL {
+            let set = Leniencies::STRICT.with(a);
+            assert_eq!((set.with(a), set.union(set), set.is_strict()), (set, set, false));
+            assert_eq!((set.without(set), Leniencies::STRICT.without(set)), (Leniencies::STRICT, Leniencies::STRICT));
+            for &b in Leniency::ALL {
+                assert_eq!(set.contains(b), a == b);
+                let both = set.union(Leniencies::STRICT.with(b));
+                assert!(both == set.with(b) && both.contains(a) && both.contains(b));
+                assert_eq!(set.without(Leniencies::STRICT.with(b)).contains(a), a != b);
+            }
+        }
+    }
+
+    #[test]
     fn a_wrong_name_is_told_the_nearest() {
         for (name, nearest) in [
             ("bare-lf", Some("bare-lf-text")),

@@ -155,6 +155,7 @@ fn a_fault_of_an_argument_stands_where_it_is() {
     for (raw, fits) in [("X-A Y-B", true), ("X-A x-a=1", false), ("SIZE=1 X-A", true), ("X-SIZE=1 SIZE=1", true)] {
         assert_eq!(Params::parse(raw, Verb::Mail, false).is_ok(), fits, "{raw}");
     }
+    assert_eq!(Params::parse("", Verb::Mail, false), Ok(Params::NONE));
     assert_eq!(Params::parse("X-A ", Verb::Mail, false).expect_err("ends in a space").offset(), 3);
     assert!(!Params::parse("X-A", Verb::Rcpt, false).expect("unknown").conneg());
     assert!(Params::parse("CONNEG", Verb::Rcpt, false).expect("known").conneg());

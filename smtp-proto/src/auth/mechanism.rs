@@ -207,4 +207,18 @@ mod tests {
         tls.channel_binding = Some([7; 32].into());
         assert_eq!(all.on(Some(&tls)), all);
     }
+
+    #[test]
+    fn what_is_put_in_or_taken_out_twice_is_in_or_out() {
+        for a in Mechanism::ALL {
+            let set = MechanismSet::EMPTY.with(a);
+            assert_eq!((set.with(a), set.is_empty(), set.without(a)), (set, false, MechanismSet::EMPTY));
+            assert!(MechanismSet::EMPTY.without(a).is_empty());
+            for b in Mechanism::ALL {
+                assert_eq!(set.contains(b), a == b);
+                assert!(set.with(b).contains(a) && set.with(b).contains(b));
+                assert_eq!(set.without(b).contains(a), a != b);
+            }
+        }
+    }
 }

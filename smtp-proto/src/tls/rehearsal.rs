@@ -283,4 +283,10 @@ mod tests {
         before.entries().chain(after.entries()).for_each(|entry| again.restore(entry));
         assert_eq!(rcpt(&mut again, 301, false), RcptAnswer::Accept(None));
     }
+
+    /// RFC 5321 4.5.4.1: five days.
+    #[test]
+    fn the_bounds_are_those_that_are_promised() {
+        assert_eq!((Rehearsal::WINDOW, Rehearsal::DELAY, Rehearsal::BOUND), (432_000, 300, 262_144));
+    }
 }

@@ -207,3 +207,13 @@ fn key(record: &Record<'_>, envelope: u64) -> u64 {
     }
     hash(&bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Retries;
+
+    #[test]
+    fn the_bounds_are_those_that_are_promised() {
+        assert_eq!((Retries::WINDOW, Retries::BOUND), (21_600, 65_536));
+    }
+}
