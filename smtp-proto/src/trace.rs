@@ -198,6 +198,24 @@ mod tests {
         );
     }
 
+    /// RFC 5321 4.1.3: an address of IPv6 says so.
+    #[test]
+    fn a_peer_of_ipv6_is_told_as_one() {
+        let mut out = Vec::new();
+        Received {
+            hello: Some("a.example"),
+            peer: Some(core::net::Ipv6Addr::LOCALHOST.into()),
+            by: "mx.example.net",
+            protocol: WithProtocol::default(),
+            tls: None,
+            id: "1",
+            recipient: None,
+            date: "Mon, 23 Nov 2026 12:00:00 +0000",
+        }
+        .write(&mut out);
+        assert!(out.starts_with(b"Received: from a.example ([IPv6:::1])\r\n"), "{}", out.escape_ascii());
+    }
+
     /// What a proxy before the server does not tell is left out.
     #[test]
     fn of_tls_before_the_server_only_what_is_known_is_written() {
