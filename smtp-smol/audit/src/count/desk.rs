@@ -14,7 +14,7 @@ use super::arrivals::{Arrival, Arrivals};
 use super::cells::{Head, Table};
 use super::clients::Clients;
 use super::held::Held;
-use super::names::{Names, lowered};
+use super::names::{Domains, Names, lowered};
 use super::rows::Rows;
 use super::seal::Seal;
 use super::sessions::Reports;
@@ -340,6 +340,8 @@ pub(crate) struct Desk {
     pub(crate) messages: u64,
     /// Of senders, hosts and recipients.
     names: [Names; 3],
+    /// Of ledgers.
+    domains: Domains,
     /// What is counted elsewhere, where this is the front of a desk.
     held: Option<Held>,
 }
@@ -371,6 +373,7 @@ impl Desk {
             notes: Vec::new(),
             messages: 0,
             names: Default::default(),
+            domains: Domains::default(),
             held: None,
         }
     }
@@ -465,14 +468,19 @@ impl Desk {
         if entry.tls.hop == Hop::Unknown {
             note(&mut self.untold, Untold::Line);
         }
-        entry.with(|record| {
-            if self.ledger.scope().holds(record) {
-                let seal = self.seal.as_ref();
-                self.withheld.add_as(entry, |number| seal.map_or(number, |seal| seal.number("sender", number)));
-                self.clients.add(entry, record.party().unwrap_or_default());
-            }
-            self.sinks().take(record, Some(entry), true);
-        });
+        let mut domains = std::mem::take(&mut self.domains);
+        entry.with_domains(
+            |domain| domains.registrable(domain),
+            |record| {
+                if self.ledger.scope().holds(record) {
+                    let seal = self.seal.as_ref();
+                    self.withheld.add_as(entry, |number| seal.map_or(number, |seal| seal.number("sender", number)));
+                    self.clients.add(entry, record.party().unwrap_or_default());
+                }
+                self.sinks().take(record, Some(entry), true);
+            },
+        );
+        self.domains = domains;
     }
 
     /// A line of a ledger that a later program wrote.

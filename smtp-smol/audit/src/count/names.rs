@@ -20,24 +20,42 @@ pub(super) struct Name {
     registrable: Option<usize>,
 }
 
-impl Names {
-    /// So many places there are.
-    const PLACES: usize = 1 << 11;
-    /// A name longer than this is none of a domain's (RFC 5321 4.5.3.1.2), and not kept.
-    const LONGEST: usize = 255;
+/// The same of names that are comparable, as ledgers hold them.
+#[derive(Debug, Default)]
+pub(super) struct Domains(Vec<(Box<str>, usize)>);
 
+/// So many places there are.
+const PLACES: usize = 1 << 11;
+/// A name longer than this is none of a domain's (RFC 5321 4.5.3.1.2), and not kept.
+const LONGEST: usize = 255;
+
+impl Domains {
+    /// The part of a domain that somebody has registered.
+    pub(super) fn registrable<'n>(&mut self, domain: &'n str) -> &'n str {
+        if domain.len() > LONGEST {
+            return crate::ledger::registrable(domain);
+        }
+        if self.0.is_empty() {
+            self.0.resize_with(PLACES, Default::default);
+        }
+        let (known, start) = &mut self.0[place(domain.as_bytes())];
+        if **known != *domain {
+            // It is the end of it, as all suffixes are.
+            *start = domain.len() - crate::ledger::registrable(domain).len();
+            *known = domain.into();
+        }
+        domain.get(*start..).unwrap_or(domain)
+    }
+}
+
+impl Names {
     /// The name that an address or a domain has.
     pub(super) fn find(&mut self, address: &[u8]) -> &Name {
         if self.0.is_empty() {
-            self.0.resize_with(Self::PLACES + 1, Name::default);
+            self.0.resize_with(PLACES + 1, Name::default);
         }
         let written = domain(address);
-        let mut hasher = FxHasher::default();
-        hasher.write(written);
-        let place = match written.len() {
-            ..=Self::LONGEST => (hasher.finish() >> 32) as usize % Self::PLACES,
-            _ => Self::PLACES,
-        };
+        let place = if written.len() > LONGEST { PLACES } else { place(written) };
         let name = &mut self.0[place];
         if name.written() != written {
             *name = Name::new(written);
@@ -68,6 +86,13 @@ impl Name {
     pub(super) fn registrable(&self) -> Option<&str> {
         self.registrable.and_then(|start| self.lower.get(start..))
     }
+}
+
+/// Where a name is looked for.
+fn place(name: &[u8]) -> usize {
+    let mut hasher = FxHasher::default();
+    hasher.write(name);
+    (hasher.finish() >> 32) as usize % PLACES
 }
 
 pub(super) fn lowered(address: &[u8]) -> String {
@@ -114,7 +139,21 @@ fn registrable(domain: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::Names;
+    use super::{Domains, Names};
+
+    #[test]
+    fn domains_of_ledgers_are_found_as_they_are_looked_up() {
+        let mut domains = Domains::default();
+        let long = format!("{}.example.org", "x".repeat(300));
+        let fixed =
+            ["", "a.b.example.co.uk", "co.uk", "localhost", "[192.0.2.1]", "x.example.net.", "b\u{fc}.example", &long];
+        let many: Vec<String> = (0..10_000).map(|number| format!("mx.sender{number}.example")).collect();
+        for domain in many.iter().map(String::as_str).chain(fixed) {
+            for domain in [domain, "news.example.co.uk", domain] {
+                assert_eq!(domains.registrable(domain), crate::ledger::registrable(domain), "{domain}");
+            }
+        }
+    }
 
     #[test]
     fn senders_are_registrable_domains() {

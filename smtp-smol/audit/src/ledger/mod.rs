@@ -237,6 +237,15 @@ impl<'a> Entry<'a> {
 
     /// What the core counts by, with registrable domains.
     pub fn with<T>(&self, then: impl FnOnce(&Record<'_>) -> T) -> T {
+        self.with_domains(registrable, then)
+    }
+
+    /// The same, where somebody else knows which part of a name is registrable.
+    pub(crate) fn with_domains<'e, T>(
+        &'e self,
+        mut registrable: impl FnMut(&'e str) -> &'e str,
+        then: impl FnOnce(&Record<'_>) -> T,
+    ) -> T {
         let (one, mut more);
         let domains: &[&str] = match &self.recipient_domains[..] {
             // As nearly always: nothing is allocated for it.
@@ -252,8 +261,8 @@ impl<'a> Entry<'a> {
         };
         let mut record = Record::new(self.time.as_second(), self.direction);
         record.peer = self.peer;
-        record.host = self.helo.as_deref().filter(|name| !name.is_empty()).map(registrable);
-        record.sender = self.sender_domain.as_deref().filter(|domain| !domain.is_empty()).map(registrable);
+        record.host = self.helo.as_deref().filter(|name| !name.is_empty()).map(&mut registrable);
+        record.sender = self.sender_domain.as_deref().filter(|domain| !domain.is_empty()).map(&mut registrable);
         record.recipient_domains = domains;
         record.recipients = self.recipients;
         record.envelope = self.envelope;
