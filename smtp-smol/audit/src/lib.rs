@@ -72,7 +72,7 @@ pub struct Options {
     pub node: Option<String>,
     /// With what hosts in cells are hashed; all cells that are to be added up need the same, or all none.
     pub key: Option<Vec<u8>>,
-    /// So many threads read a log; as many as there are cores, but no more than have something to do, where it is 0. The
+    /// So many threads read a log or a folder of mail; as many as there are cores, but no more than have something to do, where it is 0. The
     /// report is the same.
     pub jobs: usize,
 }
@@ -178,7 +178,8 @@ impl Audit {
         for source in &others {
             progress.source(&source.path);
             if source.kind == Kind::Maildir {
-                self.files += stored::maildir::read(&source.path, &mut self.stored, &mut self.desk, progress)?;
+                let (reader, desk) = (&mut self.stored, &mut self.desk);
+                self.files += stored::maildir::read(&source.path, reader, self.threads, desk, progress)?;
                 continue;
             }
             match input::open(&source.path, progress) {

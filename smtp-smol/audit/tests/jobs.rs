@@ -146,3 +146,74 @@ proptest! {
         prop_assert!(one.0.contains("\"messages\""), "{}", one.0);
     }
 }
+
+/// A message as a mail server keeps it: some with heads or texts that one read does not reach the end of.
+fn mail(number: usize, kind: u8) -> Vec<u8> {
+    let tls = if kind.is_multiple_of(2) {
+        " (using TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256/256 bits))\r\n\t(No client certificate requested)\r\n\t"
+    } else {
+        " "
+    };
+    let mut mail = format!(
+        "Return-Path: <s@news{}.example>\r\nReceived: from mx.sender.example (mx.sender.example [192.0.2.{}]){tls}by mx.example.net (Postfix) with ESMTP{}\r\n\tid 4X{number}; Tue, 24 Nov 2026 08:00:00 +0000 (UTC)\r\nContent-Type: text/plain\r\n",
+        number % 97,
+        number % 200 + 1,
+        if kind.is_multiple_of(2) { "S" } else { "" },
+    );
+    for line in 0..[0, 0, 0, 150, 200, 230, 1_000][number % 7] {
+        write!(mail, "X-Long: {line} {}\r\n", "x".repeat(60)).expect("written");
+    }
+    mail.push_str("\r\n");
+    let most = [17, 1_000, 40_000, 16 << 10][number % 4];
+    let text = if most == 16 << 10 { (16_usize << 10).saturating_sub(mail.len()) } else { most };
+    mail.extend(std::iter::repeat_n('y', text));
+    if !number.is_multiple_of(11) {
+        return mail.into_bytes();
+    }
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(mail.as_bytes()).expect("written");
+    gzip.finish().expect("whole")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(8))]
+
+    #[test]
+    fn folders_are_read_alike_by_one_thread_and_by_several(
+        kinds in prop::collection::vec(0_u8..4, 1..8),
+        messages in 230_usize..900,
+        jobs in 2_usize..9,
+    ) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let put = |path: &str, octets: &[u8]| {
+            let path = folder.path().join(path);
+            std::fs::create_dir_all(path.parent().expect("below")).expect("made");
+            std::fs::write(path, octets).expect("written");
+        };
+        let mut octets = 0;
+        for number in 0..messages {
+            let mail = mail(number, kinds[number % kinds.len()]);
+            octets += mail.len();
+            let below = ["cur", "new", ".Archive/cur", "exported", "exported/deep"][number % 5];
+            put(&format!("mail/{below}/{number}.eml"), &mail);
+        }
+        // Again, no message, and an mbox beside them.
+        put("mail/new/copy", &mail(1, kinds[1 % kinds.len()]));
+        put("mail/cur/none", b"\0\x01 nothing\n");
+        put("mail/exported/none", b"nothing of mail\n");
+        let mbox: Vec<u8> =
+            (0..3).flat_map(|more| [b"From s@x Tue Nov 24\r\n", &*mail((messages + more) * 11 + 1, 0), b"\r\n\r\n"].concat()).collect();
+        put("mail/exported/box", &mbox);
+        let path = folder.path().join("mail");
+        let (one, several) = (told(&[&path], 1), told(&[&path], jobs));
+        prop_assert_eq!(&one.0, &several.0);
+        prop_assert!(one.1 == several.1, "the rows differ");
+        prop_assert!(one.2 == several.2, "the cells differ");
+        let rows: Vec<serde_json::Value> =
+            one.1.split(|octet| *octet == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).filter(|row: &serde_json::Value| row["bytes"].is_u64()).collect();
+        prop_assert_eq!(rows.len(), messages + 3);
+        let sizes: u64 = rows.iter().map(|row| row["bytes"].as_u64().expect("a number")).sum();
+        prop_assert!(((octets + 1) as u64..=(octets + mbox.len()) as u64).contains(&sizes), "{sizes} of {octets}");
+        prop_assert!(one.0.contains("\"copies\": 1") && one.0.contains("\"broken\": 1"), "{}", one.0);
+    }
+}

@@ -1,54 +1,111 @@
 //! A folder of mail. A Maildir, and every one below it, those of Maildir++ included, has its messages in folders called
 //! `cur` and `new`. Elsewhere a file is a message, or an mbox, that looks like one: exported mail, a list's archive.
+//!
+//! Files are loaded by several threads, and looked at in the order in which the folders name them.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-use super::head::{BEGINNING, LONGEST, Reader, head_end, is_field, is_message, report};
+use super::head::{BEGINNING, Reader, is_field, is_message, report};
+use super::load::{Batch, Found, Loaded, whole};
 use super::mbox;
 use crate::count::desk::Desk;
 use crate::error::Error;
 use crate::progress::Progress;
-use crate::read::input::{decompressed, is_compressed, open};
-use crate::read::tlsrpt;
+use crate::read::input::open;
+use crate::read::{threads, tlsrpt};
 
-/// So much is read at first: few heads are longer.
-const FIRST: usize = 16 << 10;
+/// So much of a file outside of `cur` and `new` tells what it is.
+const START: usize = 16 << 10;
 
-/// Reads all messages below a folder; says how many files there were.
-pub(crate) fn read(root: &Path, reader: &mut Reader, desk: &mut Desk, progress: &dyn Progress) -> Result<u64, Error> {
-    let mut folders = vec![root.to_path_buf()];
-    let mut files = 0;
-    let mut message = Vec::new();
-    while let Some(folder) = folders.pop() {
-        let holds_mail = folder.file_name().is_some_and(|name| name == "cur" || name == "new");
-        let entries = match std::fs::read_dir(&folder) {
-            Ok(entries) => entries,
-            Err(error) => {
-                desk.broken.add(&folder, 0, &error.to_string());
-                continue;
+/// Reads all messages below a folder on so many threads; says how many files there were.
+pub(crate) fn read(
+    root: &Path,
+    reader: &mut Reader,
+    jobs: usize,
+    desk: &mut Desk,
+    progress: &dyn Progress,
+) -> Result<u64, Error> {
+    let mut walk = Walk { folders: vec![root.to_path_buf()], found: Vec::new().into_iter() };
+    let (mut files, mut result) = (0, Ok(()));
+    let given_up = AtomicBool::new(false);
+    let spare: Mutex<Vec<Batch>> = Mutex::default();
+    let spare = || spare.lock().unwrap_or_else(PoisonError::into_inner);
+    threads::work(
+        jobs,
+        || {
+            if given_up.load(Ordering::Relaxed) {
+                return None;
             }
+            let mut batch = spare().pop().unwrap_or_default();
+            walk.fill(&mut batch.found);
+            (!batch.found.is_empty()).then_some(batch)
+        },
+        |mut batch| {
+            progress.read(batch.load());
+            batch
+        },
+        |mut batch| {
+            for at in 0..batch.found.len() {
+                if result.is_ok() {
+                    match take(&batch, at, reader, desk, progress) {
+                        Ok(mail) => files += u64::from(mail),
+                        Err(error) => result = Err(error),
+                    }
+                }
+            }
+            if result.is_err() {
+                given_up.store(true, Ordering::Relaxed);
+            }
+            batch.clear();
+            spare().push(batch);
+        },
+        |()| {},
+    );
+    result.map(|()| files)
+}
+
+/// Goes through folders.
+struct Walk {
+    /// Those to come, the next one last.
+    folders: Vec<PathBuf>,
+    /// What the last one holds.
+    found: std::vec::IntoIter<Found>,
+}
+
+impl Walk {
+    /// As many of the next files as are loaded at once; none at the end.
+    fn fill(&mut self, batch: &mut Vec<Found>) {
+        while batch.len() < Batch::FILES {
+            match self.found.next() {
+                Some(found) => batch.push(found),
+                None => match self.folders.pop() {
+                    Some(folder) => self.found = self.folder(&folder).into_iter(),
+                    None => return,
+                },
+            }
+        }
+    }
+
+    /// What is in a folder; those below it come next.
+    fn folder(&mut self, folder: &Path) -> Vec<Found> {
+        let broken = |error: &io::Error| Found::Broken(folder.into(), error.to_string());
+        let holds_mail = folder.file_name().is_some_and(|name| name == "cur" || name == "new");
+        let entries = match std::fs::read_dir(folder) {
+            Ok(entries) => entries,
+            Err(error) => return vec![broken(&error)],
         };
-        let mut below = Vec::new();
-        let mut loose = Vec::new();
+        let (mut found, mut below, mut loose) = (Vec::new(), Vec::new(), Vec::new());
         for entry in entries {
-            let entry = match entry.and_then(|entry| Ok((entry.file_type()?, entry.path()))) {
-                Ok(entry) => entry,
-                Err(error) => {
-                    desk.broken.add(&folder, 0, &error.to_string());
-                    continue;
-                }
-            };
-            match entry {
+            match entry.and_then(|entry| Ok((entry.file_type()?, entry.path()))) {
                 // Links are not followed: they may lead in a circle.
-                (kind, path) if kind.is_dir() => below.push(path),
-                (kind, path) if kind.is_file() && holds_mail => {
-                    files += 1;
-                    one(&path, &mut message, reader, desk, progress)?;
-                }
-                (kind, path) if kind.is_file() => loose.push(path),
-                _ => {}
+                Ok((kind, path)) if kind.is_dir() => below.push(path),
+                Ok((kind, path)) if kind.is_file() && holds_mail => found.push(Found::Message(path)),
+                Ok((kind, path)) if kind.is_file() => loose.push(path),
+                Ok(_) => {}
+                Err(error) => found.push(broken(&error)),
             }
         }
         let named =
@@ -56,26 +113,63 @@ pub(crate) fn read(root: &Path, reader: &mut Reader, desk: &mut Desk, progress: 
         // What lies beside `cur` and `new` are indices of the mail server.
         if !below.iter().any(|path| named(path, &["cur", "new"])) {
             loose.sort_unstable();
-            for path in &loose {
-                files += u64::from(file(path, &mut message, reader, desk, progress)?);
-            }
+            found.extend(loose.into_iter().map(Found::Loose));
         }
         // What is being written in tmp is no message yet.
         below.retain(|path: &PathBuf| path.file_name().is_some_and(|name| name != "tmp"));
         below.sort_unstable_by(|a, b| b.cmp(a));
-        folders.append(&mut below);
+        self.folders.append(&mut below);
+        found
     }
-    Ok(files)
 }
 
-/// A file outside of `cur` and `new`; says whether it is mail.
-fn file(
-    path: &Path,
-    message: &mut Vec<u8>,
+/// Takes what was loaded; says whether it is a file of mail.
+fn take(
+    batch: &Batch,
+    at: usize,
     reader: &mut Reader,
     desk: &mut Desk,
     progress: &dyn Progress,
 ) -> Result<bool, Error> {
+    let (found, loaded) = (&batch.found[at], &batch.loaded[at]);
+    let loose = matches!(found, Found::Loose(_));
+    let (path, octets, head, bytes) = match (found, loaded) {
+        (Found::Broken(path, why), _) => {
+            desk.broken.add(path, 0, why);
+            return Ok(false);
+        }
+        (Found::Loose(path), Loaded::Other) => return other(path, reader, desk, progress),
+        (Found::Message(path) | Found::Loose(path), Loaded::Message { octets, head, bytes }) => {
+            (path, &batch.octets[octets.clone()], *head, *bytes)
+        }
+        (Found::Message(path) | Found::Loose(path), Loaded::Failed(error)) => {
+            // Mail that is read, moved or deleted meanwhile is not broken.
+            if loose || error.kind() != io::ErrorKind::NotFound {
+                desk.broken.add(path, 0, &error.to_string());
+            }
+            return Ok(!loose);
+        }
+        (Found::Message(_), Loaded::Other) => return Ok(true),
+    };
+    if loose && !is_message(octets) {
+        return Ok(false);
+    }
+    if !is_field(octets) {
+        desk.broken.add(path, 1, "no message: it does not begin with a field");
+    } else if tlsrpt::mail::is(&octets[..head]) {
+        match whole(path) {
+            Ok(whole) => report(path, 0, &whole, desk),
+            Err(error) => desk.broken.add(path, 0, &error.to_string()),
+        }
+    } else {
+        let (head, text) = octets.split_at(head);
+        reader.message(head, &text[..text.len().min(BEGINNING)], bytes, desk)?;
+    }
+    Ok(true)
+}
+
+/// A file outside of `cur` and `new` that is no message as it lies there.
+fn other(path: &Path, reader: &mut Reader, desk: &mut Desk, progress: &dyn Progress) -> Result<bool, Error> {
     let mut blocks = match open(path, progress) {
         Ok(blocks) => blocks,
         Err(error) => {
@@ -83,89 +177,13 @@ fn file(
             return Ok(false);
         }
     };
-    let start = blocks.at_least(FIRST);
+    let start = blocks.at_least(START);
     if mbox::is(start) {
         mbox::read(&mut blocks, path, reader, desk)?;
     } else if tlsrpt::is(start) {
         tlsrpt::read(&mut blocks, path, desk);
-    } else if is_message(start) {
-        one(path, message, reader, desk, progress)?;
     } else {
         return Ok(false);
     }
     Ok(true)
-}
-
-fn one(
-    path: &Path,
-    message: &mut Vec<u8>,
-    reader: &mut Reader,
-    desk: &mut Desk,
-    progress: &dyn Progress,
-) -> Result<(), Error> {
-    let (head, bytes) = match load(path, message) {
-        Ok(loaded) => loaded,
-        // Mail that is read, moved or deleted meanwhile is not broken.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => {
-            desk.broken.add(path, 0, &error.to_string());
-            return Ok(());
-        }
-    };
-    progress.read(bytes);
-    if !is_field(message) {
-        desk.broken.add(path, 1, "no message: it does not begin with a field");
-        return Ok(());
-    }
-    if tlsrpt::mail::is(&message[..head]) {
-        match whole(path) {
-            Ok(whole) => report(path, 0, &whole, desk),
-            Err(error) => desk.broken.add(path, 0, &error.to_string()),
-        }
-        return Ok(());
-    }
-    let (head, text) = message.split_at(head);
-    reader.message(head, &text[..text.len().min(BEGINNING)], bytes, desk)
-}
-
-/// All of a message, as far as reports go.
-fn whole(path: &Path) -> io::Result<Vec<u8>> {
-    let mut blocks = open(path, &())?;
-    let octets = blocks.at_least(tlsrpt::LONGEST).to_vec();
-    match blocks.failed() {
-        Some(error) => Err(error),
-        None => Ok(octets),
-    }
-}
-
-/// Reads a file until its head is whole; gives the length of the head, and that of the message.
-fn load(path: &Path, message: &mut Vec<u8>) -> io::Result<(usize, u64)> {
-    let mut file = File::open(path)?;
-    let size = file.metadata()?.len();
-    message.clear();
-    more(&mut file, message, FIRST)?;
-    let compressed = is_compressed(message);
-    if compressed {
-        let mut whole = decompressed(io::Cursor::new(std::mem::take(message)).chain(file))?;
-        message.extend_from_slice(whole.at_least(LONGEST));
-        return match whole.failed() {
-            Some(error) if message.is_empty() => Err(error),
-            // How long it is only the end would tell; what it takes on disk is near.
-            _ => Ok((head_end(message).unwrap_or(message.len()), size)),
-        };
-    }
-    loop {
-        if let Some(end) = head_end(message) {
-            // Text enough to look at.
-            more(&mut file, message, (end + BEGINNING).saturating_sub(message.len()))?;
-            return Ok((end, size));
-        }
-        if message.len() >= LONGEST || more(&mut file, message, 4 * FIRST)? == 0 {
-            return Ok((message.len().min(LONGEST), size));
-        }
-    }
-}
-
-fn more(file: &mut File, message: &mut Vec<u8>, octets: usize) -> io::Result<usize> {
-    file.take(octets as u64).read_to_end(message)
 }

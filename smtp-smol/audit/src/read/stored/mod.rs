@@ -1,6 +1,7 @@
 //! Stored mail: what the Received fields of a message say of the hop on which it came.
 
 pub(crate) mod head;
+mod load;
 pub(crate) mod maildir;
 pub(crate) mod mbox;
 pub(crate) mod message;
