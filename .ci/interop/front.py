@@ -8,6 +8,7 @@ import smtplib
 import front_attacks  # their tests run with these
 import front_behind
 import front_faults
+import front_kills
 from chain import BEHIND_PROXY, Dovecot, Haproxy, front, mail_server, taken_apart
 from harness import PATIENCE, Raw, binary, main, succeed, test, tls_context, wait_for
 from texts import DOTS, TEXTS
@@ -217,5 +218,5 @@ def lmtp_has_a_verdict_for_each_recipient():
 
 
 if __name__ == "__main__":
-    assert front_faults.ROUNDS > 0 and front_attacks.QUICK and front_behind.OFFERS
+    assert front_faults.stages and front_kills.ROUNDS > 0 and front_attacks.QUICK and front_behind.OFFERS
     main()
