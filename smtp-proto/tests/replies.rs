@@ -119,6 +119,29 @@ fn every_split_gives_the_same_replies() {
     );
 }
 
+/// RFC 5321 4.2.1: each octet in each place of a later line's beginning. Its code is the first line's, or the reply is at fault.
+#[test]
+fn a_later_line_begins_with_the_code_of_the_first() {
+    for (place, octet) in (0..4).flat_map(|place| (0..=u8::MAX).map(move |octet| (place, octet))) {
+        let mut later = *b"250 b\r\n";
+        let same = later[place] == octet;
+        later[place] = octet;
+        let (replies, fault, left) = at_every_split(&[b"250-a\r\n", &later[..]].concat());
+        let expected = match (place, octet) {
+            _ if same => None,
+            (3, b'-') => None,
+            (3, b'\r') => Some(ReplyFault::BareCr),
+            (3, _) => Some(ReplyFault::Separator),
+            (0, b'2'..=b'5') | (1 | 2, b'0'..=b'9') => Some(ReplyFault::CodesDiffer),
+            _ => Some(ReplyFault::Code),
+        };
+        assert_eq!(fault, expected, "{octet:#04x} in place {place}");
+        let whole = vec![(250, vec![b"a".to_vec(), b"b".to_vec()])];
+        assert_eq!(replies, if same { whole } else { Vec::new() }, "{octet:#04x} in place {place}");
+        assert_eq!(left.is_empty(), (place, octet) != (3, b'-'), "a reply that goes on is kept");
+    }
+}
+
 /// RFC 5321 4.5.3.1.5: 512 octets with CRLF are always read; so is a line of exactly the limit.
 #[test]
 fn a_line_of_the_limit_is_read() {
