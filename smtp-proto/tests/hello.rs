@@ -248,6 +248,14 @@ fn an_endless_client_hello_is_given_up() {
     assert_eq!(read(&padded(most + 1)), Err(HelloError::TooLong));
 }
 
+/// RFC 8446 5.1: more messages may be in the same record.
+#[test]
+fn what_comes_behind_in_the_same_record_is_not_looked_at() {
+    let seen = Seen { legacy_version: 0x0303, suites: vec![0x1301], ..Seen::default() };
+    let behind = [&message(&seen, &[])[..], &[16, 0, 0, 1, 7]].concat();
+    assert_eq!(read(&records(&behind, 1 << 14)), Ok(Some(seen)));
+}
+
 prop_compose! {
     fn any_hello()(
         legacy_version in prop::sample::select(vec![0x0300_u16, 0x0301, 0x0302, 0x0303]),

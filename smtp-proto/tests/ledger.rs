@@ -302,6 +302,27 @@ fn beyond_the_bounds_the_interval_is_that_of_all_senders() {
     assert!((small.low - whole.low).abs() < width / 5.0 && (small.high - whole.high).abs() < width / 5.0, "{small:?}");
 }
 
+/// A heavy sender in the sample stands for itself alone, and not for others like it that were lost sight of: there are none.
+#[test]
+fn beyond_the_bounds_the_heavy_count_once() {
+    let mut small = Ledger::with_bounds(Scope::All, bounds(1024, 64, 1024, 10));
+    let mut whole = Ledger::default();
+    for number in 0..48_000_u32 {
+        let sender = if number % 6 == 0 { number } else { number % 40 };
+        let name = format!("{}-{sender}.example", if number % 6 == 0 { "light" } else { "heavy" });
+        let mut record = Record::new(0, Direction::Inbound);
+        record.wanted = Wanted::Yes;
+        record.sender = Some(&name);
+        record.hop = hops()[0];
+        small.add(&record);
+        whole.add(&record);
+    }
+    let of = |ledger: &Ledger| ledger.loss(Direction::Inbound, Condition::Tls, 0).wanted.interval.expect("counted");
+    let (small, whole) = (of(&small), of(&whole));
+    // Where nothing is lost it is three over the number of senders, less when they are uneven.
+    assert!(whole.high <= small.high && small.high < whole.high * 1.75, "{small:?} for {whole:?}");
+}
+
 #[test]
 fn a_scope_leaves_out_other_mail() {
     let mut record = Record::new(0, Direction::Inbound);
