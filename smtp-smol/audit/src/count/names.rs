@@ -2,6 +2,7 @@
 
 use std::hash::Hasher;
 use std::net::IpAddr;
+use std::ops::Range;
 
 use rustc_hash::FxHasher;
 
@@ -22,7 +23,7 @@ pub(super) struct Name {
 
 /// The same of names that are comparable, as ledgers hold them.
 #[derive(Debug, Default)]
-pub(super) struct Domains(Vec<(Box<str>, usize)>);
+pub(super) struct Domains(Vec<(Box<str>, Range<usize>)>);
 
 /// So many places there are.
 const PLACES: usize = 1 << 11;
@@ -38,13 +39,15 @@ impl Domains {
         if self.0.is_empty() {
             self.0.resize_with(PLACES, Default::default);
         }
-        let (known, start) = &mut self.0[place(domain.as_bytes())];
+        let (known, within) = &mut self.0[place(domain.as_bytes())];
         if **known != *domain {
-            // It is the end of it, as all suffixes are.
-            *start = domain.len() - crate::ledger::registrable(domain).len();
+            let part = crate::ledger::registrable(domain);
+            // A dot may stand behind it.
+            let start = part.as_ptr().addr().wrapping_sub(domain.as_ptr().addr());
+            *within = start..start.wrapping_add(part.len());
             *known = domain.into();
         }
-        domain.get(*start..).unwrap_or(domain)
+        domain.get(within.clone()).unwrap_or(domain)
     }
 }
 
