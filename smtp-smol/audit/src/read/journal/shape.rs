@@ -77,7 +77,7 @@ impl Shape {
         let mut entry = Entry::default();
         let mut rest = object;
         for member in &mut self.members {
-            member.steady &= rest.starts_with(&member.whole);
+            member.steady = member.steady && rest.starts_with(&member.whole);
             let (text, escaped);
             if member.steady {
                 (text, escaped) = (&rest[member.value..member.whole.len() - 1], member.escaped);
