@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use smtp_mio::{Answer, Handler, MessageHandler, Messages, Peer, Server};
 use smtp_proto::server::{Config, Envelope, MessageEnd, Room, Timeouts, Verdict};
+use smtp_testing::Certificate;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Metadata, Subscriber, span};
 
@@ -64,20 +65,13 @@ impl Visit for Line {
     }
 }
 
-fn certificate() -> Arc<rustls::ServerConfig> {
-    let made = rcgen::generate_simple_self_signed(vec!["mx.example.net".into()]).expect("a certificate");
-    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
-    let builder = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
-    let builder = builder.with_safe_default_protocol_versions().expect("versions").with_no_client_auth();
-    Arc::new(builder.with_single_cert(vec![made.cert.der().clone()], key.into()).expect("TLS"))
-}
-
 /// The addresses of a server, of which one begins with TLS.
 fn serve<H: Handler>(make: impl Fn() -> H + Clone + Send + Sync + 'static) -> [SocketAddr; 2] {
     let mut times = Timeouts::default();
     times.handshake = Duration::from_secs(1);
     let config = Config::new("mx.example.net").expect("a name").timeouts(times);
-    let mut server = Server::with_threads(config.shared(), 1).tls(certificate());
+    let certificate = Certificate::new("mx.example.net").expect("a certificate");
+    let mut server = Server::with_threads(config.shared(), 1).tls(certificate.server);
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let places = [server.listen(any).expect("bound"), server.listen_tls(any).expect("bound")];
     thread::spawn(move || server.run(move |_| make()));

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use rcgen::generate_simple_self_signed;
-use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, SupportedProtocolVersion};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion};
 use smtp_proto::server::Config;
+use smtp_testing::Certificate;
 
 use super::{Count, server};
 
@@ -122,17 +122,10 @@ fn flush(tls: &mut ClientConnection, socket: &mut TcpStream, behind: &[u8]) {
 /// not read, and half a text is none.
 #[test]
 fn what_was_sent_before_the_end_is_answered() {
-    let made = generate_simple_self_signed(["mx.example.net".to_owned()]).expect("a certificate");
-    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()).into();
-    let mut roots = RootCertStore::empty();
-    roots.add(made.cert.der().clone()).expect("a root");
-    let tls = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key);
+    let certificate = Certificate::new("mx.example.net").expect("a certificate");
+    let roots = certificate.authorities().expect("a root");
     let config = Config::new("mx.example.net").expect("a name").shared();
-    let mut server = server(config).tls(Arc::new(tls.expect("TLS")));
+    let mut server = server(config).tls(certificate.server);
     let plain = server.listen("127.0.0.1:0".parse().expect("an address")).expect("bound");
     let implicit = server.listen_tls("127.0.0.1:0".parse().expect("an address")).expect("bound");
     let (handle, messages) = (server.handle(), Arc::new(AtomicUsize::new(0)));

@@ -3,22 +3,21 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use smtp_proto::Leniency;
 use smtp_proto::server::{Config, Role};
 use smtp_proto::tls::Policy;
+use smtp_testing::Certificate;
 
 use super::{Collect, server};
 
 /// All that is said to a client that says this, and what the handler told.
 fn converse(config: Config, trusted: &str, words: &str) -> (String, Vec<String>) {
-    let mut server = server(config.shared()).trust(&[trusted.parse().expect("a network")]);
-    if let Some(tls) = certificate() {
-        server = server.tls(tls);
-    }
+    let certificate = Certificate::new("mx.example.net").expect("a certificate");
+    let server = server(config.shared()).trust(&[trusted.parse().expect("a network")]);
+    let mut server = server.tls(certificate.server);
     let address = server.listen(SocketAddr::from(([127, 0, 0, 1], 0))).expect("bound");
     let handle = server.handle();
     let handler = Collect::default();
@@ -35,16 +34,6 @@ fn converse(config: Config, trusted: &str, words: &str) -> (String, Vec<String>)
     running.join().expect("no panic").expect("no error");
     let told = told.lock().expect("lock").clone();
     (String::from_utf8(said).expect("ASCII"), told)
-}
-
-fn certificate() -> Option<Arc<rustls::ServerConfig>> {
-    let made = rcgen::generate_simple_self_signed(vec!["mx.example.net".into()]).ok()?;
-    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
-    let builder = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_no_client_auth();
-    builder.with_single_cert(vec![made.cert.der().clone()], key.into()).ok().map(Arc::new)
 }
 
 fn config() -> Config {

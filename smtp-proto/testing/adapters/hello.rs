@@ -9,11 +9,11 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use rcgen::generate_simple_self_signed;
-use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use smtp_proto::server::Config;
 use smtp_proto::tls::{TlsFailure, TlsOutcome, TlsVersion};
+use smtp_testing::Certificate;
 
 use super::{Tell, server};
 
@@ -43,15 +43,9 @@ fn real(name: &str) -> Vec<u8> {
 
 #[test]
 fn a_failed_handshake_is_told_in_the_words_of_a_policy() {
-    let made = generate_simple_self_signed(["mx.example.net".to_owned()]).expect("a certificate");
-    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()).into();
-    let tls = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key);
+    let certificate = Certificate::new("mx.example.net").expect("a certificate");
     let config = Config::new("mx.example.net").expect("a name").shared();
-    let mut server = server(config).tls(Arc::new(tls.expect("TLS")));
+    let mut server = server(config).tls(certificate.server);
     let address = server.listen("127.0.0.1:0".parse().expect("an address")).expect("bound");
     let (sender, told) = channel();
     let handle = server.handle();

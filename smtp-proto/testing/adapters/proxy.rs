@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use smtp_proto::TlsInfo;
 use smtp_proto::proxy::{Addresses, Ssl, SslTlv, SslTlvs, Tlv};
 use smtp_proto::server::Config;
 use smtp_proto::tls::{Policy, TlsVersion};
+use smtp_testing::Certificate;
 
 use super::{Handle, Limits, Mirror, Told, behind_tls, server};
 
@@ -22,20 +23,13 @@ struct Running {
     addresses: [SocketAddr; 4],
     handle: Handle,
     thread: Option<thread::JoinHandle<()>>,
-    certificate: CertificateDer<'static>,
+    certificate: Certificate,
 }
 
 fn start(limits: Limits) -> Running {
-    let made = rcgen::generate_simple_self_signed(["mx.example.net".to_owned()]).expect("a certificate");
-    let certificate = made.cert.der().clone();
-    let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
-    let tls = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.clone()], key);
+    let certificate = Certificate::new("mx.example.net").expect("a certificate");
     let config = Config::new("mx.example.net").expect("a name").tls(Policy::Off).shared();
-    let mut server = server(config).limits(limits).tls(Arc::new(tls.expect("a key")));
+    let mut server = server(config).limits(limits).tls(certificate.server.clone());
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let here = ["127.0.0.0/8".parse().expect("a network")];
     let elsewhere = ["192.0.2.0/24".parse().expect("a network"), "::/0".parse().expect("a network")];
@@ -226,8 +220,7 @@ fn limits_count_the_client() {
 fn tls_may_follow_the_header() {
     let server = start(Limits::default());
     let [_, _, _, proxy] = server.addresses;
-    let mut roots = RootCertStore::empty();
-    roots.add(server.certificate.clone()).expect("a certificate");
+    let roots = server.certificate.authorities().expect("a root");
     let config = Arc::new(
         ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
@@ -259,17 +252,11 @@ pub(super) fn words(tls: Option<&TlsInfo>) -> String {
 /// TLS that ended at the balancer is TLS for the policy, whether the balancer says so or the listener knows.
 #[test]
 fn tls_that_ended_at_the_balancer_counts() {
-    let made = rcgen::generate_simple_self_signed(["mx.example.net".to_owned()]).expect("a certificate");
-    let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
-    let tls = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key);
+    let certificate = Certificate::new("mx.example.net").expect("a certificate");
     let config = Config::new("mx.example.net").expect("a name").tls(Policy::Require).shared();
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let here = ["127.0.0.0/8".parse().expect("a network")];
-    let mut server = server(config).tls(Arc::new(tls.expect("a key")));
+    let mut server = server(config).tls(certificate.server);
     let told = server.listen_proxy(any, &here).expect("bound");
     let known = behind_tls(&mut server, any, &here);
     let handle = server.handle();

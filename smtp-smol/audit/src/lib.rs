@@ -72,8 +72,8 @@ pub struct Options {
     pub node: Option<String>,
     /// With what hosts in cells are hashed; all cells that are to be added up need the same, or all none.
     pub key: Option<Vec<u8>>,
-    /// So many threads read a log or a folder of mail; as many as there are cores, but no more than have something to do, where it is 0. The
-    /// report is the same.
+    /// So many threads read a log or a folder of mail; as many as there are cores, but no more than have something to do,
+    /// where it is 0. The report is the same.
     pub jobs: usize,
 }
 
