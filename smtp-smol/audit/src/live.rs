@@ -5,7 +5,7 @@ use smtp_proto::tls::{Condition, Hop, Ledger, Retries};
 
 use crate::count::account::Account;
 use crate::count::clients::Clients;
-use crate::count::desk::Untold;
+use crate::count::seen::Untold;
 use crate::ledger::Entry;
 use crate::show::Report;
 

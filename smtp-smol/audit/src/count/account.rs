@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::desk::{Aside, Broken, Desk, LedgerLines, Lines, Untold};
+use super::aside::{Aside, Broken, LedgerLines, Lines};
+use super::desk::Desk;
+use super::seen::Untold;
 use super::sessions::Reports;
 use crate::ledger::Withheld;
 

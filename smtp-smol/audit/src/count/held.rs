@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use smtp_proto::tls::{Direction, Disposition, EndToEnd, Hop, Wanted};
 
-use super::desk::{Seen, Untold};
+use super::seen::{Seen, Untold};
 
 /// Messages that were seen, in order.
 #[derive(Debug, Default)]

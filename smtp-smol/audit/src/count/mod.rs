@@ -2,6 +2,7 @@
 
 pub(crate) mod account;
 pub(crate) mod arrivals;
+pub(crate) mod aside;
 pub(crate) mod cells;
 pub(crate) mod clients;
 pub(crate) mod day;
@@ -11,5 +12,6 @@ mod names;
 mod per_sender;
 pub(crate) mod rows;
 pub(crate) mod seal;
+pub(crate) mod seen;
 pub(crate) mod sessions;
 pub(crate) mod silenced;

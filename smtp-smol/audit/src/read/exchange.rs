@@ -21,7 +21,8 @@ use smtp_proto::tls::{ClientCertificate, Direction, Disposition, Hop, TlsVersion
 use super::blocks::{Line, Lines};
 use super::scan::{bracketed, eq, find, iso, number, starts_no_case, text_ip};
 use super::words::version;
-use crate::count::desk::{Desk, Seen, Untold};
+use crate::count::desk::Desk;
+use crate::count::seen::{Seen, Untold};
 use crate::source::Source;
 
 /// Sessions that are followed at once.

@@ -22,7 +22,8 @@ use smtp_proto::tls::{ClientCertificate, Direction, Disposition, Hop, Wanted};
 use super::scan::{bracketed, find, number, text_ip};
 use super::syslog::{Calendar, Line};
 use super::words::version;
-use crate::count::desk::{Desk, Seen, Untold};
+use crate::count::desk::Desk;
+use crate::count::seen::{Seen, Untold};
 
 /// Sessions that are followed at once.
 const FOLLOWED: usize = 1 << 17;

@@ -23,7 +23,8 @@ use super::generations::Generations;
 use super::scan::{bracketed, find, find_last, near, number, text_ip};
 use super::syslog::{Calendar, Line};
 use super::words::{Word, version};
-use crate::count::desk::{Desk, Seen, Untold};
+use crate::count::desk::Desk;
+use crate::count::seen::{Seen, Untold};
 
 /// Processes, and messages, that are followed at once.
 const FOLLOWED: usize = 1 << 17;

@@ -9,8 +9,9 @@ use super::sessions::TlsReports;
 use super::side::{NotOfferedAgain, Side};
 use super::values::{Period, clean, period};
 use crate::count::account::Account;
+use crate::count::aside::{self, Aside};
 use crate::count::cells::domains;
-use crate::count::desk::{self as count, Aside, Untold};
+use crate::count::seen::Untold;
 use crate::ledger::Withheld;
 use crate::read::syslog::FORMS;
 use crate::source::Kind;
@@ -128,7 +129,7 @@ impl Report {
                 first_broken: account.broken.places().map(|place| clean(&place, 300)).collect(),
             },
             lines: {
-                let count::Lines { mail, other, broken, unread, .. } = account.lines;
+                let aside::Lines { mail, other, broken, unread, .. } = account.lines;
                 Lines { mail, other, broken, unread }
             },
             notes: notes(ledger, account),
@@ -144,7 +145,7 @@ fn not_offered_again(withheld: &Withheld) -> Option<NotOfferedAgain> {
 }
 
 /// What is said of lines in no form that is read.
-fn unread(lines: &count::Lines) -> Option<String> {
+fn unread(lines: &aside::Lines) -> Option<String> {
     let first = lines.first_unread.as_ref()?;
     let all = lines.mail + lines.other + lines.broken + lines.unread;
     Some(format!(

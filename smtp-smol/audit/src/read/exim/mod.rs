@@ -14,7 +14,8 @@ use std::net::IpAddr;
 use rustc_hash::{FxHashMap, FxHasher};
 use smtp_proto::tls::{ClientCertificate, Direction, Disposition, Hop, Wanted};
 
-use crate::count::desk::{Desk, Seen, Untold};
+use crate::count::desk::Desk;
+use crate::count::seen::{Seen, Untold};
 use crate::read::scan::{find, find_last, number};
 use crate::read::syslog::{Calendar, Line};
 use crate::read::words::{Word, version};

@@ -3,7 +3,8 @@
 use smtp_proto::tls::{Direction, Hop};
 
 use super::phrases::client_name;
-use crate::count::desk::{Desk, Seen, Untold};
+use crate::count::desk::Desk;
+use crate::count::seen::{Seen, Untold};
 
 /// What is known of a process that sends.
 #[derive(Debug, Default)]

@@ -6,7 +6,8 @@ use super::mail::Mail;
 use super::phrases::{client_name, established, queue_name};
 use super::session::{Failed, Session, is_submission};
 use super::state::{Postfix, hash, key, place};
-use crate::count::desk::{Desk, Untold};
+use crate::count::desk::Desk;
+use crate::count::seen::Untold;
 use crate::read::scan::{find, find_last, near, number};
 use crate::read::syslog::{Calendar, Line};
 

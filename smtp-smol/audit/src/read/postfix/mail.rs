@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use smtp_proto::tls::{Direction, Hop};
 
-use crate::count::desk::{Desk, Seen, Untold};
+use crate::count::desk::Desk;
+use crate::count::seen::{Seen, Untold};
 
 /// What is known of one message.
 #[derive(Debug, Default)]

@@ -7,7 +7,8 @@ use super::mail::Mail;
 use super::phrases::{Reject, client_name, established};
 use super::session::{Refused, Session};
 use super::state::{Postfix, hash, key};
-use crate::count::desk::{Desk, Seen, Untold};
+use crate::count::desk::Desk;
+use crate::count::seen::{Seen, Untold};
 use crate::read::scan::{find, find_last};
 use crate::read::syslog::{Calendar, Line};
 

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use smtp_proto::tls::{Direction, Disposition, Hop, Wanted};
 
-use crate::count::desk::{Desk, Seen, Untold};
+use crate::count::desk::Desk;
+use crate::count::seen::{Seen, Untold};
 
 /// Messages of one session that wait for its end.
 const WAITING: usize = 1 << 16;

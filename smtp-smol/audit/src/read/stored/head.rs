@@ -9,7 +9,8 @@ use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 use smtp_proto::tls::{Direction, Wanted};
 
 use super::received::{self, Kind, Received};
-use crate::count::desk::{Desk, Seen, Untold};
+use crate::count::desk::Desk;
+use crate::count::seen::{Seen, Untold};
 use crate::error::Error;
 use crate::marks::{UnwantedIf, end_to_end};
 use crate::read::scan::{eq, rfc5322, starts_no_case};
