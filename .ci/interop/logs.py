@@ -227,7 +227,11 @@ def start_opensmtpd(smtpd, tls="127.0.0.1:1", plain="127.0.0.1:1"):
     mounts = ["for d in /var/spool /var/lib /run; do mount -t tmpfs -o mode=755 none $d; done",
               "mkdir -p /var/lib/opensmtpd/empty /var/spool/smtpd; chmod 711 /var/spool/smtpd",
               "mount -t tmpfs -o mode=755 none /usr/libexec && mkdir /usr/libexec/opensmtpd",
-              f"mount --bind {smtpd.programs}/usr/libexec/opensmtpd /usr/libexec/opensmtpd"]
+              f"mount --bind {smtpd.programs}/usr/libexec/opensmtpd /usr/libexec/opensmtpd",
+              # It greets a client when it knows its name, and asks name servers before /etc/hosts: an answer that is late or lost
+              # would be a greeting that is.
+              'mkdir -p "$(dirname "$(readlink -m /etc/resolv.conf)")"; [ -e /etc/resolv.conf ] || touch /etc/resolv.conf',
+              f"echo lookup file >{smtpd.folder}/etc/resolv.conf; mount --bind {smtpd.folder}/etc/resolv.conf /etc/resolv.conf"]
     smtpd.start([smtpd.programs / "usr/sbin/smtpd", "-F", "-f", conf], mounts)
 
 
