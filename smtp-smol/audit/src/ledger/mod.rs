@@ -420,6 +420,7 @@ pub fn certificate(word: &str) -> ClientCertificate {
 /// The domain that somebody registered, by the public suffix list: whose mail stands or falls together. An address
 /// literal, or a name without a known suffix, stands for itself.
 #[must_use]
+#[inline(never)] // the list is a million octets of code, inlined wherever it is asked: three copies took a minute to compile
 pub fn registrable(domain: &str) -> &str {
     if domain.starts_with('[') {
         return domain;

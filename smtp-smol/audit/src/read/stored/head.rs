@@ -12,6 +12,7 @@ use super::received::{self, Kind, Received};
 use crate::count::desk::Desk;
 use crate::count::seen::{Seen, Untold};
 use crate::error::Error;
+use crate::ledger::registrable;
 use crate::marks::{UnwantedIf, end_to_end};
 use crate::read::scan::{eq, rfc5322, starts_no_case};
 use crate::read::tlsrpt;
@@ -160,7 +161,7 @@ impl Reader {
                 "only {told} of {messages} messages have a Received field that tells of mail from outside"
             ));
         }
-        let domain = |name: &[u8]| psl::domain(name).map_or_else(|| name.to_vec(), |domain| domain.as_bytes().to_vec());
+        let domain = |name: &[u8]| str::from_utf8(name).map_or(name, |name| registrable(name).as_bytes()).to_vec();
         let ours = domain(first);
         let (same, others): (Vec<_>, Vec<_>) = names.iter().cloned().partition(|(name, _)| domain(name) == ours);
         let count: usize = same.iter().map(|(_, count)| count).sum();
