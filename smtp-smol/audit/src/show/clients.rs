@@ -166,10 +166,10 @@ pub(crate) fn screen(side: &Side, bold: impl Fn(&str) -> String) -> String {
     out
 }
 
-/// What stands in parentheses goes on one line, where columns are narrow.
+/// What stands in parentheses goes on one line, and what stands before them, where columns are narrow.
 fn unbroken(words: &str) -> String {
-    match words.find('(') {
-        Some(at) => format!("{}<span>{}</span>", escape(&words[..at]), escape(&words[at..])),
+    match words.split_once(" (") {
+        Some((count, share)) => format!("<span>{}</span> <span>({}</span>", escape(count), escape(share)),
         None => escape(words),
     }
 }
