@@ -1,4 +1,4 @@
-//! Invariant 4: exactly one answer a command. (That answering twice does not compile is shown in `misuse.rs`.)
+//! Invariant 4: exactly one answer a command. (That answering twice does not compile is shown in the documentation of `Ticket`.)
 
 use std::sync::Arc;
 

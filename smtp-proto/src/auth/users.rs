@@ -171,6 +171,8 @@ impl From<UnusablePassword> for std::io::Error {
 
 #[cfg(test)]
 mod tests {
+    use alloc::string::ToString as _;
+
     use super::*;
 
     fn users() -> Users {
@@ -242,6 +244,32 @@ mod tests {
         assert_eq!(error.user, "ben");
         let failed = Users::from_records([], |_| Err("no random numbers"));
         assert_eq!(failed.err(), Some("no random numbers"));
+    }
+
+    /// RFC 5802 9: without random numbers there is no salt, and nothing that a decoy could be made of: no users, rather than users
+    /// that can be guessed. Whether they give out at the first salt, the second, or at the secret.
+    #[cfg(feature = "std")]
+    #[test]
+    fn without_random_numbers_there_are_no_users() {
+        for enough in 0..3 {
+            let mut left = enough;
+            let random = |octets: &mut [u8]| {
+                octets.fill(left);
+                left = left.checked_sub(1).ok_or(std::io::Error::from(std::io::ErrorKind::WouldBlock))?;
+                Ok::<(), std::io::Error>(())
+            };
+            let failed = Users::from_passwords([("ann", "pencil"), ("ben", "pencil")], random).expect_err("no numbers");
+            assert_eq!(failed.kind(), std::io::ErrorKind::WouldBlock, "after {enough}");
+        }
+        // RFC 4616 2: a password is not empty. As an error of the system's it still says whose it is.
+        let failed = Users::from_passwords([("ben", "")], |_| Ok::<(), std::io::Error>(())).expect_err("an empty one");
+        assert_eq!(failed.kind(), std::io::ErrorKind::InvalidInput);
+        assert!(failed.to_string().starts_with("the password of \"ben\" cannot be one: "), "{failed}");
+    }
+
+    #[test]
+    fn users_are_counted_in_debug_and_not_named() {
+        assert_eq!(alloc::format!("{:?}", users()), "Users(<2>)");
     }
 
     #[test]
