@@ -43,7 +43,7 @@ pub(crate) struct Framing {
     /// Octets at the front of the input known to hold no end of a line.
     scanned: usize,
     /// Octets already skipped of a line that is overlong, or has been refused.
-    skipped: u64,
+    skipped: u32,
     /// The line that is skipped has been refused for a bare LF.
     refused: bool,
     ends: Ends,
@@ -97,7 +97,7 @@ impl Framing {
                     return Framed::BareLfAgain;
                 }
                 self.refused = true;
-                self.skipped = line.len() as u64;
+                self.skipped = count(line.len());
                 return Framed::BareLf(line);
             }
             if self.ends == Ends::Unknown {
@@ -106,7 +106,7 @@ impl Framing {
             let ending = if bare { 1 } else { 2 };
             let line = self.take(input, end + 1);
             let line = line.get(..line.len() - ending).unwrap_or_default();
-            let earlier = core::mem::take(&mut self.skipped);
+            let earlier = u64::from(core::mem::take(&mut self.skipped));
             let refused = core::mem::take(&mut self.refused);
             return if earlier + line.len() as u64 > SKIP_LIMIT {
                 Framed::Endless { earlier }
@@ -125,11 +125,11 @@ impl Framing {
             // A last CR is kept: its LF may be the next octet.
             let keep = usize::from(input.last() == Some(&b'\r'));
             let skip = input.len() - keep;
-            let earlier = self.skipped;
-            self.skipped += skip as u64;
+            let earlier = u64::from(self.skipped);
+            self.skipped = self.skipped.saturating_add(count(skip));
             *input = input.get(skip..).unwrap_or_default();
             self.scanned = keep;
-            if self.skipped > SKIP_LIMIT {
+            if u64::from(self.skipped) > SKIP_LIMIT {
                 return Framed::Endless { earlier };
             }
         }
@@ -143,6 +143,11 @@ impl Framing {
         self.scanned = 0;
         taken
     }
+}
+
+/// Octets that are skipped: a session does not outlive more of them than there are numbers here.
+fn count(octets: usize) -> u32 {
+    u32::try_from(octets).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use smtp_proto::server::{Config, Event, Role, Session, Verdict};
+use smtp_proto::server::{Config, Event, Role, Session, Spare, Verdict};
 use smtp_proto::{Channel, Step, Want};
 
 struct Counting;
@@ -108,6 +108,30 @@ fn a_message_in_chunks_costs_no_allocation() {
     assert_eq!(steady(Role::Mx, &[chunks]), 0);
     let halves = chunks.split_at(chunks.len() - 3);
     assert_eq!(steady(Role::Mx, &[halves.0, halves.1]), 0);
+}
+
+/// As where one thread drives many: while they wait they hold nothing of what they need for a message.
+#[test]
+fn messages_of_sessions_that_take_turns_cost_no_allocation() {
+    let config = Config::new("mx.example.net").expect("a name").shared();
+    let mut spare = Spare::default();
+    let mut sessions: Vec<_> = (0..10).map(|_| Session::new(config.clone(), Channel::Plain)).collect();
+    let mut turns = |pieces: &[&[u8]]| {
+        for session in &mut sessions {
+            for piece in pieces {
+                session.lend(&mut spare);
+                run(session, piece);
+                session.release_to(&mut spare);
+            }
+        }
+    };
+    let text = text();
+    let message = [&b"MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.net>\r\nDATA\r\n"[..], &text];
+    turns(&[b"", b"EHLO client.example\r\n"]);
+    turns(&message);
+    let before = COUNT.with(Cell::get);
+    turns(&message);
+    assert_eq!(COUNT.with(Cell::get) - before, 0);
 }
 
 /// RFC 2033 4.2: an answer for each recipient.

@@ -53,7 +53,7 @@ impl Session {
             }
             Pending::Data => {
                 self.go(Move::Data);
-                self.text = Intake::lines(self.config.lenient, self.offset);
+                self.begin_text(Intake::lines(self.config.lenient, self.offset));
                 self.reply_in(words, &replies::SEND_TEXT);
             }
             Pending::Bdat => self.go(Move::Bdat),
@@ -113,8 +113,11 @@ impl Session {
 
     /// The message was accepted or refused: for all, or in LMTP for one more of its recipients (RFC 2033 4.2).
     fn delivered(&mut self) {
-        self.answered += 1;
-        if self.config.role != Role::Lmtp || self.answered >= self.recipients {
+        let answered = self.text.as_mut().map_or(u32::MAX, |text| {
+            text.answered += 1;
+            text.answered
+        });
+        if self.config.role != Role::Lmtp || answered >= self.recipients {
             self.go(Move::Delivered);
             self.forget_transaction();
             // Told for every end of a transaction, so that no envelope runs into the next.
@@ -125,7 +128,9 @@ impl Session {
     /// The envelope is gone.
     pub(super) fn forget_transaction(&mut self) {
         self.recipients = 0;
-        self.surplus = 0;
+        if let Some(rare) = &mut self.rare {
+            rare.surplus = 0;
+        }
         self.phase.utf8 = false;
         self.phase.binary = false;
     }

@@ -21,7 +21,8 @@ impl Session {
             self.idle_commands = 0;
         }
         let limit = self.config.limits.message;
-        let before = if self.state == State::Chunks { self.text.octets() } else { 0 };
+        let text = self.text.as_deref_mut().filter(|_| self.state == State::Chunks);
+        let before = text.as_ref().map_or(0, |text| text.octets());
         if limit != 0 && octets > limit - before.min(limit) {
             // RFC 1870 6.2 and RFC 3030 2: refused, and then so is the message.
             for _ in 1..if last { self.answers_to_text() } else { 1 } {
@@ -30,12 +31,12 @@ impl Session {
             }
             return self.refuse_chunk(octets, FaultKind::MessageTooBig, start, &replies::TOO_BIG, true, input);
         }
-        if self.state == State::Chunks {
-            self.text.next_chunk(octets, last);
+        if let Some(text) = text {
+            text.next_chunk(octets, last);
             self.go(Move::Bdat);
             return None;
         }
-        self.text = Intake::chunks(self.config.lenient, self.phase.binary, self.offset, octets, last);
+        self.begin_text(Intake::chunks(self.config.lenient, self.phase.binary, self.offset, octets, last));
         Some(Step::Event(Event::Data(self.ticket(Pending::Bdat))))
     }
 
@@ -49,7 +50,7 @@ impl Session {
         failed: bool,
         input: &mut &'i [u8],
     ) -> Option<Step<Event<'i>>> {
-        if octets > self.config.limits.discard.saturating_sub(self.discarded) {
+        if octets > self.config.limits.discard.saturating_sub(self.discarded()) {
             self.output.withdraw();
             return self.fatal(input, FaultKind::TooMuchDiscarded, start, &replies::TOO_MUCH_DISCARDED);
         }
@@ -65,21 +66,19 @@ impl Session {
 
     /// The application will not have the text: the chunk is thrown away, the transaction is over.
     pub(super) fn refuse_first_chunk(&mut self, reply: &Reply<'_>) {
-        let Reader::Chunks { chunk, last, .. } = &self.text.reader else { return };
-        let (octets, last) = (chunk.left(), *last);
+        let Some(text) = &self.text else { return };
+        let Reader::Chunks { chunk, last, .. } = &text.reader else { return };
+        let (octets, last, base) = (chunk.left(), *last, text.base());
         self.output.hold();
         for _ in 0..if last { self.answers_to_text() } else { 1 } {
             replies::write(reply, self.output.tail(), self.config.has_enhanced_codes());
         }
         self.go(Move::TextRefused);
         self.due.reset();
-        if octets > self.config.limits.discard.saturating_sub(self.discarded) {
+        if octets > self.config.limits.discard.saturating_sub(self.discarded()) {
             self.last_words(&replies::TOO_MUCH_DISCARDED);
-            let fault = Fault {
-                kind: FaultKind::TooMuchDiscarded,
-                offset: self.text.base(),
-                code: replies::TOO_MUCH_DISCARDED.code(),
-            };
+            let fault =
+                Fault { kind: FaultKind::TooMuchDiscarded, offset: base, code: replies::TOO_MUCH_DISCARDED.code() };
             self.due.fault(fault);
             self.close(super::EndKind::Fault(FaultKind::TooMuchDiscarded));
             return;
@@ -88,12 +87,12 @@ impl Session {
     }
 
     fn discard(&mut self, octets: u64) {
-        self.discarded += octets;
+        self.throw_away(octets);
         if octets == 0 || self.state == State::Closed {
             self.output.show();
             return;
         }
-        self.text = Intake::chunks(self.config.lenient, true, self.offset, octets, false);
+        self.begin_text(Intake::chunks(self.config.lenient, true, self.offset, octets, false));
         self.phase.refused = RefusedText::Chunk;
     }
 
@@ -111,25 +110,27 @@ impl Session {
     }
 
     pub(super) fn step_chunk<'i>(&mut self, input: &mut &'i [u8]) -> Option<Step<Event<'i>>> {
-        if self.discarded > self.config.limits.discard {
+        if self.discarded() > self.config.limits.discard {
             return self.too_much_discarded(input);
         }
         match self.next_octets(input) {
             Scan::Need => Some(Step::Want(Want::Input)),
             Scan::Chunk(piece) => {
-                let following = match &self.text.reader {
+                let Some(text) = &mut self.text else { return self.no_text(input) };
+                let following = match &text.reader {
                     Reader::Chunks { chunk, .. } if chunk.left() > 0 => input.get(..1).unwrap_or_default(),
                     _ => &[],
                 };
-                let admitted = self.text.admit_chunk(piece, following, self.offset - piece.len() as u64);
-                self.discarded += (piece.len() - admitted.len()) as u64;
+                let admitted = text.admit_chunk(piece, following, self.offset - piece.len() as u64);
+                self.throw_away((piece.len() - admitted.len()) as u64);
                 if admitted.is_empty() { None } else { Some(Step::Event(Event::Chunk(admitted))) }
             }
             Scan::End => {
                 self.progress += 1;
-                if matches!(self.text.reader, Reader::Chunks { last: true, .. }) {
+                let Some(text) = &self.text else { return self.no_text(input) };
+                if matches!(text.reader, Reader::Chunks { last: true, .. }) {
                     self.text_end();
-                } else if let Some((kind, offset)) = self.text.fault() {
+                } else if let Some((kind, offset)) = text.fault() {
                     self.go(Move::TextRefused);
                     self.fault(kind, offset, Some(&replies::BAD_TEXT));
                     self.due.reset();
@@ -144,19 +145,23 @@ impl Session {
 
     /// The next octets of the chunk.
     fn next_octets<'i>(&mut self, input: &mut &'i [u8]) -> Scan<'i> {
-        let Reader::Chunks { chunk, check, .. } = &mut self.text.reader else {
-            debug_assert!(false, "a chunk is counted");
-            return Scan::End;
-        };
+        let Some(text) = &mut self.text else { return no_chunk() };
+        let Reader::Chunks { chunk, check, .. } = &mut text.reader else { return no_chunk() };
         let scan = next_octets(chunk, check.is_some(), input);
         if let Scan::Chunk(piece) = scan {
             self.offset += piece.len() as u64;
-            if self.text.progressed(piece.len() as u64, self.config.timeouts.text_octets) {
+            if text.progressed(piece.len() as u64, self.config.timeouts.text_octets) {
                 self.progress += 1;
             }
         }
         scan
     }
+}
+
+/// What the table of states keeps from happening.
+fn no_chunk() -> Scan<'static> {
+    debug_assert!(false, "a chunk is counted");
+    Scan::End
 }
 
 /// Where CR and LF matter, a CR stays in the input until its LF has come, so that what is handed on does not depend on

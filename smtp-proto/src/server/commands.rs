@@ -251,8 +251,9 @@ impl Session {
         // RFC 5321 4.5.3.1.10. A long list that came in one group must not cost the recipients that were taken: as many
         // again are not counted as idle.
         if self.recipients >= self.config.limits.recipients {
-            self.surplus = self.surplus.saturating_add(1);
-            if self.surplus <= self.config.limits.recipients.max(100) {
+            let rare = self.rare.get_or_insert_default();
+            rare.surplus = rare.surplus.saturating_add(1);
+            if rare.surplus <= self.config.limits.recipients.max(100) {
                 self.idle_commands = self.idle_commands.saturating_sub(1);
             }
             self.refuse_rule(FaultKind::TooManyRecipients, start, &replies::TOO_MANY_RECIPIENTS);

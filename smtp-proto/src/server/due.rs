@@ -1,5 +1,7 @@
 //! Events that wait to be told, before anything further is parsed.
 
+use alloc::boxed::Box;
+
 use super::{Event, Fault, FaultKind, Reason};
 use crate::Leniencies;
 use crate::tls::TlsFailure;
@@ -10,12 +12,18 @@ pub(super) struct Due {
     /// Whether anything waits at all: what `step` looks at first.
     any: bool,
     reset: bool,
+    closed: Option<EndKind>,
+    /// What few sessions have to tell, once they have.
+    rest: Option<Box<Rest>>,
+}
+
+#[derive(Debug, Default)]
+struct Rest {
     /// What was let pass, all at the same offset: that of a line, or of a text.
     lenient: Leniencies,
     lenient_at: u64,
     /// A fault and too many faults can come together, behind one that ends the session.
     faults: [Option<Fault>; 3],
-    closed: Option<EndKind>,
 }
 
 /// A [`Reason`] without what it carries.
@@ -32,7 +40,8 @@ pub(super) enum EndKind {
 
 impl Due {
     pub(super) fn fault(&mut self, fault: Fault) {
-        if let Some(free) = self.faults.iter_mut().find(|waiting| waiting.is_none()) {
+        let rest = self.rest.get_or_insert_default();
+        if let Some(free) = rest.faults.iter_mut().find(|waiting| waiting.is_none()) {
             *free = Some(fault);
         }
         self.any = true;
@@ -41,8 +50,9 @@ impl Due {
     pub(super) fn lenient(&mut self, used: impl Into<Leniencies>, offset: u64) {
         let used = used.into();
         if !used.is_strict() {
-            self.lenient = self.lenient.union(used);
-            self.lenient_at = offset;
+            let rest = self.rest.get_or_insert_default();
+            rest.lenient = rest.lenient.union(used);
+            rest.lenient_at = offset;
             self.any = true;
         }
     }
@@ -61,18 +71,17 @@ impl Due {
         self.any
     }
 
+    /// Gives back the memory of what has been told.
+    pub(super) fn release(&mut self) {
+        if !self.any {
+            self.rest = None;
+        }
+    }
+
     /// The next event, if one waits.
     #[inline(never)]
     pub(super) fn next<'i>(&mut self, tls_failure: Option<&TlsFailure>) -> Option<Event<'i>> {
-        // The end of a transaction alone: what waits most often.
-        if self.reset && self.lenient.is_strict() && self.closed.is_none() && self.faults.iter().all(Option::is_none) {
-            (self.reset, self.any) = (false, false);
-            return Some(Event::Reset);
-        }
-        if let Some(leniency) = self.lenient.pop() {
-            return Some(Event::Fault(Fault { kind: FaultKind::Lenient(leniency), offset: self.lenient_at, code: 0 }));
-        }
-        if let Some(fault) = self.faults.iter_mut().find_map(Option::take) {
+        if let Some(fault) = self.rest.as_mut().and_then(|rest| rest.next()) {
             return Some(Event::Fault(fault));
         }
         if core::mem::take(&mut self.reset) {
@@ -90,5 +99,14 @@ impl Due {
                 EndKind::Fault(kind) => Reason::Fault(kind),
             })
         })
+    }
+}
+
+impl Rest {
+    fn next(&mut self) -> Option<Fault> {
+        if let Some(leniency) = self.lenient.pop() {
+            return Some(Fault { kind: FaultKind::Lenient(leniency), offset: self.lenient_at, code: 0 });
+        }
+        self.faults.iter_mut().find_map(Option::take)
     }
 }

@@ -146,24 +146,22 @@ impl Session {
         if core::mem::take(&mut self.phase.must_wait) && self.did_not_wait(input) {
             return None;
         }
-        if self.discarded > self.config.limits.discard {
+        if self.discarded() > self.config.limits.discard {
             return self.too_much_discarded(input);
         }
         let before = input.len();
-        let Reader::Lines(scanner) = &mut self.text.reader else {
-            debug_assert!(false, "the text of DATA is read in lines");
-            return self.end(input, EndKind::Refused, &replies::LOCAL_ERROR_CLOSING);
-        };
+        let Some(text) = &mut self.text else { return self.no_text(input) };
+        let Reader::Lines(scanner) = &mut text.reader else { return self.no_text(input) };
         let scan = scanner.next(input);
         let used = (before - input.len()) as u64;
         self.offset += used;
-        if self.text.progressed(used, self.config.timeouts.text_octets) {
+        if text.progressed(used, self.config.timeouts.text_octets) {
             self.progress += 1;
         }
         match scan {
             Scan::Chunk(piece) => {
-                let admitted = self.text.admit(piece, self.offset - piece.len() as u64, &self.config.limits);
-                self.discarded += (piece.len() - admitted.len()) as u64;
+                let admitted = text.admit(piece, self.offset - piece.len() as u64, &self.config.limits);
+                self.throw_away((piece.len() - admitted.len()) as u64);
                 if admitted.is_empty() { None } else { Some(Step::Event(Event::Chunk(admitted))) }
             }
             Scan::Need => Some(Step::Want(Want::Input)),
@@ -175,19 +173,26 @@ impl Session {
         }
     }
 
+    /// What the table of states keeps from happening.
+    #[cold]
+    pub(super) fn no_text<'i>(&mut self, input: &mut &'i [u8]) -> Option<Step<Event<'i>>> {
+        debug_assert!(false, "a text has begun, and is read as it began");
+        self.end(input, EndKind::Refused, &replies::LOCAL_ERROR_CLOSING)
+    }
+
     /// A refused text has been read to the limit: it will not be read to its end.
     pub(super) fn too_much_discarded<'i>(&mut self, input: &mut &'i [u8]) -> Option<Step<Event<'i>>> {
-        let at = self.text.fault().map_or(self.offset, |(_, at)| at);
+        let at = self.text.as_ref().and_then(|text| text.fault()).map_or(self.offset, |(_, at)| at);
         self.fatal(input, FaultKind::TooMuchDiscarded, at, &replies::TOO_MUCH_DISCARDED)
     }
 
     /// The whole text has come. One that broke a rule is refused here, once, and not before (RFC 5321 4.1.1.4).
     pub(super) fn text_end(&mut self) {
         self.idle_commands = 0;
-        self.text.finish(self.offset);
-        let Some((kind, offset)) = self.text.fault() else {
-            self.due.lenient(self.text.used(), self.text.base());
-            self.answered = 0;
+        let Some(text) = &mut self.text else { return self.close(EndKind::Refused) };
+        text.finish(self.offset);
+        let Some((kind, offset)) = text.fault() else {
+            self.due.lenient(text.used(), text.base());
             self.go(Move::TextEnd);
             return;
         };
@@ -205,14 +210,26 @@ impl Session {
         self.due.reset();
     }
 
+    /// Octets that were thrown away so far.
+    pub(super) fn discarded(&self) -> u64 {
+        self.rare.as_ref().map_or(0, |rare| rare.discarded)
+    }
+
+    pub(super) fn throw_away(&mut self, octets: u64) {
+        if octets > 0 {
+            self.rare.get_or_insert_default().discarded += octets;
+        }
+    }
+
     /// How many replies the end of a text has: one, or in LMTP one for each recipient (RFC 2033 4.2, 4.3).
     pub(super) fn answers_to_text(&self) -> u32 {
         if self.config.role == Role::Lmtp { self.recipients.max(1) } else { 1 }
     }
 
     pub(super) fn step_message<'i>(&mut self) -> Step<Event<'i>> {
-        let recipient = (self.config.role == Role::Lmtp).then_some(self.answered);
-        let end = MessageEnd { octets: self.text.octets(), recipient };
+        let (octets, answered) = self.text.as_ref().map_or((0, 0), |text| (text.octets(), text.answered));
+        let recipient = (self.config.role == Role::Lmtp).then_some(answered);
+        let end = MessageEnd { octets, recipient };
         Step::Event(Event::Message(end, self.ticket(Pending::Message)))
     }
 

@@ -26,6 +26,8 @@ pub(super) struct Intake {
     fault: Option<(FaultKind, u64)>,
     /// Where the text began.
     base: u64,
+    /// In LMTP, how many recipients have had their answer to it.
+    pub(super) answered: u32,
 }
 
 /// How the end of the text is known.
@@ -51,7 +53,7 @@ impl Intake {
 
     const fn new(reader: Reader, lenient: Leniencies, base: u64) -> Self {
         let lets_long = lenient.contains(Leniency::LongLines);
-        Self { reader, octets: 0, drip: 0, line: 0, lets_long, long: false, fault: None, base }
+        Self { reader, octets: 0, drip: 0, line: 0, lets_long, long: false, fault: None, base, answered: 0 }
     }
 
     /// The next chunk of the same text.

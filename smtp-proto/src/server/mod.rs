@@ -16,6 +16,7 @@ mod intake;
 mod phase;
 mod replies;
 mod setters;
+mod spare;
 mod state;
 
 use alloc::boxed::Box;
@@ -28,6 +29,7 @@ pub use config::{Config, ConfigError, Limits, Role, Timeouts};
 pub use envelope::{Envelope, Gather, Room};
 pub use event::{AuthTicket, Event, Fault, FaultKind, MessageEnd, Reason, Ticket, Verdict};
 pub use extensions::{Extensions, FutureRelease};
+pub use spare::Spare;
 pub use state::{Move, State};
 
 use due::{Due, EndKind};
@@ -67,9 +69,8 @@ pub struct Session {
     /// The name the client goes by; behind it the one in an EHLO that waits for its answer.
     names: String,
     hello: usize,
-    text: Intake,
-    /// Octets that were thrown away so far.
-    discarded: u64,
+    /// What comes in, or has last come.
+    text: Option<Box<Intake>>,
     tls: Option<Box<TlsInfo>>,
     /// What the client offered in its ClientHello.
     offered: Option<TlsOffer>,
@@ -80,10 +81,6 @@ pub struct Session {
     idle_commands: u32,
     transactions: u32,
     recipients: u32,
-    /// Those that were refused as too many.
-    surplus: u32,
-    /// In LMTP, how many of them have had their answer to the text.
-    answered: u32,
     state: State,
     pending: Option<Pending>,
     phase: Phase,
@@ -114,6 +111,10 @@ struct Rare {
     /// The one in an XCLIENT that waits for its answer.
     claimed: Option<SocketAddr>,
     authentication: auth::Authentication,
+    /// Octets that were thrown away so far.
+    discarded: u64,
+    /// Recipients of the transaction that were refused as too many.
+    surplus: u32,
 }
 
 impl Session {
@@ -121,7 +122,6 @@ impl Session {
     #[must_use]
     pub fn new(config: Arc<Config>, channel: Channel) -> Self {
         Self {
-            text: Intake::lines(config.lenient, 0),
             tickets: Tickets::new(&config.sessions),
             config,
             offset: 0,
@@ -130,7 +130,7 @@ impl Session {
             output: Output::new(),
             names: String::new(),
             hello: 0,
-            discarded: 0,
+            text: None,
             tls: established(channel),
             offered: None,
             rare: None,
@@ -139,8 +139,6 @@ impl Session {
             idle_commands: 0,
             transactions: 0,
             recipients: 0,
-            surplus: 0,
-            answered: 0,
             state: State::Connected,
             pending: None,
             phase: Phase::default(),
@@ -209,11 +207,6 @@ impl Session {
     /// Says that the first `n` octets of [`output`](Self::output) have been written.
     pub fn sent(&mut self, n: usize) {
         self.output.sent(n);
-    }
-
-    /// Gives back the memory of the output when nothing waits in it. For sessions that wait long.
-    pub fn release(&mut self) {
-        self.output.release();
     }
 
     /// Says that the peer is trusted to speak for others: XCLIENT and XFORWARD are announced to it, and honoured.

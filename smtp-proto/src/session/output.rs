@@ -58,10 +58,22 @@ impl Output {
         }
     }
 
+    /// Takes the memory of `spare`, if there is none of its own.
+    pub(crate) fn lend(&mut self, spare: &mut Vec<u8>) {
+        if self.octets.capacity() == 0 {
+            core::mem::swap(&mut self.octets, spare);
+        }
+    }
+
     /// Gives back the memory when nothing waits in it.
     pub(crate) fn release(&mut self) {
+        self.release_to(&mut Vec::new());
+    }
+
+    /// The same, into `spare`.
+    pub(crate) fn release_to(&mut self, spare: &mut Vec<u8>) {
         if self.octets.is_empty() {
-            self.octets = Vec::new();
+            *spare = core::mem::take(&mut self.octets);
         }
     }
 
