@@ -190,7 +190,8 @@ impl fmt::Display for Name {
 pub(crate) struct Question {
     pub(crate) key: usize,
     pub(crate) generation: u64,
-    pub(crate) serial: u64,
+    /// It comes round; an answer that is owed is never so late.
+    pub(crate) serial: u32,
 }
 
 /// A handler's answer to a command: a verdict, at once or later.

@@ -12,6 +12,8 @@ use smtp_rustls::{End, Stream};
 
 /// Octets of a read while the handshake lasts.
 const HANDSHAKE_READ: usize = 16 << 10;
+/// Octets that are thrown away behind the last words, before the connection is closed whatever comes.
+const PATIENCE: u32 = 256 << 10;
 
 /// Readiness is edge-triggered: it is told once, and lasts until a read comes back short or empty.
 pub(crate) struct Link<E> {
@@ -23,6 +25,8 @@ pub(crate) struct Link<E> {
     ending: bool,
     /// The socket took no more when last written to.
     full: bool,
+    /// Octets that are still thrown away for the sake of the last words.
+    patience: u32,
 }
 
 impl<E: End> fmt::Debug for Link<E> {
@@ -45,7 +49,7 @@ pub(crate) enum Read {
 impl<E: End> Link<E> {
     /// A socket that is watched already: what is there to be read will be told.
     pub(crate) fn new(socket: impl Into<Socket>) -> Self {
-        Self { socket: socket.into(), tls: None, drained: true, ending: false, full: false }
+        Self { socket: socket.into(), tls: None, drained: true, ending: false, full: false, patience: PATIENCE }
     }
 
     pub(crate) fn socket(&mut self) -> &mut Socket {
@@ -225,12 +229,13 @@ impl<E: End> Link<E> {
         let _ = self.socket.shutdown(Shutdown::Write);
     }
 
-    /// Throws away what still comes, so that a reset does not eat the last reply; true when the peer has ended too.
-    pub(crate) fn drain(&mut self, wire: &mut [u8], left: &mut u32) -> bool {
+    /// Throws away what still comes, so that a reset does not eat the last reply; true when the peer has ended too, or
+    /// sends without end.
+    pub(crate) fn drain(&mut self, wire: &mut [u8]) -> bool {
         loop {
             match read_socket(&mut self.socket, wire, &mut self.drained, self.ending) {
-                Ok(Read::Octets(n)) => match u32::try_from(n).ok().and_then(|n| left.checked_sub(n)) {
-                    Some(rest) => *left = rest,
+                Ok(Read::Octets(n)) => match u32::try_from(n).ok().and_then(|n| self.patience.checked_sub(n)) {
+                    Some(rest) => self.patience = rest,
                     None => return true,
                 },
                 Ok(Read::Blocked) => return false,

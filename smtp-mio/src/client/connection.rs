@@ -55,11 +55,11 @@ pub(super) struct Connection<'e> {
     since: Instant,
     progress: u64,
     /// The tick at which the server's time is over.
-    pub(super) deadline: u64,
+    pub(super) deadline: u32,
     /// The tick at which that of connecting is.
-    connect_deadline: u64,
+    connect_deadline: u32,
     /// The earliest tick at which the wheel comes round to it.
-    pub(super) scheduled: u64,
+    pub(super) scheduled: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,9 +105,9 @@ impl<'e> Connection<'e> {
             given: VecDeque::new(),
             since: Instant::now(),
             progress: u64::MAX,
-            deadline: u64::MAX,
-            connect_deadline: u64::MAX,
-            scheduled: u64::MAX,
+            deadline: u32::MAX,
+            connect_deadline: u32::MAX,
+            scheduled: u32::MAX,
         }
     }
 
@@ -166,7 +166,7 @@ impl<'e> Connection<'e> {
     }
 
     /// The server's time, or that of connecting, is over.
-    pub(super) fn timed_out(&mut self, now: u64, registry: &Registry) {
+    pub(super) fn timed_out(&mut self, now: u32, registry: &Registry) {
         match self.phase {
             Phase::Connect if self.connect_deadline <= now => {
                 self.end = Some(not_connected(NoConnection::TimedOut));
@@ -182,20 +182,20 @@ impl<'e> Connection<'e> {
     }
 
     /// Connecting is over at the tick `deadline`.
-    pub(super) fn set_clock(&mut self, now: u64, deadline: u64) {
+    pub(super) fn set_clock(&mut self, now: u32, deadline: u32) {
         self.connect_deadline = deadline;
         self.deadline = if self.attempts.has_more(&self.target) { deadline.min(now + 1) } else { deadline };
     }
 
     /// A new period begins when the session got on.
-    pub(super) fn restart_clock(&mut self, now: u64, settings: &Settings) {
+    pub(super) fn restart_clock(&mut self, now: u32, settings: &Settings) {
         let (progress, time) = match self.phase {
             Phase::Connect => {
                 self.set_clock(now, self.connect_deadline);
                 return;
             }
             Phase::Handshake => (u64::MAX - 2, ticks(settings.config.handshake_timeout())),
-            Phase::Talk if self.waiting => (u64::MAX - 1, u64::MAX),
+            Phase::Talk if self.waiting => (u64::MAX - 1, u32::MAX),
             Phase::Talk | Phase::Gone => (self.session.progress(), ticks(self.session.timeout())),
         };
         if self.progress != progress {

@@ -16,7 +16,7 @@ use slab::Slab;
 use smtp_proto::auth::client::Credentials;
 use smtp_proto::client::{Config, Envelope, NoConnection, Reason, Tls};
 
-use crate::wheel::{TICK, Wheel, ticks};
+use crate::wheel::{TICK, Wheel, gone_by, ticks};
 use connection::{Connection, Phase};
 pub use sender::{Closed, Key, Line, Next, Sender, Text};
 use settings::{Scratch, Settings};
@@ -80,7 +80,7 @@ pub struct Client<'e> {
     scratch: Scratch,
     wheel: Wheel,
     begun: Instant,
-    now: u64,
+    now: u32,
     generation: u64,
     /// Connections that have something to do at once.
     again: Vec<Key>,
@@ -152,10 +152,10 @@ impl<'e> Client<'e> {
         let entry = self.connections.vacant_entry();
         let key = Key { slot: entry.key(), generation: self.generation };
         let mut connection = Connection::new(target.clone(), key, &self.settings);
-        let deadline = self.now + ticks(self.settings.connect_time);
+        let deadline = self.now.saturating_add(ticks(self.settings.connect_time));
         connection.try_next(self.poll.registry()).map_err(Reason::NotConnected)?;
         connection.set_clock(self.now, deadline);
-        connection.scheduled = self.wheel.put(key.slot, key.generation, connection.deadline);
+        connection.scheduled = self.wheel.put(key.slot, connection.deadline);
         entry.insert(Box::new(connection));
         Ok(key)
     }
@@ -232,8 +232,8 @@ impl<'e> Client<'e> {
         }
         let mut due = Vec::new();
         self.wheel.advance(self.now, &mut due);
-        for (slot, generation) in due {
-            self.tick(Key { slot, generation }, sender);
+        for slot in due {
+            self.tick(slot, sender);
         }
         Ok(())
     }
@@ -243,8 +243,7 @@ impl<'e> Client<'e> {
     }
 
     fn turn_of_the_clock(&mut self) {
-        let now = self.begun.elapsed().as_millis() / TICK.as_millis();
-        self.now = u64::try_from(now).unwrap_or(u64::MAX);
+        self.now = gone_by(self.begun.elapsed());
     }
 
     /// A connection has something to do.
@@ -267,18 +266,20 @@ impl<'e> Client<'e> {
     fn schedule(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key.slot) else { return };
         if connection.deadline < connection.scheduled {
-            connection.scheduled = self.wheel.put(key.slot, key.generation, connection.deadline);
+            connection.scheduled = self.wheel.put(key.slot, connection.deadline);
         }
     }
 
     /// The wheel has come round to a connection: its time may be over, or have been put off since.
-    fn tick(&mut self, key: Key, sender: &mut impl Sender<'e>) {
+    fn tick(&mut self, slot: usize, sender: &mut impl Sender<'e>) {
         let now = self.now;
-        let Some(connection) = self.connections.get_mut(key.slot) else { return };
-        if connection.key != key || connection.scheduled > now {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        // A place in the wheel that an earlier one has replaced, or that had the slot before.
+        if connection.scheduled > now {
             return;
         }
-        connection.scheduled = u64::MAX;
+        let key = connection.key;
+        connection.scheduled = u32::MAX;
         if connection.deadline <= now {
             connection.timed_out(now, self.poll.registry());
             self.turn(key, sender);

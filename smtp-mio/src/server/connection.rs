@@ -1,12 +1,13 @@
 //! One connection: the driver of the core, as the core's front page has it.
 
 use std::io;
+use std::mem;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use smtp_proto::proxy::Network;
-use smtp_proto::server::{AuthTicket, Config, Event, Reason, Session, State, Ticket};
+use smtp_proto::server::{AuthTicket, Config, Event, Reason, Session, Spare, State, Ticket};
 use smtp_proto::tls::TlsFailure;
 use smtp_proto::{Channel, Step, Want};
 use smtp_rustls::{ServerEnd, ServerTls};
@@ -22,8 +23,7 @@ const ROUNDS: usize = 8;
 const COMMANDS: usize = 16 << 10;
 
 /// For a peer to close after the last reply.
-pub(crate) const LINGER_TICKS: u64 = 4;
-const LINGER_OCTETS: u32 = 256 << 10;
+pub(crate) const LINGER_TICKS: u32 = 4;
 
 pub(crate) type ServerLink = Link<ServerEnd>;
 
@@ -33,27 +33,36 @@ pub(crate) struct Connection<H> {
     pub(crate) link: ServerLink,
     pub(crate) session: Session,
     pub(crate) address: Option<SocketAddr>,
-    /// Names the event that is being answered.
-    pub(crate) question: Question,
-    /// A decision that was put off.
-    pub(crate) parked: Option<Box<Parked>>,
-    /// What the session left over: the beginning of a line, or what lies behind a decision.
-    held: Box<[u8]>,
+    /// Which connection it is, of those that have its key one after the other.
+    generation: u64,
+    /// Counts its events.
+    serial: u32,
+    aside: Option<Box<Aside>>,
     pub(crate) phase: Phase,
+    /// The last turn ended for want of input alone, and nothing has been said to the session since.
+    hungry: bool,
     farewell: Farewell,
     progress: u64,
     /// The tick at which the peer's time is over.
-    pub(crate) deadline: u64,
+    pub(crate) deadline: u32,
     /// The earliest tick at which the wheel comes round to it.
-    pub(crate) scheduled: u64,
+    pub(crate) scheduled: u32,
     handler: H,
+}
+
+/// What few connections hold while they wait.
+#[derive(Debug, Default)]
+struct Aside {
+    parked: Option<Parked>,
+    /// What the session left over: the beginning of a line, or what lies behind a decision.
+    held: Box<[u8]>,
 }
 
 /// A decision that was put off, and if so until when.
 #[derive(Debug)]
-pub(crate) struct Parked {
+struct Parked {
     ticket: Owing,
-    pub(crate) after: Option<(Instant, Given)>,
+    after: Option<(Instant, Given)>,
 }
 
 #[derive(Debug)]
@@ -67,9 +76,7 @@ pub(crate) enum Phase {
     Talk,
     Handshake,
     /// FIN is sent: wait for the peer's.
-    Linger {
-        left: u32,
-    },
+    Linger,
     Gone,
 }
 
@@ -93,6 +100,8 @@ pub(crate) struct Common {
     pub(crate) plain: Vec<u8>,
     /// The same before it is decrypted.
     pub(crate) wire: Vec<u8>,
+    /// What sessions need only in their turn.
+    pub(crate) spare: Spare,
     pub(crate) office: Office,
 }
 
@@ -120,7 +129,7 @@ impl<H: Handler> Connection<H> {
     pub(crate) fn new(
         link: ServerLink,
         address: Option<SocketAddr>,
-        question: Question,
+        generation: u64,
         handler: H,
         session: Session,
     ) -> Self {
@@ -128,14 +137,15 @@ impl<H: Handler> Connection<H> {
             link,
             session,
             address,
-            question,
-            parked: None,
-            held: Box::default(),
+            generation,
+            serial: 0,
+            aside: None,
+            hungry: false,
             phase: Phase::Talk,
             farewell: Farewell::Wait,
             progress: u64::MAX,
             deadline: 0,
-            scheduled: u64::MAX,
+            scheduled: u32::MAX,
             handler,
         }
     }
@@ -149,18 +159,24 @@ impl<H: Handler> Connection<H> {
     }
 
     /// Does all that can be done without waiting; true when there may be more to read at once.
-    pub(crate) fn turn(&mut self, common: &mut Common) -> bool {
-        self.try_turn(common).unwrap_or_else(|error| {
+    pub(crate) fn turn(&mut self, key: usize, common: &mut Common) -> bool {
+        self.hungry = false;
+        self.heard(key, common)
+    }
+
+    /// The same when nothing but the socket has something new.
+    pub(crate) fn heard(&mut self, key: usize, common: &mut Common) -> bool {
+        self.try_turn(key, common).unwrap_or_else(|error| {
             tracing::debug!(session = self.handler.session(), %error, peer = %Name(self.address), "connection lost");
-            self.abandon(&common.office);
+            self.abandon(key, &common.office);
             false
         })
     }
 
     /// Ends without a word; the handler hears of it.
-    pub(crate) fn abandon(&mut self, office: &Office) {
+    fn abandon(&mut self, key: usize, office: &Office) {
         self.session.lost();
-        let _ = self.step(&mut &[][..], office);
+        let _ = self.step(key, &mut &[][..], office);
         self.phase = Phase::Gone;
     }
 
@@ -170,17 +186,16 @@ impl<H: Handler> Connection<H> {
         self.session.eof();
     }
 
-    fn try_turn(&mut self, common: &mut Common) -> io::Result<bool> {
-        let Common { plain, wire, office } = common;
+    fn try_turn(&mut self, key: usize, common: &mut Common) -> io::Result<bool> {
+        let Common { plain, wire, spare, office } = common;
         match self.phase {
             Phase::Handshake => {
                 if !self.handshake(wire, office) {
                     return Ok(false);
                 }
             }
-            Phase::Linger { mut left } => {
-                let gone = self.link.drain(wire, &mut left);
-                self.phase = if gone { Phase::Gone } else { Phase::Linger { left } };
+            Phase::Linger => {
+                self.linger(wire);
                 return Ok(false);
             }
             Phase::Gone => return Ok(false),
@@ -189,32 +204,40 @@ impl<H: Handler> Connection<H> {
         if self.link.is_full() && !self.link.flush()? {
             return Ok(false);
         }
-        let mut filled = self.held.len();
-        plain[..filled].copy_from_slice(&self.held);
+        let mut filled = 0;
+        if let Some(aside) = &self.aside {
+            filled = aside.held.len();
+            plain[..filled].copy_from_slice(&aside.held);
+        }
         // Whoever talks before the greeting is found out only by looking there.
-        if self.session.state() == State::Connected && self.parked.is_none() {
+        if self.session.state() == State::Connected && !self.is_parked() {
             self.link.look();
+            self.hungry = false;
             if let Read::Octets(n) = self.link.read(&mut plain[filled..], wire)? {
                 filled += n;
             }
         }
+        self.session.lend(spare);
         let mut reads = 0;
         let more = loop {
-            let mut input = &plain[..filled];
-            let want = self.step(&mut input, office);
-            let left = input.len();
-            plain.copy_within(filled - left..filled, 0);
-            filled = left;
-            if want == Want::Close {
-                filled = 0;
-                self.part(wire);
-                break false;
-            }
-            // Flush before acting on a want; and while output waits, nothing is read.
-            let taken = self.link.write(self.session.output())?;
-            self.session.sent(taken);
-            if self.link.is_full() {
-                break false;
+            let mut want = Want::Input;
+            if !mem::take(&mut self.hungry) {
+                let mut input = &plain[..filled];
+                want = self.step(key, &mut input, office);
+                let left = input.len();
+                plain.copy_within(filled - left..filled, 0);
+                filled = left;
+                if want == Want::Close {
+                    filled = 0;
+                    self.part(wire);
+                    break false;
+                }
+                // Flush before acting on a want; and while output waits, nothing is read.
+                let taken = self.link.write(self.session.output())?;
+                self.session.sent(taken);
+                if self.link.is_full() {
+                    break false;
+                }
             }
             match want {
                 Want::Input if reads >= ROUNDS => break true,
@@ -223,7 +246,10 @@ impl<H: Handler> Connection<H> {
                     let room = self.room(filled, plain.len());
                     match self.link.read(&mut plain[filled..room], wire)? {
                         Read::Octets(n) => filled += n,
-                        Read::Blocked => break false,
+                        Read::Blocked => {
+                            self.hungry = true;
+                            break false;
+                        }
                         Read::End => self.session.eof(),
                     }
                 }
@@ -241,11 +267,14 @@ impl<H: Handler> Connection<H> {
             }
         };
         if filled > 0 {
-            self.held = plain[..filled].into();
-        } else if !self.held.is_empty() {
-            self.held = Box::default();
+            self.aside.get_or_insert_default().held = plain[..filled].into();
+        } else if let Some(aside) = &mut self.aside {
+            aside.held = Box::default();
+            if aside.parked.is_none() {
+                self.aside = None;
+            }
         }
-        self.session.release();
+        self.session.release_to(spare);
         Ok(more)
     }
 
@@ -295,7 +324,7 @@ impl<H: Handler> Connection<H> {
     }
 
     /// The peer's time for the handshake is over.
-    pub(crate) fn handshake_timed_out(&mut self, common: &mut Common) -> bool {
+    pub(crate) fn handshake_timed_out(&mut self, key: usize, common: &mut Common) -> bool {
         let (session, peer) = (self.handler.session(), Name(self.address));
         tracing::info!(session, %peer, failure = %TlsFailure::TimedOut, "the TLS handshake failed");
         if self.session.state() != State::StartTls {
@@ -305,7 +334,7 @@ impl<H: Handler> Connection<H> {
         }
         self.session.timed_out();
         self.phase = Phase::Talk;
-        self.turn(common)
+        self.turn(key, common)
     }
 
     /// Writes the last words, and closes: at once where nothing can be lost by it.
@@ -331,9 +360,11 @@ impl<H: Handler> Connection<H> {
             return;
         }
         self.link.shut_down();
-        let mut left = LINGER_OCTETS;
-        let gone = self.link.drain(wire, &mut left);
-        self.phase = if gone { Phase::Gone } else { Phase::Linger { left } };
+        self.linger(wire);
+    }
+
+    fn linger(&mut self, wire: &mut [u8]) {
+        self.phase = if self.link.drain(wire) { Phase::Gone } else { Phase::Linger };
     }
 
     /// Commands are read in small pieces: what a peer that does not read its replies leaves over is held for it.
@@ -342,7 +373,7 @@ impl<H: Handler> Connection<H> {
         if text || self.link.is_tls() { all } else { all.min(filled + COMMANDS) }
     }
 
-    fn step<'i>(&mut self, input: &mut &'i [u8], office: &Office) -> Want {
+    fn step<'i>(&mut self, key: usize, input: &mut &'i [u8], office: &Office) -> Want {
         let mut said: &'i [u8] = &[];
         loop {
             let before: &'i [u8] = input;
@@ -352,12 +383,12 @@ impl<H: Handler> Connection<H> {
             };
             let taken = before.get(..before.len() - input.len()).unwrap_or_default();
             said = if taken.is_empty() { said } else { taken };
-            self.question.serial += 1;
+            self.serial = self.serial.wrapping_add(1);
             let peer = Peer {
                 address: self.session.client_address().or(self.address),
                 said,
                 session: &self.session,
-                question: self.question,
+                question: Question { key, generation: self.generation, serial: self.serial },
                 mailroom: &office.mailroom,
             };
             let mut message = None;
@@ -428,12 +459,27 @@ impl<H: Handler> Connection<H> {
 
     fn park(&mut self, ticket: Owing, after: Option<(Duration, Given)>) {
         let after = after.map(|(time, given)| (Instant::now() + time, given));
-        self.parked = Some(Box::new(Parked { ticket, after }));
+        self.aside.get_or_insert_default().parked = Some(Parked { ticket, after });
+    }
+
+    /// Whether a decision was put off.
+    pub(crate) fn is_parked(&self) -> bool {
+        self.aside.as_ref().is_some_and(|aside| aside.parked.is_some())
+    }
+
+    /// The answer to the decision that was put off, and when it is to be given; once, and if it is known.
+    pub(crate) fn put_off(&mut self) -> Option<(Instant, Given)> {
+        self.aside.as_mut()?.parked.as_mut()?.after.take()
+    }
+
+    /// Names the event that is being answered.
+    pub(crate) const fn question(&self, key: usize) -> Question {
+        Question { key, generation: self.generation, serial: self.serial }
     }
 
     /// The answer to the decision that was put off.
     pub(crate) fn answered(&mut self, given: Given) {
-        let Some(parked) = self.parked.take() else { return };
+        let Some(parked) = self.aside.as_mut().and_then(|aside| aside.parked.take()) else { return };
         match (parked.ticket, given) {
             (Owing::Verdict(ticket), Given::Verdict(verdict)) => match verdict.as_verdict() {
                 Some(verdict) => self.session.answer(ticket, verdict),
@@ -447,17 +493,32 @@ impl<H: Handler> Connection<H> {
     }
 
     /// A new period begins when the session got on.
-    pub(crate) fn restart_clock(&mut self, now: u64, office: &Office) {
+    pub(crate) fn restart_clock(&mut self, now: u32, office: &Office) {
         let (progress, time) = match self.phase {
             Phase::Talk if self.session.state() != State::Closed => {
                 (self.session.progress(), ticks(self.session.timeout()))
             }
             Phase::Handshake => (u64::MAX - 2, ticks(office.config.handshake_timeout())),
-            Phase::Talk | Phase::Linger { .. } | Phase::Gone => (u64::MAX - 1, LINGER_TICKS),
+            Phase::Talk | Phase::Linger | Phase::Gone => (u64::MAX - 1, LINGER_TICKS),
         };
         if self.progress != progress {
             self.progress = progress;
             self.deadline = now.saturating_add(time);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Connection;
+    use crate::link::Socket;
+
+    /// Most of what an idle connection costs: thousands wait at once.
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn a_connection_that_waits_is_small() {
+        // A socket has more in builds with debug assertions.
+        let size = size_of::<Connection<()>>() - size_of::<Socket>();
+        assert!(size <= 304, "{size} octets, without handler and socket");
     }
 }

@@ -12,7 +12,7 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
 use smtp_proto::proxy::Network;
-use smtp_proto::server::{Config, State};
+use smtp_proto::server::{Config, Spare, State};
 use smtp_proto::tls::Channel;
 use smtp_rustls::ServerTls;
 
@@ -23,7 +23,7 @@ use super::listener::{First, Listener};
 use super::proxy::Antechamber;
 use crate::handler::{Given, Handler, Mailroom, Name, Question};
 use crate::link::{Link, Socket};
-use crate::wheel::{TICK, Wheel, ticks};
+use crate::wheel::{TICK, Wheel, gone_by, ticks};
 
 const WAKER: Token = Token(usize::MAX);
 const LISTENERS: usize = usize::MAX - 1024;
@@ -47,7 +47,7 @@ pub(crate) struct Loop<H, F> {
     wheel: Wheel,
     begun: Instant,
     /// The tick it is.
-    now: u64,
+    now: u32,
     generation: u64,
     mail: Receiver<(Question, Given)>,
     /// Connections that were accepted elsewhere.
@@ -92,6 +92,7 @@ impl<H: Handler, F: Fn(Option<SocketAddr>) -> H> Loop<H, F> {
             common: Common {
                 plain: vec![0; PLAIN],
                 wire: vec![0; WIRE],
+                spare: Spare::default(),
                 office: Office { config, tls, trusted, mailroom, counters },
             },
             wheel: Wheel::new(0),
@@ -134,17 +135,17 @@ impl<H: Handler, F: Fn(Option<SocketAddr>) -> H> Loop<H, F> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             }
-            let ticks = self.begun.elapsed().as_millis() / TICK.as_millis();
-            self.now = u64::try_from(ticks).unwrap_or(u64::MAX);
+            self.now = gone_by(self.begun.elapsed());
+            let mut woken = false;
             for event in &events {
                 match event.token() {
-                    WAKER => {}
+                    WAKER => woken = true,
                     Token(token) if token >= LISTENERS => self.accept(token - LISTENERS),
                     Token(token) if token >= ANTECHAMBER => self.announced(token - ANTECHAMBER),
                     Token(key) => {
                         if let Some(connection) = self.connections.get_mut(key) {
                             connection.link.told(event);
-                            self.turn(key);
+                            self.act(key, |connection, common| connection.heard(key, common));
                         }
                     }
                 }
@@ -152,11 +153,14 @@ impl<H: Handler, F: Fn(Option<SocketAddr>) -> H> Loop<H, F> {
             for key in std::mem::take(&mut self.again) {
                 self.turn(key);
             }
-            while let Ok((question, given)) = self.mail.try_recv() {
-                self.answered(question, given);
-            }
-            while let Ok(Accepted { socket, address, tls }) = self.accepted.try_recv() {
-                self.let_in(TcpStream::from_std(socket).into(), Some(address), tls, stopping);
+            // Whoever sends something wakes the loop behind it.
+            if woken {
+                while let Ok((question, given)) = self.mail.try_recv() {
+                    self.answered(question, given);
+                }
+                while let Ok(Accepted { socket, address, tls }) = self.accepted.try_recv() {
+                    self.let_in(TcpStream::from_std(socket).into(), Some(address), tls, stopping);
+                }
             }
             self.answer_delayed();
             while let Some(late) = self.antechamber.late(self.now) {
@@ -164,8 +168,8 @@ impl<H: Handler, F: Fn(Option<SocketAddr>) -> H> Loop<H, F> {
                 self.counts.leave(None);
             }
             self.wheel.advance(self.now, &mut due);
-            for (key, generation) in due.drain(..) {
-                self.tick(key, generation);
+            for key in due.drain(..) {
+                self.tick(key);
             }
             if self.accept_again {
                 self.accept_again = false;
@@ -232,7 +236,7 @@ impl<H: Handler, F: Fn(Option<SocketAddr>) -> H> Loop<H, F> {
             return;
         }
         self.generation += 1;
-        let deadline = self.now + ticks(self.limits.proxy_time);
+        let deadline = self.now.saturating_add(ticks(self.limits.proxy_time));
         self.antechamber.add(socket, address, (tls, tls_before), self.generation, deadline);
     }
 
@@ -303,11 +307,10 @@ impl<H: Handler, F: Fn(Option<SocketAddr>) -> H> Loop<H, F> {
         let office = &self.common.office;
         office.counters.connected();
         self.generation += 1;
-        let question = Question { key, generation: self.generation, serial: 0 };
         let mut connection = Connection::new(
             Link::new(socket),
             address,
-            question,
+            self.generation,
             (self.make)(address),
             office.session(address, channel),
         );
@@ -320,7 +323,7 @@ impl<H: Handler, F: Fn(Option<SocketAddr>) -> H> Loop<H, F> {
 
     /// A connection has something to do.
     fn turn(&mut self, key: usize) {
-        self.act(key, Connection::turn);
+        self.act(key, |connection, common| connection.turn(key, common));
     }
 
     fn act(&mut self, key: usize, act: impl FnOnce(&mut Connection<H>, &mut Common) -> bool) {
@@ -348,10 +351,8 @@ impl<H: Handler, F: Fn(Option<SocketAddr>) -> H> Loop<H, F> {
                 return;
             }
         }
-        if let Some(parked) = &mut connection.parked
-            && let Some((at, given)) = parked.after.take()
-        {
-            self.delayed.insert((at, connection.question), given);
+        if let Some((at, given)) = connection.put_off() {
+            self.delayed.insert((at, connection.question(key)), given);
         }
         self.schedule(key);
     }
@@ -360,7 +361,7 @@ impl<H: Handler, F: Fn(Option<SocketAddr>) -> H> Loop<H, F> {
     fn schedule(&mut self, key: usize) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         if connection.deadline < connection.scheduled {
-            connection.scheduled = self.wheel.put(key, connection.question.generation, connection.deadline);
+            connection.scheduled = self.wheel.put(key, connection.deadline);
         }
     }
 
@@ -399,7 +400,7 @@ impl<H: Handler, F: Fn(Option<SocketAddr>) -> H> Loop<H, F> {
 
     fn answered(&mut self, question: Question, given: Given) {
         let Some(connection) = self.connections.get_mut(question.key) else { return };
-        if connection.question != question || connection.parked.is_none() {
+        if connection.question(question.key) != question || !connection.is_parked() {
             return;
         }
         connection.answered(given);
@@ -407,24 +408,24 @@ impl<H: Handler, F: Fn(Option<SocketAddr>) -> H> Loop<H, F> {
     }
 
     /// The wheel has come round to a connection: its time may be over, or have been put off since.
-    fn tick(&mut self, key: usize, generation: u64) {
+    fn tick(&mut self, key: usize) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        // Someone else by now, or a place in the wheel that an earlier one has replaced.
-        if connection.question.generation != generation || connection.scheduled > self.now {
+        // A place in the wheel that an earlier one has replaced, or of somebody who had the key before.
+        if connection.scheduled > self.now {
             return;
         }
-        connection.scheduled = u64::MAX;
+        connection.scheduled = u32::MAX;
         if connection.deadline <= self.now {
             match connection.phase {
                 // The application's time is not the peer's.
-                Phase::Talk if connection.parked.is_some() => connection.deadline = self.now + 10,
+                Phase::Talk if connection.is_parked() => connection.deadline = self.now + 10,
                 Phase::Talk if connection.session.state() != State::Closed => {
                     connection.session.timed_out();
                     self.turn(key);
                     return;
                 }
                 Phase::Handshake => {
-                    self.act(key, Connection::handshake_timed_out);
+                    self.act(key, |connection, common| connection.handshake_timed_out(key, common));
                     return;
                 }
                 // It does not even read its last reply, or does not close.

@@ -13,7 +13,7 @@ use smtp_proto::proxy::{MAX_V2, parse};
 #[derive(Debug, Default)]
 pub(crate) struct Antechamber {
     waiting: Slab<Waiting>,
-    order: VecDeque<(u64, usize, u64)>,
+    order: VecDeque<(u32, usize, u64)>,
 }
 
 #[derive(Debug)]
@@ -40,7 +40,7 @@ impl Antechamber {
         balancer: SocketAddr,
         (implicit_tls, tls_before): (bool, bool),
         generation: u64,
-        deadline: u64,
+        deadline: u32,
     ) {
         let key =
             self.waiting.insert(Waiting { socket, balancer, implicit_tls, tls_before, generation, header: Vec::new() });
@@ -58,7 +58,7 @@ impl Antechamber {
     }
 
     /// Those whose time is over.
-    pub(crate) fn late(&mut self, now: u64) -> Option<Waiting> {
+    pub(crate) fn late(&mut self, now: u32) -> Option<Waiting> {
         while let Some(&(_, key, generation)) = self.order.front().filter(|(deadline, ..)| *deadline <= now) {
             self.order.pop_front();
             if self.waiting.get(key).is_some_and(|waiting| waiting.generation == generation) {
