@@ -1,11 +1,6 @@
 //! Parameters of MAIL and RCPT (RFC 5321 4.1.1.11).
 
-use nom::bytes::complete::tag;
-use nom::combinator::{opt, verify};
-use nom::sequence::preceded;
-use nom::{IResult, Parser};
-
-use super::class::{HIGH, LDH, VALUE, is_quiet, run};
+use super::class::{HIGH, LDH, VALUE, is_quiet, span};
 use super::registry::RegisteredParam;
 use super::values::{self, AuthParam, Body, By, Mtrk, Notify, Orcpt, Ret, Rrvs};
 use super::{Keyword, KeywordSet, SyntaxError, SyntaxErrorKind, Verb, Xtext};
@@ -53,23 +48,30 @@ impl<'a> Params<'a> {
         while start < raw.len() {
             let error = |kind| SyntaxError::new(kind, start);
             let malformed = error(SyntaxErrorKind::BadParameter);
-            let (after, (keyword, value)) = param(rest, value_class).map_err(|_| malformed)?;
-            let keyword_end = start + keyword.len();
-            let end = raw.len() - after.len();
-            let keyword = raw.get(start..keyword_end).ok_or(malformed)?;
-            let value = match value {
-                None => None,
-                Some(_) => {
-                    Some(raw.get(keyword_end + 1..end).filter(|value| !utf8 || is_quiet(value)).ok_or(malformed)?)
+            // RFC 5321 4.1.2: esmtp-keyword is letters, digits and hyphens, and begins with none of these last.
+            let (keyword, behind) = rest.split_at_checked(span(rest, LDH)).ok_or(malformed)?;
+            if matches!(keyword, [] | [b'-', ..]) {
+                return Err(malformed);
+            }
+            let value_start = start + keyword.len() + 1;
+            let length = match behind {
+                [b'=', value @ ..] => span(value, value_class),
+                _ => 0,
+            };
+            let (value, after) = match length {
+                0 => (None, behind),
+                _ => {
+                    let value = raw.get(value_start..value_start + length).filter(|value| !utf8 || is_quiet(value));
+                    (Some(value.ok_or(malformed)?), behind.get(length + 1..).unwrap_or_default())
                 }
             };
-            params.add(keyword, value, raw.get(..start).unwrap_or_default(), verb, utf8).map_err(error)?;
-            start = end;
+            params.add(keyword, value, raw, start, verb, utf8).map_err(error)?;
+            start = raw.len() - after.len();
             match after {
                 [] => break,
                 // Something follows the space: a line does not end in one.
                 [b' ', next @ ..] if !next.is_empty() => rest = next,
-                _ => return Err(SyntaxError::new(SyntaxErrorKind::BadParameter, end)),
+                _ => return Err(SyntaxError::new(SyntaxErrorKind::BadParameter, start)),
             }
             start += 1;
         }
@@ -77,28 +79,19 @@ impl<'a> Params<'a> {
         Ok(params)
     }
 
-    /// One more, `before` being the text of those that are there.
+    /// One more, which begins at `start` of `raw`.
+    #[inline]
     fn add(
         &mut self,
-        keyword: &str,
+        keyword: &[u8],
         value: Option<&str>,
-        before: &str,
+        raw: &str,
+        start: usize,
         verb: Verb,
         utf8: bool,
     ) -> Result<(), SyntaxErrorKind> {
         let Some(entry) = RegisteredParam::find(keyword) else {
-            if usize::from(self.unknown) >= MAX_UNKNOWN {
-                return Err(SyntaxErrorKind::TooManyParameters);
-            }
-            let same = |word: &str| {
-                word.get(..keyword.len()).is_some_and(|start| start.eq_ignore_ascii_case(keyword))
-                    && matches!(word.as_bytes().get(keyword.len()), None | Some(b'='))
-            };
-            if self.unknown > 0 && before.split(' ').any(same) {
-                return Err(SyntaxErrorKind::DuplicateParameter);
-            }
-            self.unknown += 1;
-            return Ok(());
+            return self.add_unknown(keyword, raw.as_bytes().get(..start).unwrap_or_default());
         };
         if entry.verb != verb {
             return Err(SyntaxErrorKind::MisplacedParameter);
@@ -114,6 +107,22 @@ impl<'a> Params<'a> {
         }
         (entry.check)(value, utf8)?;
         self.known = self.known.with(entry.keyword);
+        Ok(())
+    }
+
+    /// One that the registry does not have, `before` being the text of those that are there.
+    fn add_unknown(&mut self, keyword: &[u8], before: &[u8]) -> Result<(), SyntaxErrorKind> {
+        if usize::from(self.unknown) >= MAX_UNKNOWN {
+            return Err(SyntaxErrorKind::TooManyParameters);
+        }
+        let same = |word: &[u8]| {
+            word.get(..keyword.len()).is_some_and(|start| start.eq_ignore_ascii_case(keyword))
+                && matches!(word.get(keyword.len()), None | Some(b'='))
+        };
+        if self.unknown > 0 && before.split(|octet| *octet == b' ').any(same) {
+            return Err(SyntaxErrorKind::DuplicateParameter);
+        }
+        self.unknown += 1;
         Ok(())
     }
 
@@ -290,14 +299,4 @@ impl<'a> Params<'a> {
     pub fn submitter(&self) -> Option<Xtext<'a>> {
         self.value(Keyword::Submitter).and_then(Xtext::parse)
     }
-}
-
-/// Keyword and value.
-type Raw<'a> = (&'a [u8], Option<&'a [u8]>);
-
-/// esmtp-param (RFC 5321 4.1.2).
-#[inline]
-fn param(octets: &[u8], value: u8) -> IResult<&[u8], Raw<'_>> {
-    let keyword = verify(run(LDH), |word: &[u8]| !word.starts_with(b"-"));
-    (keyword, opt(preceded(tag("="), run(value)))).parse(octets)
 }

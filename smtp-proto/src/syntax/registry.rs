@@ -110,7 +110,9 @@ impl Keyword {
     /// The keyword of this name, in any case (RFC 5321 2.4).
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        RegisteredParam::find(name).filter(|_| name.bytes().all(|octet| is(octet, LDH))).map(|entry| entry.keyword)
+        RegisteredParam::find(name.as_bytes())
+            .filter(|_| name.bytes().all(|octet| is(octet, LDH)))
+            .map(|entry| entry.keyword)
     }
 
     /// The row of the registry that describes this parameter.
@@ -134,10 +136,10 @@ impl Keyword {
 impl RegisteredParam {
     /// The row of a word of letters, digits and hyphens.
     #[inline]
-    pub(super) fn find(name: &str) -> Option<&'static Self> {
-        let first = name.as_bytes().first()?;
+    pub(super) fn find(name: &[u8]) -> Option<&'static Self> {
+        let first = name.first()?;
         let entry = INDEX.get(usize::from(first & 31))?.get(name.len()).copied().flatten()?;
-        same(name.as_bytes(), entry.name.as_bytes()).then_some(entry)
+        same(name, entry.name.as_bytes()).then_some(entry)
     }
 }
 
