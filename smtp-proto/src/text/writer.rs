@@ -5,6 +5,10 @@ use alloc::vec::Vec;
 use super::find::{Stop, WALK, stop, walk};
 use super::{TextFlaw, append, take};
 
+/// Octets of a line with its dot that a walk finds, at most, and some more.
+const SHORT: usize = 8;
+const _: () = assert!(WALK + 2 < SHORT);
+
 /// What is done with line ends other than CRLF in a text that is to be sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -68,7 +72,26 @@ impl Writer {
             let before = text;
             let Some(slice) = self.next(&mut text)? else { return Ok(()) };
             append(out, slice, before);
+            if slice.len() <= SHORT && self.stuffed && !self.line_start && text.first() == Some(&b'.') {
+                self.write_short(&mut text, out);
+            }
         }
+    }
+
+    /// Short lines that begin with dots, one behind the other, from within the first of them: gathered, and appended at once.
+    fn write_short(&mut self, text: &mut &[u8], out: &mut Vec<u8>) {
+        let (mut gathered, mut filled, mut rest) = ([0; 8 * SHORT], 0, *text);
+        while let Err(Stop::Dot(n)) = walk::<true, true>(rest, 0, WALK)
+            && let Some(line) = rest.first_chunk::<SHORT>()
+            && let Some(room) = gathered.get_mut(filled..).and_then(<[u8]>::first_chunk_mut)
+        {
+            // More than the line, whose length is no constant; what is too much is written over.
+            *room = *line;
+            filled += n + 1;
+            rest = rest.get(n..).unwrap_or_default();
+        }
+        out.extend_from_slice(gathered.get(..filled).unwrap_or_default());
+        self.take(text, text.len() - rest.len());
     }
 
     /// The same without a copy, for a driver that writes vectors: takes the next piece off the front of `text`, and
