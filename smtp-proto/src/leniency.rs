@@ -384,6 +384,13 @@ mod tests {
         }
     }
 
+    /// RFC 5321 4.1.1: a server that tolerates nothing but spaces at the end is not strict in this sense.
+    #[test]
+    fn strict_is_what_tolerates_nothing() {
+        assert!(Leniencies::STRICT.is_strict() && !Leniencies::STANDARD.is_strict());
+        assert!(Leniencies::ALL.without(Leniencies::ALL).is_strict());
+    }
+
     #[test]
     fn what_is_put_in_or_taken_out_twice_is_in_or_out() {
         for &a in Leniency::ALL {

@@ -271,6 +271,7 @@ fn capabilities_are_read() {
         ("XCLIENT NAME ADDR", Some(C::XClient(Words::new("NAME ADDR")))),
         ("XFORWARD NAME ADDR", Some(C::XForward(Words::new("NAME ADDR")))),
         ("XCLIENT", other("XCLIENT", "")),
+        ("XFORWARD", other("XFORWARD", "")),
         ("X-NEW thing 5", other("X-NEW", "thing 5")),
         // No ehlo-line (RFC 5321 4.1.1.1).
         ("", None),

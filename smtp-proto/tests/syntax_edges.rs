@@ -44,6 +44,17 @@ fn addresses_have_their_lengths() {
     }
 }
 
+/// RFC 5322 3.2.3, RFC 5321 4.1.2: DEL is no atext, no qtextSMTP and in no domain; what RFC 6531 3.3 lets in besides begins beyond
+/// ASCII. A line was looked at before; an address alone is looked at here.
+#[test]
+fn del_is_in_no_address() {
+    for text in ["a\u{7f}b@example.net", "\"a\u{7f}b\"@example.net", "a@exa\u{7f}mple.net"] {
+        assert!(Mailbox::parse(text, true).is_err() && Mailbox::parse(text, false).is_err(), "{text:?}");
+        let beyond = text.replace('\u{7f}', "\u{e9}");
+        assert!(Mailbox::parse(&beyond, true).is_ok() && Mailbox::parse(&beyond, false).is_err(), "{beyond:?}");
+    }
+}
+
 /// RFC 5321 4.1.3: the tag of a literal; `::` is at least two groups, and an IPv4 address at its end is two.
 #[test]
 fn literals_are_what_their_tag_says() {
