@@ -296,4 +296,33 @@ mod tests {
         assert_eq!(out, b"a");
         assert_eq!(writer.finish(), Err(TextFlaw::BareLf));
     }
+
+    /// RFC 5321 4.5.2, where short lines are gathered: any number of them, of any length up to what a walk finds and beyond.
+    #[test]
+    fn many_short_lines_are_written_as_each_by_itself() {
+        for length in 0..12 {
+            let lines: Vec<&[u8]> =
+                [&b".23456789ab"[..], b".", b"x", b"..", b""].map(|line| &line[..length.min(line.len())]).into();
+            for number in 0..40 {
+                let (mut text, mut expected) = (Vec::new(), Vec::new());
+                // Dots alone, and one line in so many that is another.
+                for at in 0..number {
+                    let line = if at % 17 == 16 { lines[at % 5] } else { lines[0] };
+                    text.extend_from_slice(line);
+                    text.extend_from_slice(b"\r\n");
+                    expected.extend_from_slice(if line.starts_with(b".") { b"." } else { b"" });
+                    expected.extend_from_slice(line);
+                    expected.extend_from_slice(b"\r\n");
+                }
+                for cut in [0, text.len() / 3, text.len().saturating_sub(2), text.len()] {
+                    let (mut writer, mut written) = (Writer::new(Newlines::Strict), Vec::new());
+                    let (a, b) = text.split_at(cut);
+                    writer.write(a, &mut written).expect("good text");
+                    writer.write(b, &mut written).expect("good text");
+                    assert_eq!(written, expected, "{number} lines of {length}, cut at {cut}");
+                    assert_eq!(writer.octets, text.len() as u64);
+                }
+            }
+        }
+    }
 }
