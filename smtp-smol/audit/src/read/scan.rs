@@ -47,17 +47,20 @@ fn rare(what: &[u8]) -> usize {
     what.iter().position(is_rare).unwrap_or_default()
 }
 
+/// The lowest bit of each of eight octets, and the highest.
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGHEST: u64 = ONES << 7;
+
 /// Where an octet first stands, of a short text: eight at a time.
 #[inline]
 pub(crate) fn near(text: &[u8], what: u8) -> Option<usize> {
-    const ONES: u64 = 0x0101_0101_0101_0101;
     let pattern = ONES * u64::from(what);
     let mut at = 0;
     let mut rest = text;
     while let Some((eight, after)) = rest.split_first_chunk() {
         let differs = u64::from_le_bytes(*eight) ^ pattern;
         // The lowest octet that is zero has the lowest bit that is set.
-        let zero = differs.wrapping_sub(ONES) & !differs & (ONES << 7);
+        let zero = differs.wrapping_sub(ONES) & !differs & HIGHEST;
         if zero != 0 {
             return Some(at + zero.trailing_zeros() as usize / 8);
         }
@@ -104,6 +107,20 @@ pub(crate) fn number(text: &[u8]) -> Option<(u64, &[u8])> {
         at += 1;
     }
     (at > 0).then(|| (value, &text[at..]))
+}
+
+/// Exactly eight digits, all at a time.
+#[inline]
+pub(crate) fn eight(text: &[u8; 8]) -> Option<u32> {
+    let digits = u64::from_le_bytes(*text) ^ (ONES * u64::from(b'0'));
+    // Of a digit the octet is 0 to 9 now: any other has its highest bit set, or gets it.
+    if (digits | digits.wrapping_add(ONES * 0x76)) & HIGHEST != 0 {
+        return None;
+    }
+    // The first digit is the lowest octet. Neighbours are joined to 0 to 99, these to 0 to 9999, and these to the number.
+    let pairs = (digits * 10 + (digits >> 8)) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs * 100 + (pairs >> 16)) & 0x0000_ffff_0000_ffff;
+    u32::try_from((fours * 10_000 + (fours >> 32)) & 0xffff_ffff).ok()
 }
 
 /// Exactly two digits; a space may stand for a leading zero, as syslog writes days.
@@ -262,7 +279,7 @@ pub(crate) fn rfc5322(text: &[u8]) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{find, find_last, iso, near, rfc5322, text_ip, zone};
+    use super::{eight, find, find_last, iso, near, rfc5322, text_ip, zone};
 
     #[test]
     fn what_is_found_is_what_a_plain_search_finds() {
@@ -278,6 +295,18 @@ mod tests {
                 for octet in 0..=255 {
                     assert_eq!(near(text, octet), text.iter().position(|other| *other == octet));
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn eight_digits_are_a_number() {
+        for at in 0..8 {
+            for octet in 0..=255_u8 {
+                let mut text = *b"12345678";
+                text[at] = octet;
+                let number = text.iter().all(u8::is_ascii_digit).then(|| String::from_utf8_lossy(&text).parse().ok());
+                assert_eq!(eight(&text), number.flatten(), "{text:?}");
             }
         }
     }

@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use crate::read::scan::near;
+
 /// Hands out the members in order, each with the place where its text begins, until that says false. `None` where this is no
 /// such object, though it may be JSON as good. It is known to have no control characters, and to be UTF-8.
 pub(super) fn members<'a>(object: &'a [u8], mut take: impl FnMut(&'a [u8], Value<'a>, usize) -> bool) -> Option<()> {
@@ -117,11 +119,23 @@ pub(super) fn text(from: &[u8]) -> Option<(&[u8], bool, &[u8])> {
     }
 }
 
+/// Text up to the quote that ends it, where no backslash is in the object.
+#[inline]
+pub(super) fn plain(from: &[u8]) -> Option<&[u8]> {
+    let at = match near(from.get(..NEAR).unwrap_or(from), b'"') {
+        None => NEAR + memchr::memchr(b'"', from.get(NEAR..)?)?,
+        Some(at) => at,
+    };
+    Some(&from[..at])
+}
+
+/// So many octets are searched by eight, as most values are no longer.
+const NEAR: usize = 24;
+
 /// Where the first quote or backslash is: eight octets at a time where it is near, as it mostly is.
 #[inline]
 fn special(text: &[u8]) -> Option<usize> {
     const ONES: u64 = 0x0101_0101_0101_0101;
-    const NEAR: usize = 24;
     let zero = |eight: u64| eight.wrapping_sub(ONES) & !eight;
     let mut at = 0;
     let mut rest = text;
@@ -142,7 +156,7 @@ fn special(text: &[u8]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::special;
+    use super::{plain, special};
 
     #[test]
     fn the_first_that_is_special_is_found() {
@@ -153,6 +167,8 @@ mod tests {
                 let text = &text[start..end];
                 let first = text.iter().position(|octet| matches!(octet, b'"' | b'\\'));
                 assert_eq!(special(text), first, "{text:?}");
+                let quote = text.iter().position(|octet| *octet == b'"');
+                assert_eq!(plain(text).map(<[u8]>::len), quote, "{text:?}");
             }
         }
     }

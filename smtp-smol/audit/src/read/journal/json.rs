@@ -70,13 +70,16 @@ impl Field {
 impl<'a> Entry<'a> {
     /// `None` where it is no object in JSON, or wraps nothing. Those before it, of which the shapes are known, do not change
     /// what it is.
+    #[inline]
     pub(crate) fn parse(line: &'a [u8], shapes: &mut Shapes) -> Option<Self> {
+        let mut entry = Self::default();
         // Printable ASCII, as all but always, is UTF-8 and has no control characters, which text in JSON has none of.
         let plain = line.iter().fold(true, |all, octet| all & matches!(octet, 0x20..=0x7f));
         let flat = plain || (std::str::from_utf8(line).is_ok() && !line.iter().any(|octet| *octet < 0x20));
-        let entry = if flat { shapes.read(line) } else { None };
-        let entry = entry.or_else(|| serde_json::from_str(std::str::from_utf8(line).ok()?).ok());
-        entry.filter(|entry| !entry.message.0.is_empty())
+        if !(flat && shapes.read(line, &mut entry)) {
+            entry = serde_json::from_str(std::str::from_utf8(line).ok()?).ok()?;
+        }
+        (!entry.message.0.is_empty()).then_some(entry)
     }
 
     pub(super) fn set(&mut self, field: Field, octets: Cow<'a, [u8]>) {
@@ -111,13 +114,12 @@ impl<'a> Entry<'a> {
 
 /// Microseconds since 1970.
 pub(super) fn microseconds(text: &[u8]) -> Option<Stamp<'static>> {
-    // Of those that there are for the next 300 years seconds are the first ten digits.
-    if let Some((seconds, fraction)) = text.split_at_checked(10)
-        && fraction.len() == 6
-        && fraction.iter().fold(true, |all, octet| all & octet.is_ascii_digit())
+    // Those that there are for the next 300 years have sixteen digits.
+    if let Some((first, rest)) = text.split_first_chunk()
+        && let Ok(second) = <&[u8; 8]>::try_from(rest)
+        && let (Some(first), Some(second)) = (scan::eight(first), scan::eight(second))
     {
-        let (time, rest) = scan::number(seconds)?;
-        return rest.is_empty().then_some(Stamp::At(i64::try_from(time).ok()?));
+        return Some(Stamp::At(i64::from(first) * 100 + i64::from(second / 1_000_000)));
     }
     let (time, rest) = scan::number(text)?;
     rest.is_empty().then_some(Stamp::At(i64::try_from(time / 1_000_000).ok()?))
@@ -188,8 +190,8 @@ impl<'de> Visitor<'de> for Any {
 
 #[cfg(test)]
 mod tests {
-    use super::{Entry, Shapes};
-    use crate::read::syslog::Calendar;
+    use super::{Entry, Shapes, microseconds};
+    use crate::read::syslog::{Calendar, Stamp};
 
     /// What is read of a flat object is what JSON says.
     #[test]
@@ -202,9 +204,13 @@ mod tests {
             if text.bytes().any(|octet| octet < 0x20) {
                 return None;
             }
-            let alone = Shapes::default().read(text.as_bytes()).map(|entry| format!("{entry:?}"));
-            shapes.read(line.as_bytes());
-            let among = shapes.read(text.as_bytes()).map(|entry| format!("{entry:?}"));
+            let read = |shapes: &mut Shapes, text: &str| {
+                let mut entry = Entry::default();
+                shapes.read(text.as_bytes(), &mut entry).then(|| format!("{entry:?}"))
+            };
+            let alone = read(&mut Shapes::default(), text);
+            read(&mut shapes, line);
+            let among = read(&mut shapes, text);
             assert_eq!(among, alone, "{text}");
             alone
         };
@@ -221,6 +227,23 @@ mod tests {
             assert_eq!(flat(&line[..at]).is_some(), json(&line[..at]).is_ok(), "{}", &line[..at]);
         }
         assert!(read > 300, "{read}");
+    }
+
+    #[test]
+    fn microseconds_are_seconds() {
+        for (text, seconds) in [
+            ("1795507200123456", Some(1_795_507_200)),
+            ("9999999999999999", Some(9_999_999_999)),
+            ("0000000000999999", Some(0)),
+            ("17955072001234567", Some(17_955_072_001)),
+            ("999999", Some(0)),
+            ("179550720012345x", None),
+            ("1795507200 23456", None),
+            ("-795507200123456", None),
+            ("", None),
+        ] {
+            assert_eq!(microseconds(text.as_bytes()), seconds.map(Stamp::At), "{text}");
+        }
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Objects that look like those before them. Who writes a journal writes the same names in the same order, and many of the
 //! values again: then it is enough to compare, and what stands between the quotes need not be searched.
 
+use std::borrow::Cow;
+
 use super::flat::{self, Value};
 use super::json::{Entry, Field};
 
@@ -41,20 +43,24 @@ impl Shapes {
     /// After so many objects in a row that are of none, no more are learnt: no two are alike.
     const PATIENCE: u32 = 256;
 
-    /// Reads an object whose values are text, or nothing. It is known to have no control characters, and to be UTF-8.
-    pub(super) fn read<'a>(&mut self, object: &'a [u8]) -> Option<Entry<'a>> {
+    /// Reads an object whose values are text, or nothing. It is known to have no control characters, and to be UTF-8. False
+    /// where this is no such object, though it may be JSON as good; then parts of it may have been read.
+    pub(super) fn read<'a>(&mut self, object: &'a [u8], entry: &mut Entry<'a>) -> bool {
         let last = self.last;
-        if let Some(entry) = self.known.get_mut(last).and_then(|shape| shape.read(object)) {
+        let escapes = memchr::memchr(b'\\', object).is_some();
+        if self.known.get_mut(last).is_some_and(|shape| shape.read(object, escapes, entry).is_some()) {
             self.missed = 0;
-            return Some(entry);
+            return true;
         }
         for (at, shape) in self.known.iter_mut().enumerate().filter(|(at, _)| *at != last) {
-            if let Some(entry) = shape.read(object) {
+            *entry = Entry::default();
+            if shape.read(object, escapes, entry).is_some() {
                 (self.last, self.missed) = (at, 0);
-                return Some(entry);
+                return true;
             }
         }
-        let (entry, shape) = learn(object)?;
+        *entry = Entry::default();
+        let Some(shape) = learn(object, entry) else { return false };
         self.missed += 1;
         if self.missed >= Self::PATIENCE {
             self.known.clear();
@@ -67,14 +73,13 @@ impl Shapes {
                 self.known.push(shape);
             }
         }
-        Some(entry)
+        true
     }
 }
 
 impl Shape {
-    /// `None` where the object is not of this shape.
-    fn read<'a>(&mut self, object: &'a [u8]) -> Option<Entry<'a>> {
-        let mut entry = Entry::default();
+    /// `None` where the object is not of this shape; `escapes` says whether a backslash is anywhere in it.
+    fn read<'a>(&mut self, object: &'a [u8], escapes: bool, entry: &mut Entry<'a>) -> Option<()> {
         let mut rest = object;
         for member in &mut self.members {
             member.steady = member.steady && rest.starts_with(&member.whole);
@@ -83,22 +88,26 @@ impl Shape {
                 (text, escaped) = (&rest[member.value..member.whole.len() - 1], member.escaped);
             } else {
                 let from = rest.strip_prefix(&member.whole[..member.value])?;
-                (text, escaped, _) = flat::text(from)?;
+                (text, escaped) = if escapes {
+                    flat::text(from).map(|(text, escaped, _)| (text, escaped))
+                } else {
+                    flat::plain(from).map(|text| (text, false))
+                }?;
             }
             rest = &rest[member.value + text.len()..];
             match member.field {
-                Some(field) => entry.set(field, Value::Text(text, escaped).octets()?),
+                Some(field) if escaped => entry.set(field, Value::Text(text, true).octets()?),
+                Some(field) => entry.set(field, Cow::Borrowed(text)),
                 None if member.steady || Value::Text(text, escaped).is_good() => {}
                 None => return None,
             }
         }
-        (*rest == *self.end).then_some(entry)
+        (*rest == *self.end).then_some(())
     }
 }
 
 /// Reads an object of any shape, and tells which it is; one with a value that is nothing has none.
-fn learn(object: &[u8]) -> Option<(Entry<'_>, Option<Shape>)> {
-    let mut entry = Entry::default();
+fn learn<'a>(object: &'a [u8], entry: &mut Entry<'a>) -> Option<Option<Shape>> {
     let mut seen = 0_u8;
     let (mut members, mut begin, mut all_text) = (Vec::new(), 0, true);
     flat::members(object, |name, value, start| {
@@ -121,8 +130,7 @@ fn learn(object: &[u8]) -> Option<(Entry<'_>, Option<Shape>)> {
         }
         true
     })?;
-    let shape = (all_text && !members.is_empty()).then(|| Shape { members, end: object[begin..].into() });
-    Some((entry, shape))
+    Some((all_text && !members.is_empty()).then(|| Shape { members, end: object[begin..].into() }))
 }
 
 #[cfg(test)]
@@ -150,7 +158,8 @@ mod tests {
                 let object = format!("{open}{}{close}", members.join(comma));
                 let json = serde_json::from_str::<Entry<'_>>(&object).map(|entry| format!("{entry:?}"));
                 for _ in 0..2 {
-                    if let Some(entry) = shapes.read(object.as_bytes()) {
+                    let mut entry = Entry::default();
+                    if shapes.read(object.as_bytes(), &mut entry) {
                         prop_assert_eq!(Some(format!("{entry:?}")), json.as_ref().ok().cloned(), "{}", object);
                     }
                 }
