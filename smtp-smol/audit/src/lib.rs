@@ -72,7 +72,7 @@ pub struct Options {
     pub node: Option<String>,
     /// With what hosts in cells are hashed; all cells that are to be added up need the same, or all none.
     pub key: Option<Vec<u8>>,
-    /// So many threads read a log or a folder of mail; as many as there are cores, but no more than have something to do,
+    /// So many threads read a log, a ledger or a folder of mail; as many as there are cores, but no more than have something to do,
     /// where it is 0. The report is the same.
     pub jobs: usize,
 }
@@ -168,7 +168,7 @@ impl Audit {
         let (ledgers, others): (Vec<_>, Vec<_>) =
             sources.iter().cloned().partition(|source| source.kind == Kind::Ledger);
         let mut opened = 0;
-        read::ledger::read_all(&ledgers, &mut self.desk, |source, desk| {
+        read::ledger::read_all(&ledgers, self.threads, &mut self.desk, |source, desk| {
             opened += 1;
             progress.source(&source.path);
             let blocks = input::open(&source.path, progress);
@@ -262,7 +262,7 @@ impl Audit {
             Kind::Exchange => self.exchange.read(&mut Lines::new(blocks), source, desk),
             Kind::Tlsrpt => read::tlsrpt::read(&mut blocks, &source.path, desk),
             Kind::Message => stored::message::read(&mut blocks, source, &mut self.stored, desk)?,
-            Kind::Ledger => read::ledger::read(Lines::new(blocks), source, desk),
+            Kind::Ledger => read::ledger::read(Lines::new(blocks), source, self.threads, desk),
             Kind::Cells => read::cells::read(&mut Lines::new(blocks), source, desk)?,
             Kind::Mbox => stored::mbox::read(&mut blocks, &source.path, &mut self.stored, desk)?,
             Kind::Maildir => {}

@@ -5,8 +5,9 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
+use smtp_audit::ledger::{Ending, Entry, Stamp};
 use smtp_audit::{Audit, Options, Rows};
-use smtp_proto::tls::Condition;
+use smtp_proto::tls::{Condition, Direction, Hop};
 
 #[derive(Clone, Default)]
 struct Page(Arc<Mutex<Vec<u8>>>);
@@ -144,6 +145,70 @@ proptest! {
         prop_assert!(one.1 == several.1, "the rows differ");
         prop_assert!(one.2 == several.2, "the cells differ");
         prop_assert!(one.0.contains("\"messages\""), "{}", one.0);
+    }
+}
+
+/// A line of a ledger: of one of several hosts, now and then late, twice, with escapes in it, or none.
+fn ledger_line(number: usize, file: usize, kind: u8) -> String {
+    let second = 1_795_500_000 + 40 * number as i64 - i64::from(kind == 1) * 300;
+    let time = jiff::Timestamp::from_second(second).expect("a time");
+    let mut entry = Entry::new(time, Direction::Inbound, [Ending::Accepted, Ending::Deferred][number % 7 / 6]);
+    entry.stamp = Some(Stamp::new(format!("mx{file}"), "6a1", number as u64 + 1));
+    entry.id = Some(format!("1795510800.M{number}").into());
+    entry.peer = Some([192, 0, 2, u8::try_from(number % 251).expect("small")].into());
+    entry.sender_domain = Some(format!("news.sender{}.example", number % 97).into());
+    entry.recipient_domains = (0..number % 3).map(|domain| format!("mx{domain}.example").into()).collect();
+    // What was put off on one host may come to another.
+    entry.envelope = (number % 500) as u64 + 1;
+    entry.tls.hop = if number.is_multiple_of(5) { Hop::NotTried } else { Hop::default() };
+    let line = String::from_utf8(entry.line()).expect("UTF-8");
+    match kind {
+        2 => line.replace(".example", "\\u002eexample"),
+        3 => line.repeat(2),
+        4 => "{\"v\":9,\"outcome\":\"accepted\"}\nnothing\n\n".into(),
+        5 => line.replace("news", "n\u{e4}ws"),
+        _ => line,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn ledgers_are_read_alike_by_one_thread_and_by_several(
+        kinds in prop::collection::vec(prop::collection::vec(0_u8..6, 1..8), 1..4),
+        lines in 300_usize..4_000,
+        apart in 0_usize..3_000,
+        jobs in 2_usize..6,
+        spoilt in any::<bool>(),
+        ended in any::<bool>(),
+    ) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut paths = Vec::new();
+        for (file, kinds) in kinds.iter().enumerate() {
+            let mut ledger = ledger_line(file * apart, file, 0);
+            for number in 1..lines {
+                ledger.push_str(&ledger_line(number + file * apart, file, kinds[number % kinds.len()]));
+            }
+            let mut octets = if ended { ledger.into_bytes() } else { ledger.trim_end().as_bytes().to_vec() };
+            if spoilt {
+                let middle = octets.len() / 2;
+                octets[middle] = 0xff;
+            }
+            let path = folder.path().join(format!("ledger.{file}"));
+            std::fs::write(&path, octets).expect("written");
+            paths.push(path);
+        }
+        let files: Vec<&std::path::Path> = paths.iter().map(|path| &**path).collect();
+        let (one, several) = (told(&files, 1), told(&files, jobs));
+        prop_assert_eq!(&one.0, &several.0);
+        prop_assert!(one.1 == several.1, "the rows differ");
+        prop_assert!(one.2 == several.2, "the cells differ");
+        // Two at most are cut, and of each file one is spoilt.
+        let rows = one.1.split(|octet| *octet == b'\n').filter(|row| row.first() == Some(&b'{')).count();
+        let none = |file: &Vec<u8>| (1..lines).filter(|number| file[number % file.len()] == 4).count();
+        let all: usize = kinds.iter().map(|file| lines - none(file)).sum();
+        prop_assert!((all - 2 * kinds.len()..=all + 1).contains(&rows), "{rows} of {all}");
     }
 }
 

@@ -126,7 +126,8 @@ pub(crate) struct Options {
     #[arg(long)]
     exact: bool,
 
-    /// Threads that read a log or a folder of mail; the answer is the same [default: as many as there are cores, 8 at most]
+    /// Threads that read a log, a ledger or a folder of mail; the answer is the same [default: as many as there are cores, 8 at
+    /// most]
     #[arg(long, value_name = "NUMBER")]
     jobs: Option<std::num::NonZeroUsize>,
 }

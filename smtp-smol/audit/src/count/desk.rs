@@ -19,7 +19,7 @@ use super::seal::Seal;
 use super::seen::{Seen, Untold};
 use super::sessions::Reports;
 use super::silenced::Parties;
-use crate::ledger::{Entry, Withheld};
+use crate::ledger::{Entry, Stamp, Withheld};
 
 /// What files of cells tell beside the counts.
 #[derive(Debug, Default)]
@@ -172,8 +172,8 @@ impl Desk {
     }
 
     /// Whether a line of a ledger is the first of its number: else it came twice, and does not count.
-    pub(crate) fn arrived(&mut self, entry: &Entry<'_>) -> bool {
-        match entry.stamp.as_ref().map(|stamp| self.arrivals.add(stamp)) {
+    pub(crate) fn arrived(&mut self, stamp: Option<&Stamp<'_>>) -> bool {
+        match stamp.map(|stamp| self.arrivals.add(stamp)) {
             Some(Arrival::Again) => {
                 self.ledger_lines.doubled += 1;
                 return false;

@@ -5,13 +5,14 @@ use std::borrow::Cow;
 
 use super::line::{Line, Tls};
 
-/// Reads a line of that form. Of any other there is none, though it may be JSON as good.
-pub(super) fn read(line: &[u8]) -> Option<Line<'_>> {
+/// Reads a line of that form, which is printable ASCII where it is plain. Of any other there is none, though it may be JSON
+/// as good.
+pub(super) fn read(line: &str, plain: bool) -> Option<Line<'_>> {
     // JSON has no control characters in text.
-    if line.iter().fold(false, |found, octet| found | (*octet < 0x20)) || memchr::memchr(b'\\', line).is_some() {
+    if (!plain && line.bytes().any(|octet| octet < 0x20)) || memchr::memchr(b'\\', line.as_bytes()).is_some() {
         return None;
     }
-    let mut rest = Rest(std::str::from_utf8(line).ok()?);
+    let mut rest = Rest(line);
     let mut read = Line { v: u32::try_from(rest.number("{\"v\":")?).ok()?, ..Line::default() };
     read.node = rest.maybe(",\"node\":")?;
     read.run = rest.maybe(",\"run\":")?;
@@ -159,7 +160,8 @@ mod tests {
 
     fn told(line: &str) -> (Option<String>, Option<String>) {
         let json = serde_json::from_str::<Line<'_>>(line).ok().map(|line| format!("{line:?}"));
-        (read(line.as_bytes()).map(|line| format!("{line:?}")), json)
+        let plain = line.bytes().all(|octet| matches!(octet, 0x20..0x7f));
+        (read(line, plain).map(|line| format!("{line:?}")), json)
     }
 
     const WHOLE: &str = concat!(

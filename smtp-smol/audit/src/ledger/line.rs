@@ -122,11 +122,28 @@ pub(super) fn write(entry: &Entry<'_>) -> Vec<u8> {
 }
 
 pub(super) fn parse(line: &[u8]) -> Result<Entry<'_>, Wrong> {
+    match std::str::from_utf8(line) {
+        Ok(line) => parse_text(line),
+        Err(_) => entry(json(line)?, false),
+    }
+}
+
+pub(super) fn parse_text(line: &str) -> Result<Entry<'_>, Wrong> {
+    // Printable ASCII, as all but always.
+    let plain = line.bytes().fold(true, |all, octet| all & matches!(octet, 0x20..0x7f));
+    match flat::read(line, plain) {
+        Some(line) => entry(line, plain),
+        None => entry(json(line.as_bytes())?, false),
+    }
+}
+
+fn json(line: &[u8]) -> Result<Line<'_>, Wrong> {
+    serde_json::from_slice(line).map_err(|error| Wrong::Broken(error.to_string()))
+}
+
+/// What a line says; of a plain one all texts are printable ASCII.
+fn entry(line: Line<'_>, plain: bool) -> Result<Entry<'_>, Wrong> {
     let broken = |why: &str| Wrong::Broken(why.into());
-    let line = match flat::read(line) {
-        Some(line) => line,
-        None => serde_json::from_slice(line).map_err(|error| Wrong::Broken(error.to_string()))?,
-    };
     if line.v > VERSION {
         return Err(Wrong::Version(line.v));
     }
@@ -144,7 +161,7 @@ pub(super) fn parse(line: &[u8]) -> Result<Entry<'_>, Wrong> {
         _ => return Err(broken("not a line of a ledger: its direction is none")),
     };
     let names = [&line.node, &line.run, &line.id, &line.helo, &line.sender_domain].into_iter().flatten();
-    if names.chain(&line.recipient_domains).any(|name| !is_name(name)) {
+    if names.chain(&line.recipient_domains).any(|name| !is_name(name, plain)) {
         return Err(broken("not written by a server: a name in it is none"));
     }
     let time: Timestamp = line.time.parse().map_err(|_| broken("a line without a time"))?;
@@ -236,8 +253,7 @@ pub(crate) fn rehearsed(word: &str) -> Option<Rehearsed> {
         .find(|rehearsed| rehearsed.as_str() == word)
 }
 
-fn is_name(name: &str) -> bool {
-    let plain = name.bytes().fold(true, |all, octet| all & matches!(octet, 0x20..0x7f));
+fn is_name(name: &str, plain: bool) -> bool {
     name.len() <= NAME && (plain || !name.chars().any(moves_the_cursor))
 }
 

@@ -213,6 +213,11 @@ impl<'a> Entry<'a> {
         line::parse(line)
     }
 
+    /// The same of what is known to be UTF-8.
+    pub(crate) fn parse_text(line: &'a str) -> Result<Self, Wrong> {
+        line::parse_text(line)
+    }
+
     /// The line, with its line end.
     #[must_use]
     pub fn line(&self) -> Vec<u8> {

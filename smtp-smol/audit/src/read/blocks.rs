@@ -186,25 +186,37 @@ impl Piece {
     }
 
     pub(crate) fn lines(&self) -> impl Iterator<Item = Line<'_>> {
-        let (mut rest, mut too_long) = (self.octets(), self.too_long);
-        std::iter::from_fn(move || {
-            if rest.is_empty() && !too_long {
-                return None;
-            }
-            let (line, after) = match memchr::memchr(b'\n', rest) {
-                Some(end) => (&rest[..end], &rest[end + 1..]),
-                None => (rest, &[][..]),
-            };
-            rest = after;
-            let long = std::mem::take(&mut too_long) || line.len() > LONGEST;
-            Some(if long { Line::TooLong } else { Line::Line(line) })
-        })
+        lines(self.octets(), self.too_long)
+    }
+
+    /// Its octets alone, and whether what comes first is the end of a line that was too long.
+    pub(crate) fn into_octets(mut self) -> (Vec<u8>, bool) {
+        self.block.truncate(self.end);
+        self.block.drain(..self.start);
+        (self.block, self.too_long)
     }
 
     /// The room that it took.
     pub(crate) fn into_room(self) -> Vec<u8> {
         self.block
     }
+}
+
+/// The lines of these octets; where the first is the end of one that was too long, it is said to be so.
+pub(crate) fn lines(octets: &[u8], mut too_long: bool) -> impl Iterator<Item = Line<'_>> {
+    let mut rest = octets;
+    std::iter::from_fn(move || {
+        if rest.is_empty() && !too_long {
+            return None;
+        }
+        let (line, after) = match memchr::memchr(b'\n', rest) {
+            Some(end) => (&rest[..end], &rest[end + 1..]),
+            None => (rest, &[][..]),
+        };
+        rest = after;
+        let long = std::mem::take(&mut too_long) || line.len() > LONGEST;
+        Some(if long { Line::TooLong } else { Line::Line(line) })
+    })
 }
 
 #[cfg(test)]
