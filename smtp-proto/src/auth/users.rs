@@ -247,19 +247,21 @@ mod tests {
     }
 
     /// RFC 5802 9: without random numbers there is no salt, and nothing that a decoy could be made of: no users, rather than users
-    /// that can be guessed. Whether they give out at the first salt, the second, or at the secret.
+    /// that can be guessed. Whether it is the first salt that cannot be had, the second, or the secret.
     #[cfg(feature = "std")]
     #[test]
     fn without_random_numbers_there_are_no_users() {
-        for enough in 0..3 {
-            let mut left = enough;
+        for failing in 1..=4 {
+            let mut call = 0;
             let random = |octets: &mut [u8]| {
-                octets.fill(left);
-                left = left.checked_sub(1).ok_or(std::io::Error::from(std::io::ErrorKind::WouldBlock))?;
-                Ok::<(), std::io::Error>(())
+                call += 1;
+                octets.fill(call);
+                let failed = std::io::Error::from(std::io::ErrorKind::WouldBlock);
+                if call == failing { Err(failed) } else { Ok(()) }
             };
-            let failed = Users::from_passwords([("ann", "pencil"), ("ben", "pencil")], random).expect_err("no numbers");
-            assert_eq!(failed.kind(), std::io::ErrorKind::WouldBlock, "after {enough}");
+            let made = Users::from_passwords([("ann", "pencil"), ("ben", "pencil")], random);
+            let told = made.map(|users| users.len()).map_err(|error| error.kind());
+            assert_eq!(told, if failing > 3 { Ok(2) } else { Err(std::io::ErrorKind::WouldBlock) }, "call {failing}");
         }
         // RFC 4616 2: a password is not empty. As an error of the system's it still says whose it is.
         let failed = Users::from_passwords([("ben", "")], |_| Ok::<(), std::io::Error>(())).expect_err("an empty one");
