@@ -80,18 +80,20 @@ mod client;
 mod handler;
 mod link;
 mod messages;
+mod reactor;
 mod server;
+mod socket;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod users;
 
 pub use client::{Client, Connection, Lent, Observer, Pool, PoolLimits, Said, Stopped, Target};
 pub use handler::{Handler, Peer};
-pub use link::Socket;
 pub use messages::{MessageHandler, Messages};
 pub use server::{Handle, Limits, Listener, Server};
 #[cfg(feature = "tls")]
 pub use smtp_rustls::{ClientCertificates, ClientTls};
+pub use socket::Socket;
 pub use users::Users;
 
 /// Compiles and runs what the book has on servers.

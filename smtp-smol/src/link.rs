@@ -4,16 +4,13 @@ use std::cell::RefCell;
 use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, IoSlice, Read as _, Write as _};
-use std::net::{Shutdown, TcpStream};
-use std::os::unix::net::UnixStream;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use smol::future::Future as _;
-use smol::{Async, Timer};
 use smtp_proto::tls::{TlsFailure, TlsInfo, TlsOffer, TlsVersion};
 use smtp_rustls::{End, Stream};
+
+use crate::socket::{Fresh, Ready, Socket, Wire};
 
 /// Octets of a read while the handshake lasts.
 const HANDSHAKE_READ: usize = 16 << 10;
@@ -36,47 +33,8 @@ fn with_scratch<T>(use_it: impl FnOnce(&mut [u8]) -> T) -> T {
 /// Everything here is tried at once; what would block says so, and is tried again after [`Link::poll`]. So no buffer is
 /// lent out while a connection waits.
 pub(crate) struct Link<E> {
-    socket: Socket,
+    socket: Wire,
     tls: Option<Box<Stream<E>>>,
-    alarm: Alarm,
-    /// What is waited for was asked of the reactor: whoever wakes the connection now brings it, most likely.
-    asked: bool,
-}
-
-/// What a connection waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ready {
-    /// To be read.
-    Read,
-    /// To be written.
-    Write,
-}
-
-/// Goes off at the deadline or before: to set it anew is dear, and few waits last so long.
-struct Alarm {
-    timer: Timer,
-    goes_off: Option<Instant>,
-}
-
-impl Alarm {
-    fn poll(&mut self, deadline: Instant, context: &mut Context<'_>) -> Poll<()> {
-        if self.goes_off.is_none_or(|early| early > deadline) {
-            self.set(deadline);
-        }
-        while Pin::new(&mut self.timer).poll(context).is_ready() {
-            if Instant::now() >= deadline {
-                self.goes_off = None;
-                return Poll::Ready(());
-            }
-            self.set(deadline);
-        }
-        Poll::Pending
-    }
-
-    fn set(&mut self, deadline: Instant) {
-        self.timer.set_at(deadline);
-        self.goes_off = Some(deadline);
-    }
 }
 
 impl<E: End> fmt::Debug for Link<E> {
@@ -85,59 +43,25 @@ impl<E: End> fmt::Debug for Link<E> {
     }
 }
 
-/// A connection that was accepted elsewhere, for [`Server::drive`](crate::Server::drive).
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Socket {
-    /// Over TCP.
-    Tcp(Async<TcpStream>),
-    /// Over a Unix socket, as LMTP servers listen on.
-    Unix(Async<UnixStream>),
-}
-
-impl From<Async<TcpStream>> for Socket {
-    fn from(socket: Async<TcpStream>) -> Self {
-        Self::Tcp(socket)
-    }
-}
-
-impl From<Async<UnixStream>> for Socket {
-    fn from(socket: Async<UnixStream>) -> Self {
-        Self::Unix(socket)
-    }
-}
-
 impl<E: End> Link<E> {
-    pub(crate) fn new(socket: Socket) -> Self {
-        Self { socket, tls: None, alarm: Alarm { timer: Timer::never(), goes_off: None }, asked: false }
+    /// # Errors
+    /// Those of the operating system: the socket cannot be watched.
+    pub(crate) fn new(socket: Fresh) -> io::Result<Self> {
+        Ok(Self { socket: Wire::new(socket)?, tls: None })
+    }
+
+    pub(crate) fn given(socket: Socket) -> Self {
+        Self { socket: Wire::given(socket), tls: None }
     }
 
     /// Whether it is ready, or may be, after something was tried that would block: false when the deadline came first.
-    ///
-    /// The reactor takes what it hears on one thread, while a socket is asked about on another, for news from before it was
-    /// asked, and has to be asked again, and again. So whatever wakes the connection is a reason to try once more.
     pub(crate) fn poll(
         &mut self,
         ready: Ready,
         deadline: Instant,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<bool>> {
-        // Also when the time is over by now: what came in time counts, and the next wait finds out.
-        if std::mem::take(&mut self.asked) {
-            return Poll::Ready(Ok(true));
-        }
-        let socket = &self.socket;
-        // What was heard of it before is old: it has been tried since. The second call asks, whatever the first has said.
-        let mut asked = socket.poll(ready, context);
-        if let Poll::Ready(Ok(())) = asked {
-            asked = socket.poll(ready, context);
-        }
-        if let Poll::Ready(result) = asked {
-            return Poll::Ready(result.map(|()| true));
-        }
-        let late = self.alarm.poll(deadline, context);
-        self.asked = late.is_pending();
-        late.map(|()| Ok(false))
+        self.socket.poll(ready, deadline, context)
     }
 
     /// Waits until it is ready: false when the deadline came first.
@@ -355,54 +279,7 @@ fn unless_blocked(mut operation: impl FnMut() -> io::Result<usize>) -> io::Resul
     }
 }
 
-impl Socket {
-    fn poll(&self, ready: Ready, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match (self, ready) {
-            (Self::Tcp(socket), Ready::Read) => socket.poll_readable(context),
-            (Self::Tcp(socket), Ready::Write) => socket.poll_writable(context),
-            (Self::Unix(socket), Ready::Read) => socket.poll_readable(context),
-            (Self::Unix(socket), Ready::Write) => socket.poll_writable(context),
-        }
-    }
-
-    pub(crate) fn shutdown(&self) -> io::Result<()> {
-        match self {
-            Self::Tcp(socket) => socket.get_ref().shutdown(Shutdown::Write),
-            Self::Unix(socket) => socket.get_ref().shutdown(Shutdown::Write),
-        }
-    }
-}
-
-impl io::Read for &Socket {
-    fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Socket::Tcp(socket) => socket.get_ref().read(space),
-            Socket::Unix(socket) => socket.get_ref().read(space),
-        }
-    }
-}
-
-impl io::Write for &Socket {
-    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        match self {
-            Socket::Tcp(socket) => socket.get_ref().write(octets),
-            Socket::Unix(socket) => socket.get_ref().write(octets),
-        }
-    }
-
-    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        match self {
-            Socket::Tcp(socket) => socket.get_ref().write_vectored(slices),
-            Socket::Unix(socket) => socket.get_ref().write_vectored(slices),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-fn flush_tls<E: End>(tls: &mut Stream<E>, mut socket: &Socket) -> io::Result<bool> {
+fn flush_tls<E: End>(tls: &mut Stream<E>, mut socket: &Wire) -> io::Result<bool> {
     while !tls.outgoing().is_empty() {
         match unless_blocked(|| socket.write(tls.outgoing()))? {
             Some(0) => return Err(io::ErrorKind::WriteZero.into()),

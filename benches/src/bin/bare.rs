@@ -4,11 +4,10 @@
 //!     bare --all-cores ADDRESS:PORT [CERT.pem KEY.pem]  a thread for each core that it may use
 
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use clap::Parser;
-use smol::Executor;
 use smtp_proto::server::{Config, MessageEnd, Verdict};
 use smtp_proto::tls::Policy;
 use smtp_smol::{Handler, Limits, Peer, Server};
@@ -42,11 +41,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         server = server.tls_from_pem(&certificate, &key)?;
     }
     server.listen(arguments.address)?;
-    if arguments.all_cores {
-        server.run(|_| TakeAll)?;
-    } else {
-        let executor = Arc::new(Executor::new());
-        smol::block_on(executor.run(server.serve(executor.clone(), |_| TakeAll)))?;
+    if !arguments.all_cores {
+        server = server.threads(NonZero::MIN);
     }
+    server.run(|_| TakeAll)?;
     Ok(())
 }

@@ -17,7 +17,8 @@ use smtp_rustls::ClientEnd;
 use super::settings::{Said, Settings};
 use super::target::Target;
 use super::writing::{Steps, TextWriter};
-use crate::link::{Link, Ready, Socket};
+use crate::link::Link;
+use crate::socket::{Ready, Socket};
 
 /// Of a read buffer: whole replies fit in.
 const BUFFER: usize = 16 << 10;
@@ -94,7 +95,7 @@ impl Connection {
         peer: Option<SocketAddr>,
     ) -> Self {
         let clock = Clock { progress: u64::MAX, deadline: Instant::now() };
-        let (link, buffer) = (Link::new(socket), Buffer::with_capacity(BUFFER));
+        let (link, buffer) = (Link::given(socket), Buffer::with_capacity(BUFFER));
         let (stage, longest, steps) = (Vec::new(), None, Steps::default());
         Self { link, session, settings, target, peer, buffer, stage, clock, longest, steps }
     }

@@ -22,7 +22,7 @@ use smtp_proto::Channel;
 use smtp_proto::auth::{Nonce, client::Credentials};
 use smtp_proto::client::{Config, Envelope, NoConnection, Reason, Session, Tls, Transaction};
 
-use crate::link::Socket;
+use crate::socket::Socket;
 use attempts::connect;
 pub use connection::Connection;
 pub use pool::{Lent, Pool, PoolLimits};

@@ -17,7 +17,8 @@ use smtp_rustls::{ServerEnd, ServerTls};
 
 use super::limits::Places;
 use crate::handler::{Handler, Name, Peer};
-use crate::link::{Link, Ready};
+use crate::link::Link;
+use crate::socket::Ready;
 
 /// Of a read buffer; a connection has one only while it has something to say.
 const BUFFER: usize = 64 << 10;

@@ -12,7 +12,8 @@ use super::connection::{Opening, Shared, cut_off, open};
 use super::limits::Places;
 use super::{NO_CERTIFICATE, Server};
 use crate::handler::Handler;
-use crate::link::{Link, Socket};
+use crate::link::Link;
+use crate::socket::Socket;
 
 impl Server {
     /// Serves one connection that was accepted elsewhere, to its end: such as by a listener that the system has opened,
@@ -105,7 +106,7 @@ impl Server {
             cut_off: never.1,
             spare: Arc::default(),
         });
-        let opened = open(shared.clone(), self.config.clone(), Link::new(socket), || handler, peer, opening);
+        let opened = open(shared.clone(), self.config.clone(), Link::given(socket), || handler, peer, opening);
         let Some(mut connection) = Box::pin(opened).await else { return Ok(()) };
         or(connection.run(), async {
             cut_off(shared).await;

@@ -1,20 +1,25 @@
 //! Where connections come in, and what comes before SMTP on them.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::FileTypeExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::task::{Poll, ready};
 
+use mio::Interest;
+use mio::event::Source;
 use smol::Async;
 use smtp_proto::proxy::Network;
 use smtp_proto::server::Config;
 use smtp_rustls::ServerTls;
 use socket2::{Domain, Socket as Socket2, Type};
 
-use crate::link::Socket;
+use crate::reactor::{self, Watched};
+use crate::socket::{Fresh, Ready, Socket};
 
 /// Clients that may wait to be accepted. The system may have a lower limit (on Linux net.core.somaxconn).
 const BACKLOG: i32 = 4096;
@@ -100,7 +105,7 @@ impl Listener {
     /// # Errors
     /// Those of the operating system.
     pub fn passed_unix(listener: UnixListener) -> io::Result<Self> {
-        Ok(Self::new(Door::Unix { listener: Async::new(listener)?, _file: None }))
+        Ok(Self::new(Door::Unix { listener: Async::new(listener)?, file: None }))
     }
 
     fn new(door: Door) -> Self {
@@ -167,7 +172,7 @@ impl Listener {
 #[derive(Debug)]
 pub(super) enum Door {
     Tcp(Async<TcpListener>),
-    Unix { listener: Async<UnixListener>, _file: Option<SocketFile> },
+    Unix { listener: Async<UnixListener>, file: Option<SocketFile> },
 }
 
 /// The file of a Unix socket; removed at the end.
@@ -195,7 +200,7 @@ impl Door {
         if is_socket && UnixStream::connect(path).is_err_and(refused) {
             std::fs::remove_file(path)?;
         }
-        Ok(Self::Unix { listener: Async::<UnixListener>::bind(path)?, _file: Some(SocketFile(path.to_owned())) })
+        Ok(Self::Unix { listener: Async::<UnixListener>::bind(path)?, file: Some(SocketFile(path.to_owned())) })
     }
 
     /// Its address, port 0 made a real one; a Unix socket has none.
@@ -205,16 +210,64 @@ impl Door {
             Self::Unix { .. } => None,
         }
     }
+}
 
-    pub(super) async fn accept(&self) -> io::Result<(Socket, Option<SocketAddr>)> {
-        match self {
-            Self::Tcp(listener) => {
-                let (socket, address) = listener.accept().await?;
-                Ok((Socket::Tcp(socket), Some(address)))
+/// A door that somebody watches.
+pub(super) enum Watch {
+    Smol(Door),
+    Tcp(Watched<mio::net::TcpListener>),
+    Unix { listener: Watched<mio::net::UnixListener>, _file: Option<SocketFile> },
+}
+
+impl Watch {
+    /// By the reactor of this thread, or if it has none by smol's.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    pub(super) fn new(door: Door) -> io::Result<Self> {
+        let Some(reactor) = reactor::here() else { return Ok(Self::Smol(door)) };
+        Ok(match door {
+            Door::Tcp(listener) => {
+                let listener = mio::net::TcpListener::from_std(listener.into_inner()?);
+                Self::Tcp(Watched::new(listener, Interest::READABLE, reactor)?)
             }
-            Self::Unix { listener, .. } => Ok((Socket::Unix(listener.accept().await?.0), None)),
+            Door::Unix { listener, file } => {
+                let listener = mio::net::UnixListener::from_std(listener.into_inner()?);
+                Self::Unix { listener: Watched::new(listener, Interest::READABLE, reactor)?, _file: file }
+            }
+        })
+    }
+
+    pub(super) async fn accept(&self) -> io::Result<(Fresh, Option<SocketAddr>)> {
+        match self {
+            Self::Smol(Door::Tcp(listener)) => {
+                let (socket, address) = listener.accept().await?;
+                Ok((Socket::Tcp(socket).into(), Some(address)))
+            }
+            Self::Smol(Door::Unix { listener, .. }) => Ok((Socket::Unix(listener.accept().await?.0).into(), None)),
+            Self::Tcp(listener) => {
+                let (socket, address) = accept(listener, mio::net::TcpListener::accept).await?;
+                Ok((Fresh::Tcp(socket), Some(address)))
+            }
+            Self::Unix { listener, .. } => {
+                Ok((Fresh::Unix(accept(listener, mio::net::UnixListener::accept).await?.0), None))
+            }
         }
     }
+}
+
+async fn accept<S: Source, T>(listener: &Watched<S>, accept: impl Fn(&S) -> io::Result<T>) -> io::Result<T> {
+    poll_fn(|context| {
+        loop {
+            match accept(listener.socket()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                accepted => return Poll::Ready(accepted),
+            }
+            ready!(listener.poll(Ready::Read, None, context))?;
+        }
+    })
+    .await
 }
 
 impl Drop for SocketFile {

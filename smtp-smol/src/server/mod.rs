@@ -9,8 +9,10 @@ mod workers;
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
+use std::num::NonZero;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -25,12 +27,14 @@ use smtp_proto::server::Config;
 use smtp_rustls::{ClientCertificates, ServerTls};
 
 use crate::handler::{Handler, Name};
-use crate::link::{Link, Socket};
+use crate::link::Link;
+use crate::reactor::Loop;
+use crate::socket::{Fresh, Socket};
 use connection::{Connection, Opening, Shared, cut_off, open};
 pub use limits::Limits;
 use limits::{Place, Places};
 pub use listener::Listener;
-use listener::{Choice, Door, First};
+use listener::{Choice, First, Watch};
 use workers::{Seat, Worker};
 
 const NO_CERTIFICATE: &str = if cfg!(feature = "tls") {
@@ -80,6 +84,9 @@ pub struct Server {
     certificates: Option<Arc<ClientCertificates>>,
     trusted: Arc<[Network]>,
     limits: Limits,
+    /// For [`Server::run`]; none is as many as there are cores.
+    threads: Option<NonZero<usize>>,
+    smol_waits: bool,
     listeners: Vec<Listener>,
     stop: (Sender<()>, Receiver<()>),
 }
@@ -127,6 +134,8 @@ impl Server {
             certificates: None,
             trusted: Arc::default(),
             limits: Limits::default(),
+            threads: None,
+            smol_waits: false,
             listeners: Vec::new(),
             stop: smol::channel::bounded(1),
         }
@@ -171,6 +180,23 @@ impl Server {
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// On how many threads [`run`](Self::run) serves: as many as there are cores, where this is not said.
+    #[must_use]
+    pub const fn threads(mut self, threads: NonZero<usize>) -> Self {
+        self.threads = Some(threads);
+        self
+    }
+
+    /// Leaves it to smol's reactor to wait for connections, as [`serve`](Self::serve) does. Otherwise each thread of
+    /// [`run`](Self::run) waits for its own, which takes fewer system calls; but what its handlers wait for is smol's all the
+    /// same, and comes from another thread. So this is for handlers that wait for other sockets at each command, as those of a
+    /// proxy.
+    #[must_use]
+    pub const fn smol_waits(mut self) -> Self {
+        self.smol_waits = true;
         self
     }
 
@@ -239,7 +265,7 @@ impl Server {
         Handle(self.stop.0.clone())
     }
 
-    /// Serves on as many threads as there are cores, until [`Handle::shut_down`]. `make` gives each connection its
+    /// Serves on [so many threads](Self::threads), until [`Handle::shut_down`]. `make` gives each connection its
     /// handler; it is told the peer's address, which is `None` for a Unix socket. A connection stays on the thread that had the
     /// fewest when it came: a handler that blocks holds up the others there, and should use `smol::unblock`.
     ///
@@ -249,19 +275,26 @@ impl Server {
         self,
         make: impl Fn(Option<SocketAddr>) -> H + Clone + Send + Sync + 'static,
     ) -> io::Result<()> {
-        let threads = thread::available_parallelism().map_or(1, Into::into);
+        let threads = self.threads.or_else(|| thread::available_parallelism().ok()).map_or(1, Into::into);
         let workers: Arc<[Worker]> = (0..threads).map(|_| Worker::of(Arc::default())).collect();
+        let a_loop = |_| if self.smol_waits { Ok(Loop::Smol) } else { Loop::new() };
+        let (first_loop, loops) = (a_loop(0)?, (1..threads).map(a_loop).collect::<io::Result<Vec<_>>>()?);
         let (finished, finish) = smol::channel::bounded::<()>(1);
         thread::scope(|scope| {
             let mut others = workers.iter();
             let first = others.next().map(Worker::executor).unwrap_or_default();
-            for worker in others {
-                let (executor, finish) = (worker.executor(), finish.clone());
-                scope.spawn(move || smol::block_on(executor.run(finish.recv())));
+            for (worker, its) in others.zip(loops) {
+                let (executor, finish, handle) = (worker.executor(), finish.clone(), self.handle());
+                scope.spawn(move || {
+                    if let Err(error) = its.run(executor.run(finish.recv())) {
+                        tracing::error!(%error, "a thread cannot wait for its connections: the server ends");
+                        handle.shut_down();
+                    }
+                });
             }
-            let result = smol::block_on(first.run(self.serve_on(workers.clone(), make)));
+            let result = first_loop.run(first.run(self.serve_on(workers.clone(), make)));
             drop(finished);
-            result
+            result.flatten()
         })
     }
 
@@ -322,7 +355,7 @@ impl Server {
                 make: make.clone(),
             };
             if let Some(first) = workers.first() {
-                first.executor().spawn(connections.accept(listener.door)).detach();
+                first.executor().spawn(connections.accept(Watch::new(listener.door)?)).detach();
             }
         }
         drop(alive);
@@ -353,11 +386,12 @@ struct Connections<M> {
 }
 
 impl<H: Handler, M: Fn(Option<SocketAddr>) -> H + Clone + Send + Sync + 'static> Connections<M> {
-    async fn accept(self, door: Door) {
+    async fn accept(self, door: Watch) {
         let mut failing = false;
+        let mut stopping = pin!(self.shared.stop.recv());
         loop {
             let accepted = or(async { Some(door.accept().await) }, async {
-                let _ = self.shared.stop.recv().await;
+                let _ = stopping.as_mut().await;
                 None
             });
             match accepted.await {
@@ -377,7 +411,7 @@ impl<H: Handler, M: Fn(Option<SocketAddr>) -> H + Clone + Send + Sync + 'static>
         }
     }
 
-    fn welcome(&self, socket: Socket, address: Option<SocketAddr>) {
+    fn welcome(&self, socket: Fresh, address: Option<SocketAddr>) {
         let may = |from: &[Network]| address.is_some_and(|a| from.iter().any(|network| network.contains(a.ip())));
         if self.first.proxy.as_ref().is_some_and(|from| !may(from)) {
             tracing::warn!(peer = %Name(address), "not one of the load balancers that may connect here");
@@ -423,14 +457,22 @@ async fn come<H: Handler>(
     first: First,
     choice: Option<Choice>,
     make: impl FnOnce(Option<SocketAddr>) -> H,
-    socket: Socket,
+    mut socket: Fresh,
     mut address: Option<SocketAddr>,
     mut place: Place,
 ) -> Option<(Connection<H>, Place)> {
     let mut channel = Channel::Plain;
-    if let (Some(_), Socket::Tcp(balancer), Some(from)) = (&first.proxy, &socket, address) {
-        let (client, told) = client(&shared, balancer, from, first.tls_before).await?;
+    if let (Some(_), Some(from)) = (&first.proxy, address) {
+        let unwatched = |error: &io::Error| tracing::warn!(peer = %from, %error, "cannot watch a connection");
+        let balancer = match socket {
+            Fresh::Tcp(socket) => Async::new_nonblocking(socket.into()).inspect_err(unwatched).ok()?,
+            Fresh::Socket(Socket::Tcp(socket)) => socket,
+            // They have no address.
+            Fresh::Socket(Socket::Unix(_)) | Fresh::Unix(_) => return None,
+        };
+        let (client, told) = client(&shared, &balancer, from, first.tls_before).await?;
         channel = told;
+        socket = Fresh::Tcp(mio::net::TcpStream::from_std(balancer.into_inner().inspect_err(unwatched).ok()?));
         let Some(counted) = place.of(client.ip()) else {
             tracing::debug!(peer = %client, "too many connections of one address");
             turn_away(&socket, !first.tls);
@@ -441,7 +483,9 @@ async fn come<H: Handler>(
     let chosen = choice.and_then(|choice| choice.of(address));
     let config = chosen.unwrap_or_else(|| shared.config.clone());
     let opening = if first.tls { Opening::Tls } else { Opening::Session(channel) };
-    let connection = open(shared, config, Link::new(socket), || make(address), address, opening).await?;
+    let unwatched = |error: &io::Error| tracing::warn!(peer = %Name(address), %error, "cannot watch a connection");
+    let link = Link::new(socket).inspect_err(unwatched).ok()?;
+    let connection = open(shared, config, link, || make(address), address, opening).await?;
     Some((connection, place))
 }
 
@@ -457,10 +501,10 @@ impl Drop for Panics {
 }
 
 /// For a connection that has no place.
-fn turn_away(mut socket: &Socket, tell: bool) {
+fn turn_away(socket: &Fresh, tell: bool) {
     if tell {
         // RFC 5321 3.8. The socket's buffer is empty: this does not block.
-        let _ = io::Write::write(&mut socket, b"421 4.7.0 Too many connections; try again later\r\n");
+        let _ = socket.say(b"421 4.7.0 Too many connections; try again later\r\n");
     }
     let _ = socket.shutdown();
 }
