@@ -256,18 +256,27 @@ impl<H: Handler> Connection<H> {
 
     /// Steps until something is wanted.
     async fn step<'i>(&mut self, input: &mut &'i [u8]) -> Want {
-        let mut said: &'i [u8] = &[];
+        let before: &'i [u8] = input;
+        match self.session.step(input) {
+            Step::Want(want) => want,
+            Step::Event(event) => {
+                let said = before.get(..before.len() - input.len()).unwrap_or_default();
+                // In a block of its own while it lasts: else every idle connection would have room for the largest.
+                Box::pin(self.answer_events(event, said, input)).await
+            }
+        }
+    }
+
+    async fn answer_events<'i>(&mut self, mut event: Event<'i>, mut said: &'i [u8], input: &mut &'i [u8]) -> Want {
         loop {
+            self.handle(event, said).await;
             let before: &'i [u8] = input;
-            let event = match self.session.step(input) {
+            event = match self.session.step(input) {
                 Step::Want(want) => return want,
                 Step::Event(event) => event,
             };
             let taken = before.get(..before.len() - input.len()).unwrap_or_default();
             said = if taken.is_empty() { said } else { taken };
-            // In a block of its own while it lasts: else every idle connection would have room for the largest.
-            let handled = Box::pin(self.handle(event, said));
-            handled.await;
         }
     }
 
