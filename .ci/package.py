@@ -3,7 +3,7 @@
 
 In this repository `publish = false` stands, and a crate called smtp-proto, by other authors, is on crates.io. So this
 takes a copy, allows publishing there, renames the core's package, and has cargo package and build what would be
-uploaded. Nothing is uploaded. The target folder is the argument."""
+uploaded. Nothing is uploaded."""
 
 import json
 import pathlib
@@ -44,7 +44,9 @@ with tempfile.TemporaryDirectory() as scratch:
     if NEW not in libraries:
         sys.exit(f"no library called {NEW} among {libraries}")
     options = [option for name in libraries for option in ("-p", name)]
-    target = pathlib.Path(sys.argv[1]).resolve()
+    # A place of its own: by it cargo names the registry from which one of these gets the other, and what it has unpacked from a
+    # registry it takes for what is there, also when another state of the sources has been packed since.
+    target = pathlib.Path(scratch) / "target"
     subprocess.run(["cargo", "package", "--quiet", "--allow-dirty", "--target-dir", target, *options], cwd=copy, check=True)
     for name in libraries:
         made = list((target / "package").glob(f"{name}-[0-9]*.crate"))
