@@ -42,7 +42,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     server.listen(arguments.address)?;
     if !arguments.all_cores {
-        server = server.threads(NonZero::MIN);
+        server = server.threads(NonZero::<usize>::MIN);
     }
     server.run(|_| TakeAll)?;
     Ok(())
