@@ -37,6 +37,14 @@ pub(crate) struct Link<E> {
     tls: Option<Box<Stream<E>>>,
 }
 
+/// How far a handshake went.
+enum Went {
+    ToTheEnd(TlsInfo),
+    On,
+    /// There was nothing to read.
+    Blocked,
+}
+
 impl<E: End> fmt::Debug for Link<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Link").field("socket", &self.socket).field("tls", &self.tls.is_some()).finish()
@@ -191,15 +199,17 @@ impl<E: End> Link<E> {
             while !self.flush().map_err(closed)? {
                 self.in_time(Ready::Write, deadline).await?;
             }
-            if let Some(info) = self.go_on()? {
-                // The tickets of TLS 1.3 can wait, and go out with what the session says next.
-                if info.version == Some(TlsVersion::Tls12) {
-                    self.flush().map_err(closed)?;
+            match self.go_on()? {
+                Went::ToTheEnd(info) => {
+                    // The tickets of TLS 1.3 can wait, and go out with what the session says next.
+                    if info.version == Some(TlsVersion::Tls12) {
+                        self.flush().map_err(closed)?;
+                    }
+                    return Ok(info);
                 }
-                return Ok(info);
-            }
-            if self.tls.as_ref().is_some_and(|tls| tls.outgoing().is_empty()) {
-                self.in_time(Ready::Read, deadline).await?;
+                // What came together is told once: the socket is waited for when nothing is left of it, not even its end.
+                Went::On => {}
+                Went::Blocked => self.in_time(Ready::Read, deadline).await?,
             }
         }
     }
@@ -212,8 +222,8 @@ impl<E: End> Link<E> {
         }
     }
 
-    /// Goes on with the handshake as far as it goes without waiting.
-    fn go_on(&mut self) -> Result<Option<TlsInfo>, TlsFailure> {
+    /// Goes on with the handshake by what can be read at once.
+    fn go_on(&mut self) -> Result<Went, TlsFailure> {
         let mut socket = &self.socket;
         let Some(tls) = &mut self.tls else { return Err(TlsFailure::Closed) };
         with_scratch(|wire| {
@@ -223,7 +233,7 @@ impl<E: End> Link<E> {
                 Ok(Some(n)) if n > 0 => n,
                 Ok(None) => {
                     tls.keep(wire.get(..held).unwrap_or_default());
-                    return Ok(None);
+                    return Ok(Went::Blocked);
                 }
                 Ok(Some(_)) | Err(_) => {
                     tls.give_up();
@@ -231,8 +241,8 @@ impl<E: End> Link<E> {
                 }
             };
             match tls.handshake(wire.get_mut(..held + fresh).unwrap_or_default(), fresh) {
-                Ok(true) => Ok(Some(tls.describe())),
-                Ok(false) => Ok(None),
+                Ok(true) => Ok(Went::ToTheEnd(tls.describe())),
+                Ok(false) => Ok(Went::On),
                 Err(failure) => {
                     // The alert that says why.
                     let _ = flush_tls(tls, socket);
