@@ -2,7 +2,7 @@
 //! adapter, which have its `server` and a handler that tells of TLS when a session is over.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -93,4 +93,28 @@ fn a_failed_handshake_is_told_in_the_words_of_a_policy() {
     assert_eq!(next(), (None, TlsOutcome::Failed(TlsFailure::Closed)));
     handle.shut_down();
     running.join().expect("no panic").expect("served");
+}
+
+/// RFC 3207 4.1: the end comes with a part of the ClientHello, in one breath, and may be told together with it.
+#[test]
+fn an_end_within_a_client_hello_is_seen_at_once() {
+    let certificate = Certificate::new("mx.example.net").expect("a certificate");
+    let config = Config::new("mx.example.net").expect("a name").shared();
+    let mut server = server(config).tls(certificate.server);
+    let address = server.listen("127.0.0.1:0".parse().expect("an address")).expect("bound");
+    let (sender, told) = channel();
+    let handle = server.handle();
+    let running = thread::spawn(move || server.run(move |_| Tell(sender.clone())));
+
+    let hello = real("openssl-tls1_1");
+    for octets in [0, 3, 11, hello.len() - 1].into_iter().cycle().take(40) {
+        let mut socket = after_starttls(address);
+        socket.write_all(&hello[..octets]).expect("written");
+        socket.shutdown(Shutdown::Write).expect("ended");
+        socket.read_to_end(&mut Vec::new()).expect("the end");
+        let (_, outcome) = told.recv_timeout(Duration::from_secs(20)).expect("the end of a session");
+        assert_eq!(outcome, TlsOutcome::Failed(TlsFailure::Closed), "behind {octets} octets");
+    }
+    handle.shut_down();
+    running.join().expect("no panic").expect("no error");
 }
