@@ -5,14 +5,14 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use smtp_proto::server::Config;
-use smtp_proto::tls::{TlsFailure, TlsOutcome, TlsVersion};
+use smtp_proto::tls::{TlsFailure, TlsOffer, TlsOutcome, TlsVersion};
 use smtp_testing::Certificate;
 
 use super::{Tell, server};
@@ -20,6 +20,22 @@ use super::{Tell, server};
 const ALERT: &[u8] = b"\x15\x03";
 const PROTOCOL_VERSION: u8 = 70;
 const HANDSHAKE_FAILURE: u8 = 40;
+
+/// A server, what it tells of its sessions, and its end.
+fn serving() -> (SocketAddr, Receiver<(Option<TlsOffer>, TlsOutcome)>, impl FnOnce()) {
+    let certificate = Certificate::new("mx.example.net").expect("a certificate");
+    let config = Config::new("mx.example.net").expect("a name").shared();
+    let mut server = server(config).tls(certificate.server);
+    let address = server.listen("127.0.0.1:0".parse().expect("an address")).expect("bound");
+    let (sender, told) = channel();
+    let handle = server.handle();
+    let running = thread::spawn(move || server.run(move |_| Tell(sender.clone())));
+    let end = move || {
+        handle.shut_down();
+        running.join().expect("no panic").expect("served");
+    };
+    (address, told, end)
+}
 
 fn after_starttls(address: SocketAddr) -> TcpStream {
     let socket = TcpStream::connect(address).expect("connected");
@@ -43,13 +59,7 @@ fn real(name: &str) -> Vec<u8> {
 
 #[test]
 fn a_failed_handshake_is_told_in_the_words_of_a_policy() {
-    let certificate = Certificate::new("mx.example.net").expect("a certificate");
-    let config = Config::new("mx.example.net").expect("a name").shared();
-    let mut server = server(config).tls(certificate.server);
-    let address = server.listen("127.0.0.1:0".parse().expect("an address")).expect("bound");
-    let (sender, told) = channel();
-    let handle = server.handle();
-    let running = thread::spawn(move || server.run(move |_| Tell(sender.clone())));
+    let (address, told, end) = serving();
     let next = || told.recv_timeout(Duration::from_secs(20)).expect("the end of a session");
 
     for (octets, offered, alert, why) in [
@@ -91,20 +101,13 @@ fn a_failed_handshake_is_told_in_the_words_of_a_policy() {
     // One that goes away without a word is no more than that.
     drop(after_starttls(address));
     assert_eq!(next(), (None, TlsOutcome::Failed(TlsFailure::Closed)));
-    handle.shut_down();
-    running.join().expect("no panic").expect("served");
+    end();
 }
 
 /// RFC 3207 4.1: the end comes with a part of the ClientHello, in one breath, and may be told together with it.
 #[test]
 fn an_end_within_a_client_hello_is_seen_at_once() {
-    let certificate = Certificate::new("mx.example.net").expect("a certificate");
-    let config = Config::new("mx.example.net").expect("a name").shared();
-    let mut server = server(config).tls(certificate.server);
-    let address = server.listen("127.0.0.1:0".parse().expect("an address")).expect("bound");
-    let (sender, told) = channel();
-    let handle = server.handle();
-    let running = thread::spawn(move || server.run(move |_| Tell(sender.clone())));
+    let (address, told, end) = serving();
 
     let hello = real("openssl-tls1_1");
     for octets in [0, 3, 11, hello.len() - 1].into_iter().cycle().take(40) {
@@ -115,6 +118,5 @@ fn an_end_within_a_client_hello_is_seen_at_once() {
         let (_, outcome) = told.recv_timeout(Duration::from_secs(20)).expect("the end of a session");
         assert_eq!(outcome, TlsOutcome::Failed(TlsFailure::Closed), "behind {octets} octets");
     }
-    handle.shut_down();
-    running.join().expect("no panic").expect("no error");
+    end();
 }

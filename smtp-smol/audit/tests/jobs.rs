@@ -21,8 +21,11 @@ impl Write for Page {
     }
 }
 
-/// Everything that is told of these files: the report, the rows, the cells.
-fn told(files: &[&std::path::Path], jobs: usize) -> (String, Vec<u8>, Vec<u8>) {
+/// The report, the rows, the cells.
+type Told = (String, Vec<u8>, Vec<u8>);
+
+/// Everything that is told of these files.
+fn told(files: &[&std::path::Path], jobs: usize) -> Told {
     let (rows, cells) = (Page::default(), Page::default());
     let mut audit = Audit::new(&Options { jobs, internal: true, ..Options::default() });
     audit.rows(Rows::json(rows.clone(), b"a key of some length"));
@@ -115,6 +118,15 @@ fn session(log: &mut String, number: usize, kind: u8) {
     }
 }
 
+/// What one thread tells of these, and so many the same.
+fn alike(files: &[&std::path::Path], jobs: usize) -> Result<Told, TestCaseError> {
+    let (one, several) = (told(files, 1), told(files, jobs));
+    prop_assert_eq!(&one.0, &several.0);
+    prop_assert!(one.1 == several.1, "the rows differ");
+    prop_assert!(one.2 == several.2, "the cells differ");
+    Ok(one)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 
@@ -140,10 +152,7 @@ proptest! {
             paths.push(path);
         }
         let files: Vec<&std::path::Path> = paths.iter().map(|path| &**path).collect();
-        let (one, several) = (told(&files, 1), told(&files, jobs));
-        prop_assert_eq!(&one.0, &several.0);
-        prop_assert!(one.1 == several.1, "the rows differ");
-        prop_assert!(one.2 == several.2, "the cells differ");
+        let one = alike(&files, jobs)?;
         prop_assert!(one.0.contains("\"messages\""), "{}", one.0);
     }
 }
@@ -200,10 +209,7 @@ proptest! {
             paths.push(path);
         }
         let files: Vec<&std::path::Path> = paths.iter().map(|path| &**path).collect();
-        let (one, several) = (told(&files, 1), told(&files, jobs));
-        prop_assert_eq!(&one.0, &several.0);
-        prop_assert!(one.1 == several.1, "the rows differ");
-        prop_assert!(one.2 == several.2, "the cells differ");
+        let one = alike(&files, jobs)?;
         // Two at most are cut, and of each file one is spoilt.
         let rows = one.1.split(|octet| *octet == b'\n').filter(|row| row.first() == Some(&b'{')).count();
         let none = |file: &Vec<u8>| (1..lines).filter(|number| file[number % file.len()] == 4).count();
