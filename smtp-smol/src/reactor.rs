@@ -30,11 +30,7 @@ thread_local! {
 }
 
 /// A thread's loop, before it runs.
-pub(crate) enum Loop {
-    /// It waits for sockets by itself.
-    Own(mio::Poll, Arc<Reactor>),
-    Smol,
-}
+pub(crate) struct Loop(mio::Poll, Arc<Reactor>);
 
 impl Loop {
     /// # Errors
@@ -47,7 +43,7 @@ impl Loop {
             woken: AtomicBool::new(false),
             waiting: Mutex::default(),
         };
-        Ok(Self::Own(poll, Arc::new(reactor)))
+        Ok(Self(poll, Arc::new(reactor)))
     }
 
     /// Runs a future on this thread, and waits for sockets whenever it does. Ends all waits when it has ended.
@@ -55,7 +51,7 @@ impl Loop {
     /// # Errors
     /// Those of the operating system.
     pub(crate) fn run<T>(self, future: impl Future<Output = T>) -> io::Result<T> {
-        let Self::Own(mut poll, reactor) = self else { return Ok(smol::block_on(future)) };
+        let Self(mut poll, reactor) = self;
         let (mut future, waker) = (pin!(future), Waker::from(reactor.clone()));
         let (mut events, mut wakers) = (Events::with_capacity(EVENTS), Vec::new());
         let _here = Here::enter(reactor.clone());
@@ -157,6 +153,9 @@ struct Told {
     /// Since somebody waited for it.
     readable: bool,
     writable: bool,
+    /// Its peer says no more. That is told once, perhaps together with octets; whoever has read those may wait again, and
+    /// must hear of the end all the same.
+    ended: bool,
     waiter: Option<(Ready, Waker)>,
     /// When its timer goes off: at the deadline or before, as to set it anew is dear, and few waits last so long.
     goes_off: Option<Instant>,
@@ -167,7 +166,8 @@ impl Waiting {
         for event in events {
             // Of a socket that has been closed since, or a new one by that number: to try in vain does no harm.
             let Some(told) = self.sockets.get_mut(event.token().0) else { continue };
-            told.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+            told.ended |= event.is_read_closed();
+            told.readable |= event.is_readable() || told.ended || event.is_error();
             told.writable |= event.is_writable() || event.is_write_closed() || event.is_error();
             let waiter = told.waiter.take_if(|(ready, _)| match ready {
                 Ready::Read => told.readable,
@@ -208,6 +208,23 @@ impl<S: Source> Watched<S> {
         Ok(Self { socket, key, reactor })
     }
 
+    /// Has it watched by the loop of the thread that this is called on, if that has one: a connection to a server may be used
+    /// by one task after the other. What has come by then is told anew there.
+    ///
+    /// # Errors
+    /// Those of the operating system: it cannot be watched, and is not watched any more.
+    pub(crate) fn follow(&mut self, interest: Interest) -> io::Result<()> {
+        if self.reactor.is_here() {
+            return Ok(());
+        }
+        let Some(reactor) = here() else { return Ok(()) };
+        self.reactor.registry.deregister(&mut self.socket)?;
+        self.forget();
+        self.key = reactor.waiting().sockets.insert(Told::default());
+        self.reactor = reactor;
+        self.reactor.registry.register(&mut self.socket, Token(self.key), interest)
+    }
+
     pub(crate) const fn socket(&self) -> &S {
         &self.socket
     }
@@ -229,7 +246,7 @@ impl<S: Source> Watched<S> {
             Ready::Write => &mut told.writable,
         };
         // Also when the time is over by now: what came in time counts, and the next wait finds out.
-        if std::mem::take(news) {
+        if std::mem::take(news) || told.ended && ready == Ready::Read {
             return Poll::Ready(Ok(true));
         }
         let mut sooner = false;
@@ -253,9 +270,8 @@ impl<S: Source> Watched<S> {
     }
 }
 
-impl<S: Source> Drop for Watched<S> {
-    fn drop(&mut self) {
-        // Closing the socket takes it out of the poll.
+impl<S: Source> Watched<S> {
+    fn forget(&self) {
         let gone = {
             let mut waiting = self.reactor.waiting();
             let gone = waiting.sockets.try_remove(self.key);
@@ -266,6 +282,13 @@ impl<S: Source> Drop for Watched<S> {
         };
         // A waker's last owner may be a task that holds another socket.
         drop(gone);
+    }
+}
+
+impl<S: Source> Drop for Watched<S> {
+    fn drop(&mut self) {
+        // Closing the socket takes it out of the poll.
+        self.forget();
     }
 }
 

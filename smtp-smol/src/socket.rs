@@ -69,6 +69,8 @@ impl From<Socket> for Fresh {
     }
 }
 
+const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
+
 /// A socket that somebody watches.
 pub(crate) enum Wire {
     /// In a block of its own: it is larger than the others.
@@ -100,15 +102,23 @@ impl Wire {
     /// # Errors
     /// Those of the operating system: the socket cannot be watched.
     pub(crate) fn new(socket: Fresh) -> io::Result<Self> {
-        let both = Interest::READABLE | Interest::WRITABLE;
-        let socket = match (socket, reactor::here()) {
-            (Fresh::Tcp(socket), Some(reactor)) => return Ok(Self::Tcp(Watched::new(socket, both, reactor)?)),
-            (Fresh::Unix(socket), Some(reactor)) => return Ok(Self::Unix(Watched::new(socket, both, reactor)?)),
-            (Fresh::Tcp(socket), None) => Socket::Tcp(Async::new_nonblocking(socket.into())?),
-            (Fresh::Unix(socket), None) => Socket::Unix(Async::new_nonblocking(socket.into())?),
-            (Fresh::Socket(socket), _) => socket,
+        let Some(reactor) = reactor::here() else {
+            return Ok(Self::given(match socket {
+                Fresh::Socket(socket) => socket,
+                Fresh::Tcp(socket) => Socket::Tcp(Async::new_nonblocking(socket.into())?),
+                Fresh::Unix(socket) => Socket::Unix(Async::new_nonblocking(socket.into())?),
+            }));
         };
-        Ok(Self::given(socket))
+        let socket = match socket {
+            Fresh::Socket(Socket::Tcp(socket)) => Fresh::Tcp(mio::net::TcpStream::from_std(socket.into_inner()?)),
+            Fresh::Socket(Socket::Unix(socket)) => Fresh::Unix(mio::net::UnixStream::from_std(socket.into_inner()?)),
+            socket => socket,
+        };
+        Ok(match socket {
+            Fresh::Tcp(socket) => Self::Tcp(Watched::new(socket, BOTH, reactor)?),
+            Fresh::Unix(socket) => Self::Unix(Watched::new(socket, BOTH, reactor)?),
+            Fresh::Socket(socket) => Self::given(socket),
+        })
     }
 
     /// Left to smol's reactor.
@@ -126,8 +136,14 @@ impl Wire {
     ) -> Poll<io::Result<bool>> {
         match self {
             Self::Given(given) => given.poll(ready, deadline, context),
-            Self::Tcp(watched) => watched.poll(ready, Some(deadline), context),
-            Self::Unix(watched) => watched.poll(ready, Some(deadline), context),
+            Self::Tcp(watched) => {
+                watched.follow(BOTH)?;
+                watched.poll(ready, Some(deadline), context)
+            }
+            Self::Unix(watched) => {
+                watched.follow(BOTH)?;
+                watched.poll(ready, Some(deadline), context)
+            }
         }
     }
 

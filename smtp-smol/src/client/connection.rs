@@ -18,7 +18,7 @@ use super::settings::{Said, Settings};
 use super::target::Target;
 use super::writing::{Steps, TextWriter};
 use crate::link::Link;
-use crate::socket::{Ready, Socket};
+use crate::socket::Ready;
 
 /// Of a read buffer: whole replies fit in.
 const BUFFER: usize = 16 << 10;
@@ -62,6 +62,8 @@ pub struct Connection {
     target: Target,
     peer: Option<SocketAddr>,
     pub(super) buffer: Buffer,
+    /// The last read left no room: there may be more, of which nothing will be told anew.
+    more: bool,
     /// Small pieces of text are gathered here.
     pub(super) stage: Vec<u8>,
     clock: Clock,
@@ -87,17 +89,17 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(
-        socket: Socket,
+    pub(super) fn new(
+        link: ClientLink,
         session: Session,
         settings: Settings,
         target: Target,
         peer: Option<SocketAddr>,
     ) -> Self {
         let clock = Clock { progress: u64::MAX, deadline: Instant::now() };
-        let (link, buffer) = (Link::given(socket), Buffer::with_capacity(BUFFER));
+        let buffer = Buffer::with_capacity(BUFFER);
         let (stage, longest, steps) = (Vec::new(), None, Steps::default());
-        Self { link, session, settings, target, peer, buffer, stage, clock, longest, steps }
+        Self { link, session, settings, target, peer, buffer, more: false, stage, clock, longest, steps }
     }
 
     /// Sends one message, and says what became of each recipient.
@@ -250,7 +252,7 @@ impl Connection {
     /// Does what is wanted. First write out, whatever it is.
     pub(super) async fn serve(&mut self, want: Want) -> io::Result<()> {
         // The answer to what has just been written is not there yet; but within TLS octets may wait in the library.
-        let mut ask = !self.write_out().await? || self.link.is_tls();
+        let mut ask = !self.write_out().await? || self.more || self.link.is_tls();
         match want {
             Want::Input => {
                 while !(ask && self.read()?) {
@@ -335,7 +337,10 @@ impl Connection {
 
     /// Reads what is there; false when nothing is.
     pub(super) fn read(&mut self) -> io::Result<bool> {
-        let read = self.link.read(self.buffer.space())?;
+        let space = self.buffer.space();
+        let room = space.len();
+        let read = self.link.read(space)?;
+        self.more = read == Some(room);
         match read {
             None => return Ok(false),
             Some(0) => self.session.eof(),

@@ -22,6 +22,7 @@ use smtp_proto::Channel;
 use smtp_proto::auth::{Nonce, client::Credentials};
 use smtp_proto::client::{Config, Envelope, NoConnection, Reason, Session, Tls, Transaction};
 
+use crate::link::Link;
 use crate::socket::Socket;
 use attempts::connect;
 pub use connection::Connection;
@@ -117,7 +118,8 @@ impl Client {
         }
         let (socket, peer) = self.socket(target).await.map_err(Reason::NotConnected)?;
         let session = Session::new(self.0.config.clone(), Channel::Plain);
-        let mut connection = Connection::new(socket, session, self.0.clone(), target.clone(), peer);
+        let link = Link::new(socket.into()).map_err(|error| Reason::NotConnected((&error).into()))?;
+        let mut connection = Connection::new(link, session, self.0.clone(), target.clone(), peer);
         if target.implicit_tls {
             let info = connection.handshake(self.0.config.handshake_timeout()).await.map_err(Reason::TlsFailed)?;
             connection.session = Session::new(self.0.config.clone(), Channel::Tls(info));

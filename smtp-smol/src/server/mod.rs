@@ -86,7 +86,6 @@ pub struct Server {
     limits: Limits,
     /// For [`Server::run`]; none is as many as there are cores.
     threads: Option<NonZero<usize>>,
-    smol_waits: bool,
     listeners: Vec<Listener>,
     stop: (Sender<()>, Receiver<()>),
 }
@@ -135,7 +134,6 @@ impl Server {
             trusted: Arc::default(),
             limits: Limits::default(),
             threads: None,
-            smol_waits: false,
             listeners: Vec::new(),
             stop: smol::channel::bounded(1),
         }
@@ -187,16 +185,6 @@ impl Server {
     #[must_use]
     pub const fn threads(mut self, threads: NonZero<usize>) -> Self {
         self.threads = Some(threads);
-        self
-    }
-
-    /// Leaves it to smol's reactor to wait for connections, as [`serve`](Self::serve) does. Otherwise each thread of
-    /// [`run`](Self::run) waits for its own, which takes fewer system calls; but what its handlers wait for is smol's all the
-    /// same, and comes from another thread. So this is for handlers that wait for other sockets at each command, as those of a
-    /// proxy.
-    #[must_use]
-    pub const fn smol_waits(mut self) -> Self {
-        self.smol_waits = true;
         self
     }
 
@@ -277,8 +265,7 @@ impl Server {
     ) -> io::Result<()> {
         let threads = self.threads.or_else(|| thread::available_parallelism().ok()).map_or(1, Into::into);
         let workers: Arc<[Worker]> = (0..threads).map(|_| Worker::of(Arc::default())).collect();
-        let a_loop = |_| if self.smol_waits { Ok(Loop::Smol) } else { Loop::new() };
-        let (first_loop, loops) = (a_loop(0)?, (1..threads).map(a_loop).collect::<io::Result<Vec<_>>>()?);
+        let (first_loop, loops) = (Loop::new()?, (1..threads).map(|_| Loop::new()).collect::<io::Result<Vec<_>>>()?);
         let (finished, finish) = smol::channel::bounded::<()>(1);
         thread::scope(|scope| {
             let mut others = workers.iter();
@@ -472,7 +459,7 @@ async fn come<H: Handler>(
         };
         let (client, told) = client(&shared, &balancer, from, first.tls_before).await?;
         channel = told;
-        socket = Fresh::Tcp(mio::net::TcpStream::from_std(balancer.into_inner().inspect_err(unwatched).ok()?));
+        socket = Fresh::Socket(balancer.into());
         let Some(counted) = place.of(client.ip()) else {
             tracing::debug!(peer = %client, "too many connections of one address");
             turn_away(&socket, !first.tls);

@@ -115,10 +115,6 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     }
     let mut server = Server::new(checked.first().config.clone()).limits(limits);
     server = server.client_certificates(checked.clients.clone()).trust(&options.trust);
-    if let MailGoes::Through(_) = &mail_goes {
-        // The next hop's sockets are waited for so, too.
-        server = server.smol_waits();
-    }
     if let MailGoes::Through(hop) = &mail_goes {
         hop.meet();
     }
