@@ -365,6 +365,35 @@ mod tests {
     }
 
     #[test]
+    fn the_end_is_told_to_whoever_waits_again() {
+        run(async {
+            let (mut there, here) = pair();
+            there.write_all(b"x").expect("written");
+            drop(there);
+            assert!(readable(&here, LATE).await.expect("told"));
+            let mut space = [0; 8];
+            assert_eq!(here.socket().read(&mut space).expect("read"), 1);
+            // There is no news of it: both came together.
+            assert!(readable(&here, LATE).await.expect("told of the end"));
+            assert_eq!(here.socket().read(&mut space).expect("the end"), 0);
+        });
+    }
+
+    #[test]
+    fn it_follows_to_the_loop_that_waits_for_it() {
+        let (mut there, mut here) = run(async { pair() });
+        // What has come by then is told anew.
+        there.write_all(b"x").expect("written");
+        run(async {
+            here.follow(Interest::READABLE | Interest::WRITABLE).expect("it can be watched");
+            assert!(readable(&here, LATE).await.expect("told"));
+            let mut space = [0; 8];
+            assert_eq!(here.socket().read(&mut space).expect("read"), 1);
+            assert!(!readable(&here, SOON).await.expect("in time"), "nothing more came");
+        });
+    }
+
+    #[test]
     fn nobody_waits_for_a_loop_that_has_ended() {
         let (_there, here) = run(async { pair() });
         smol::block_on(readable(&here, LATE)).expect_err("the loop has ended");

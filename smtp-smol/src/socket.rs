@@ -134,6 +134,19 @@ impl Wire {
         deadline: Instant,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<bool>> {
+        if let (Self::Given(given), Some(reactor)) = (&*self, reactor::here()) {
+            // By a descriptor of its own, since what smol's reactor watches cannot be taken out of here. The other is closed.
+            *self = match &given.socket {
+                Socket::Tcp(socket) => {
+                    let socket = mio::net::TcpStream::from_std(socket.get_ref().try_clone()?);
+                    Self::Tcp(Watched::new(socket, BOTH, reactor)?)
+                }
+                Socket::Unix(socket) => {
+                    let socket = mio::net::UnixStream::from_std(socket.get_ref().try_clone()?);
+                    Self::Unix(Watched::new(socket, BOTH, reactor)?)
+                }
+            };
+        }
         match self {
             Self::Given(given) => given.poll(ready, deadline, context),
             Self::Tcp(watched) => {
