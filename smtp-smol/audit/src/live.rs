@@ -45,7 +45,7 @@ impl Live {
             *self.account.untold.entry(Untold::Line.why().into()).or_default() += 1;
         }
         self.account.withheld.add(entry);
-        entry.with(|record| {
+        entry.with_counted(|record| {
             self.clients.add(entry, record.party().unwrap_or_default());
             self.retries.add(record, |record| self.ledger.add(record));
         });

@@ -168,12 +168,11 @@ pub(crate) fn open() -> io::Result<()> {
     Ok(())
 }
 
-/// Prints a line on standard output.
-pub(crate) fn print(mut line: String) {
-    line.push('\n');
+/// Prints a line, with its line end, on standard output.
+pub(crate) fn print(line: Vec<u8>) {
     match STDOUT.get() {
-        Some(out) => out.put(line.into()),
-        None => drop(io::stdout().write_all(line.as_bytes())),
+        Some(out) => out.put(line),
+        None => drop(io::stdout().write_all(&line)),
     }
 }
 

@@ -1,11 +1,25 @@
 //! What a peer chose, shown so that it can deceive nobody who reads it.
 
 use std::fmt;
+use std::io::Write as _;
 
 /// Text of a peer's in a line for people and for scripts. Controls, and what is not seen or turns the direction of text,
 /// are written as `\u{202e}`; so are `<`, `>` and `"`, so that what stands in `<...>` or `"..."` ends there.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shown<'a>(pub(crate) &'a str);
+
+impl Shown<'_> {
+    /// Puts it behind a line.
+    pub(crate) fn push(self, line: &mut Vec<u8>) {
+        // To look at all of it takes less than to stop at the first.
+        if self.0.bytes().fold(false, |found, octet| found | is_special(octet)) {
+            // Writing to a vector does not fail.
+            let _ = write!(line, "{self}");
+        } else {
+            line.extend_from_slice(self.0.as_bytes());
+        }
+    }
+}
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -66,7 +80,7 @@ impl fmt::Display for Line<'_> {
 
 /// Writes a number with so many digits at least. Where several are written for each message, the formatting of the standard
 /// library is most of what that costs.
-pub(crate) fn push_number(text: &mut String, mut number: u64, least: usize) {
+pub(crate) fn push_number(text: &mut Vec<u8>, mut number: u64, least: usize) {
     // As many as the largest has.
     let mut digits = [b'0'; 20];
     let mut first = digits.len();
@@ -75,7 +89,7 @@ pub(crate) fn push_number(text: &mut String, mut number: u64, least: usize) {
         *digit = b'0' + u8::try_from(number % 10).unwrap_or_default();
         (first, number) = (first - 1, number / 10);
     }
-    text.push_str(str::from_utf8(digits.get(first..).unwrap_or_default()).unwrap_or_default());
+    text.extend_from_slice(digits.get(first..).unwrap_or_default());
 }
 
 #[cfg(test)]
@@ -88,9 +102,9 @@ mod tests {
             for (least, expected) in
                 [(1, format!("{number}")), (6, format!("{number:06}")), (30, format!("{number:020}"))]
             {
-                let mut text = String::from("x");
+                let mut text = b"x".to_vec();
                 push_number(&mut text, number, least);
-                assert_eq!(text, format!("x{expected}"));
+                assert_eq!(text, format!("x{expected}").as_bytes());
             }
         }
     }
@@ -106,6 +120,9 @@ mod tests {
             ("Grüße@例え.example", "Grüße@例え.example"),
         ] {
             assert_eq!(Shown(text).to_string(), shown, "{text:?}");
+            let mut line = b"from=<".to_vec();
+            Shown(text).push(&mut line);
+            assert_eq!(line, format!("from=<{shown}").as_bytes());
         }
         for hidden in
             "\u{61c}\u{200b}\u{200e}\u{200f}\u{202a}\u{202e}\u{2028}\u{2029}\u{2066}\u{2069}\u{feff}\u{85}\u{1b}"

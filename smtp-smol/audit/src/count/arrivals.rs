@@ -18,11 +18,21 @@ pub(crate) enum Arrival {
 /// First and last numbers of what came without a hole, in order.
 type Ranges = Vec<(u64, u64)>;
 
+#[derive(Debug)]
+struct Run {
+    node: Box<str>,
+    run: Box<str>,
+    seen: Ranges,
+}
+
 /// Which numbers of which runs were seen. Where lines come in order that is one range a run, whatever its length.
 #[derive(Debug, Default)]
 pub(crate) struct Arrivals {
-    /// By node and run.
-    runs: HashMap<Box<str>, HashMap<Box<str>, Ranges>>,
+    runs: Vec<Run>,
+    /// Which of them it is, by node and run.
+    numbers: HashMap<Box<str>, HashMap<Box<str>, usize>>,
+    /// Whose the last line was: the next is mostly of the same, and need not be looked for.
+    last: usize,
     ranges: usize,
     /// More than can be remembered: some that came again are taken for new.
     pub(crate) full: bool,
@@ -38,12 +48,11 @@ impl Arrivals {
             self.full = true;
             return Arrival::InOrder;
         }
-        if self.runs.get(&*stamp.node).is_none_or(|runs| !runs.contains_key(&*stamp.run)) {
-            self.runs.entry((*stamp.node).into()).or_default().insert((*stamp.run).into(), Vec::new());
+        let is_same = |last: &Run| *last.run == *stamp.run && *last.node == *stamp.node;
+        if !self.runs.get(self.last).is_some_and(is_same) {
+            self.last = self.number(stamp);
         }
-        let Some(ranges) = self.runs.get_mut(&*stamp.node).and_then(|runs| runs.get_mut(&*stamp.run)) else {
-            return Arrival::InOrder;
-        };
+        let Some(Run { seen: ranges, .. }) = self.runs.get_mut(self.last) else { return Arrival::InOrder };
         // The first range that ends at this number or later, or right before it.
         let at = ranges.partition_point(|(_, last)| last.saturating_add(1) < seq);
         let late = ranges.last().is_some_and(|(_, last)| seq < *last);
@@ -69,12 +78,22 @@ impl Arrivals {
         if late { Arrival::Late } else { Arrival::InOrder }
     }
 
+    fn number(&mut self, stamp: &Stamp<'_>) -> usize {
+        if let Some(number) = self.numbers.get(&*stamp.node).and_then(|runs| runs.get(&*stamp.run)) {
+            return *number;
+        }
+        let (node, run): (Box<str>, Box<str>) = ((*stamp.node).into(), (*stamp.run).into());
+        self.numbers.entry(node.clone()).or_default().insert(run.clone(), self.runs.len());
+        self.runs.push(Run { node, run, seen: Vec::new() });
+        self.runs.len() - 1
+    }
+
     /// Lines that are missing between the first and the last of each run.
     pub(crate) fn missing(&self) -> u64 {
         let holes = |ranges: &Ranges| -> u64 {
             ranges.windows(2).map(|pair| if let [(_, end), (next, _)] = pair { next - end - 1 } else { 0 }).sum()
         };
-        self.runs.values().flat_map(HashMap::values).map(holes).sum()
+        self.runs.iter().map(|run| holes(&run.seen)).sum()
     }
 }
 
@@ -107,5 +126,18 @@ mod tests {
         assert_eq!(add("b", 3), (InOrder, 0, 2), "another run counts for itself");
         assert_eq!(add("a", u64::MAX).0, InOrder);
         assert_eq!(add("a", u64::MAX).0, Again);
+    }
+
+    #[test]
+    fn runs_of_one_name_on_two_nodes_are_two_however_they_alternate() {
+        let mut arrivals = Arrivals::default();
+        let runs = [("mx1", "a"), ("mx2", "a"), ("mx1", "b"), ("mx2", "b")];
+        for seq in 1..=3 {
+            for (node, run) in runs {
+                assert_eq!(arrivals.add(&Stamp::new(node, run, seq)), InOrder, "{node} {run} {seq}");
+                assert_eq!(arrivals.add(&Stamp::new(node, run, seq)), Again, "{node} {run} {seq}");
+            }
+        }
+        assert_eq!((arrivals.missing(), arrivals.ranges), (0, 4));
     }
 }

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use smtp_proto::Leniency;
 use smtp_proto::tls::{ClientCertificate, Direction, EndToEnd, Hop, Rehearsed, TlsOffer, Wanted};
@@ -164,7 +163,8 @@ fn entry(line: Line<'_>, plain: bool) -> Result<Entry<'_>, Wrong> {
     if names.chain(&line.recipient_domains).any(|name| !is_name(name, plain)) {
         return Err(broken("not written by a server: a name in it is none"));
     }
-    let time: Timestamp = line.time.parse().map_err(|_| broken("a line without a time"))?;
+    let time = super::time::read(&line.time).or_else(|| line.time.parse().ok());
+    let time = time.ok_or_else(|| broken("a line without a time"))?;
     let hop = line.tls.hop();
     let stamp = match (line.node, line.run, line.seq) {
         (Some(node), Some(run), Some(seq)) => Some(Stamp { node, run, seq }),
@@ -266,6 +266,7 @@ fn moves_the_cursor(char: char) -> bool {
 mod tests {
     use std::collections::BTreeSet;
 
+    use jiff::Timestamp;
     use smtp_proto::tls::{Disposition, TlsVersion};
 
     use super::*;

@@ -48,6 +48,7 @@
 mod file;
 mod flat;
 mod line;
+mod time;
 mod withheld;
 
 use std::borrow::Cow;
@@ -245,6 +246,18 @@ impl<'a> Entry<'a> {
         self.with_domains(registrable, then)
     }
 
+    /// The same, without names that change nothing in what is counted of all mail: those of recipients where a sender is
+    /// counted, and of a host that is known by its address.
+    pub(crate) fn with_counted<T>(&self, then: impl FnOnce(&Record<'_>) -> T) -> T {
+        let named = self.sender_domain.as_deref().is_some_and(|domain| !domain.is_empty());
+        if self.direction == Direction::Inbound && named && self.peer.is_some() {
+            let mut record = self.record();
+            record.sender = self.sender_domain.as_deref().map(registrable);
+            return then(&record);
+        }
+        self.with(then)
+    }
+
     /// The same, where somebody else knows which part of a name is registrable.
     pub(crate) fn with_domains<'e, T>(
         &'e self,
@@ -264,11 +277,17 @@ impl<'a> Entry<'a> {
                 &more
             }
         };
-        let mut record = Record::new(self.time.as_second(), self.direction);
-        record.peer = self.peer;
+        let mut record = self.record();
         record.host = self.helo.as_deref().filter(|name| !name.is_empty()).map(&mut registrable);
         record.sender = self.sender_domain.as_deref().filter(|domain| !domain.is_empty()).map(&mut registrable);
         record.recipient_domains = domains;
+        then(&record)
+    }
+
+    /// Without names.
+    fn record(&self) -> Record<'_> {
+        let mut record = Record::new(self.time.as_second(), self.direction);
+        record.peer = self.peer;
         record.recipients = self.recipients;
         record.envelope = self.envelope;
         record.bytes = self.bytes;
@@ -277,7 +296,7 @@ impl<'a> Entry<'a> {
         record.hop = self.tls.hop;
         record.end_to_end = self.end_to_end;
         record.rehearsed = self.rehearsed;
-        then(&record)
+        record
     }
 
     /// The same, and nothing of it borrowed.

@@ -1,5 +1,6 @@
 //! What the head of a message says while it passes: whether it is unwanted, and whether it is protected from end to end.
 
+use memchr::memchr;
 use smtp_proto::tls::EndToEnd;
 
 use smtp_audit::{UnwantedIf, end_to_end};
@@ -21,7 +22,15 @@ pub(crate) fn look(message: &[u8], unwanted_if: &[UnwantedIf]) -> Seen {
     let mut rest = message;
     while let Some((field, after)) = next_field(rest) {
         rest = after;
-        let Some(colon) = field.iter().position(|octet| *octet == b':') else { continue };
+        // Nearly all fields are of no interest, and that their first octet says.
+        let asked = |first: &u8| {
+            first.eq_ignore_ascii_case(&b'C')
+                || unwanted_if.iter().any(|unwanted| unwanted.first().eq_ignore_ascii_case(first))
+        };
+        if !field.first().is_some_and(asked) {
+            continue;
+        }
+        let Some(colon) = memchr(b':', field) else { continue };
         let (name, value) = (field[..colon].trim_ascii_end(), field[colon + 1..].trim_ascii());
         seen.unwanted |= unwanted_if.iter().any(|unwanted| unwanted.holds(name, value));
         if name.eq_ignore_ascii_case(b"Content-Type") && content_type.is_none() {
@@ -36,13 +45,15 @@ pub(crate) fn look(message: &[u8], unwanted_if: &[UnwantedIf]) -> Seen {
 fn next_field(head: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut end = 0;
     loop {
-        end += head.get(end..)?.iter().position(|octet| *octet == b'\n')? + 1;
+        end += memchr(b'\n', head.get(end..)?)? + 1;
         if !matches!(head.get(end), Some(b' ' | b'\t')) {
             break;
         }
     }
     let (field, rest) = head.split_at(end);
-    if field.trim_ascii().is_empty() { None } else { Some((field, rest)) }
+    // All but always the first octet is of a name.
+    let empty = field.first().is_none_or(u8::is_ascii_whitespace) && field.trim_ascii().is_empty();
+    if empty { None } else { Some((field, rest)) }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! A Maildir: a message lies in `new/` whole and synced, or not at all.
 
+use std::cell::RefCell;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -135,17 +136,24 @@ impl Drop for Draft {
 pub(crate) fn unique() -> Arc<str> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     // It does not change, and the system would be asked each time.
-    static PROCESS: LazyLock<u32> = LazyLock::new(std::process::id);
+    static PROCESS: LazyLock<String> = LazyLock::new(|| format!("P{}Q", std::process::id()));
+    thread_local! {
+        /// The second, what ids of it begin with, and room for one.
+        static LAST: RefCell<(u64, Vec<u8>, Vec<u8>)> = const { RefCell::new((u64::MAX, Vec::new(), Vec::new())) };
+    }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let mut id = String::with_capacity(64);
-    push_number(&mut id, now.as_secs(), 1);
-    id.push_str(".M");
-    push_number(&mut id, now.subsec_micros().into(), 6);
-    id.push('P');
-    push_number(&mut id, (*PROCESS).into(), 1);
-    id.push('Q');
-    push_number(&mut id, COUNT.fetch_add(1, Ordering::Relaxed), 1);
-    id.into()
+    LAST.with_borrow_mut(|(second, start, id)| {
+        if *second != now.as_secs() {
+            *second = now.as_secs();
+            *start = format!("{second}.M").into();
+        }
+        id.clear();
+        id.extend_from_slice(start);
+        push_number(id, now.subsec_micros().into(), 6);
+        id.extend_from_slice(PROCESS.as_bytes());
+        push_number(id, COUNT.fetch_add(1, Ordering::Relaxed), 1);
+        str::from_utf8(id).unwrap_or_default().into()
+    })
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The line that is printed for each message taken.
 
 use std::cell::RefCell;
-use std::fmt::Write as _;
+use std::io::Write as _;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
@@ -32,38 +32,52 @@ pub(crate) struct Taken<'a> {
 }
 
 impl Taken<'_> {
-    pub(crate) fn line(&self, json: bool) -> String {
+    /// With its line end.
+    pub(crate) fn line(&self, json: bool) -> Vec<u8> {
+        let mut line = Vec::with_capacity(256);
         if json {
-            return serde_json::to_string(self).unwrap_or_default();
+            // Writing to a vector does not fail.
+            let _ = serde_json::to_writer(&mut line, self);
+        } else {
+            self.words(&mut line);
         }
-        let mut line = String::with_capacity(256);
-        push_time(&mut line, self.time);
-        line.push(' ');
-        push_peer(&mut line, self.peer);
-        line.push(' ');
+        line.push(b'\n');
+        line
+    }
+
+    fn words(&self, line: &mut Vec<u8>) {
+        push_time(line, self.time);
+        line.push(b' ');
+        push_peer(line, self.peer);
         match self.tls.hop {
             Hop::Used { version, .. } => {
+                line.push(b' ');
                 // A proxy before the server may not tell.
-                line.push_str(version.map_or("TLS", TlsVersion::as_str));
+                line.extend_from_slice(version.map_or("TLS", TlsVersion::as_str).as_bytes());
                 if let Some(cipher) = &self.tls.cipher {
-                    let _ = write!(line, " {cipher}");
+                    line.push(b' ');
+                    line.extend_from_slice(cipher.as_bytes());
                 }
             }
-            _ => line.push_str("plaintext"),
+            _ => line.extend_from_slice(b" plaintext"),
         }
         if let Some(user) = self.user {
-            let _ = write!(line, " user=<{}>", Shown(user));
+            line.extend_from_slice(b" user=<");
+            Shown(user).push(line);
+            line.push(b'>');
         }
-        let _ = write!(line, " from=<{}>", Shown(self.from));
+        line.extend_from_slice(b" from=<");
+        Shown(self.from).push(line);
+        line.push(b'>');
         for (index, recipient) in self.to.iter().enumerate() {
-            line.push_str(if index == 0 { " to=<" } else { ",<" });
-            let _ = write!(line, "{}>", Shown(recipient));
+            line.extend_from_slice(if index == 0 { b" to=<" } else { b",<" });
+            Shown(recipient).push(line);
+            line.push(b'>');
         }
-        line.push_str(" size=");
-        push_number(&mut line, self.size, 1);
-        line.push_str(" id=");
-        line.push_str(self.id);
-        line
+        line.extend_from_slice(b" size=");
+        push_number(line, self.size, 1);
+        line.extend_from_slice(b" id=");
+        line.extend_from_slice(self.id.as_bytes());
     }
 }
 
@@ -73,7 +87,7 @@ pub(crate) fn peer_name(peer: Option<IpAddr>) -> String {
 }
 
 /// RFC 3339, to the millisecond. The second is worked out once for all messages that came in it.
-fn push_time(line: &mut String, time: Timestamp) {
+fn push_time(line: &mut Vec<u8>, time: Timestamp) {
     thread_local! {
         static SECOND: RefCell<(i64, String)> = const { RefCell::new((i64::MIN, String::new())) };
     }
@@ -90,35 +104,43 @@ fn push_time(line: &mut String, time: Timestamp) {
             words.pop();
             *of = second;
         }
-        line.push_str(words);
+        line.extend_from_slice(words.as_bytes());
     });
-    line.push('.');
+    line.push(b'.');
     push_number(line, nanosecond / 1_000_000, 3);
-    line.push('Z');
+    line.push(b'Z');
 }
 
-fn push_peer(line: &mut String, peer: Option<IpAddr>) {
+fn push_peer(line: &mut Vec<u8>, peer: Option<IpAddr>) {
     let Some(IpAddr::V4(address)) = peer else {
-        line.push_str(&peer_name(peer));
+        line.extend_from_slice(peer_name(peer).as_bytes());
         return;
     };
     for (index, octet) in address.octets().into_iter().enumerate() {
-        line.push_str(if index == 0 { "" } else { "." });
-        push_number(line, octet.into(), 1);
+        if index > 0 {
+            line.push(b'.');
+        }
+        if octet >= 100 {
+            line.push(b'0' + octet / 100);
+        }
+        if octet >= 10 {
+            line.push(b'0' + octet / 10 % 10);
+        }
+        line.push(b'0' + octet % 10);
     }
 }
 
 fn time<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-    let mut line = String::with_capacity(24);
+    let mut line = Vec::with_capacity(24);
     push_time(&mut line, *time);
-    serializer.serialize_str(&line)
+    serializer.serialize_str(str::from_utf8(&line).unwrap_or_default())
 }
 
 #[expect(clippy::ref_option, reason = "serde asks so")]
 fn peer<S: Serializer>(peer: &Option<IpAddr>, serializer: S) -> Result<S::Ok, S::Error> {
-    let mut line = String::with_capacity(40);
+    let mut line = Vec::with_capacity(40);
     push_peer(&mut line, *peer);
-    serializer.serialize_str(&line)
+    serializer.serialize_str(str::from_utf8(&line).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -131,15 +153,17 @@ mod tests {
         for second in seconds {
             for nanosecond in [0, 1, 999_999, 1_000_000, 250_000_000, 999_999_999] {
                 let time = Timestamp::new(second, nanosecond).expect("a time");
-                let mut line = String::new();
+                let mut line = Vec::new();
                 push_time(&mut line, time);
-                assert_eq!(line, format!("{time:.3}"));
+                assert_eq!(line, format!("{time:.3}").as_bytes());
             }
         }
-        for address in ["127.0.0.1", "255.10.0.99", "::1", "2001:db8::7", "::ffff:192.0.2.1"] {
-            let mut line = String::new();
+        for address in
+            ["127.0.0.1", "255.10.0.99", "9.10.99.100", "200.109.250.11", "::1", "2001:db8::7", "::ffff:192.0.2.1"]
+        {
+            let mut line = Vec::new();
             push_peer(&mut line, address.parse().ok());
-            assert_eq!(line, address);
+            assert_eq!(line, address.as_bytes());
         }
     }
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::time::Instant;
 
 use jiff::Timestamp;
+use memchr::memrchr;
 use smtp_audit::ledger::{Ending, Entry, NOT_OFFERED_AGAIN, Tls};
 use smtp_proto::tls::{Direction, EndToEnd, Hop, Rehearsed, Retries, Wanted};
 use smtp_proto::{Leniencies, Leniency};
@@ -107,8 +108,10 @@ pub(super) const fn ending(code: u16) -> Ending {
 /// The envelope, as far as the ledger keeps it.
 fn address<'a>(entry: &mut Entry<'a>, from: &str, to: &'a [String]) {
     let mut domains: Vec<Cow<'a, str>> = to.iter().map(|recipient| domain(recipient)).collect();
-    domains.sort();
-    domains.dedup();
+    if domains.len() > 1 {
+        domains.sort();
+        domains.dedup();
+    }
     entry.recipient_domains = domains;
     entry.recipients = u32::try_from(to.len()).unwrap_or(u32::MAX);
     entry.envelope = Retries::envelope(from, to.iter().map(String::as_str));
@@ -116,7 +119,7 @@ fn address<'a>(entry: &mut Entry<'a>, from: &str, to: &'a [String]) {
 
 /// In lower case; empty for the null reverse-path.
 fn domain(path: &str) -> Cow<'_, str> {
-    let domain = path.rsplit_once('@').map_or("", |(_, domain)| domain);
-    let lower = !domain.bytes().any(|octet| octet.is_ascii_uppercase());
+    let domain = memrchr(b'@', path.as_bytes()).and_then(|at| path.get(at + 1..)).unwrap_or_default();
+    let lower = !domain.bytes().fold(false, |upper, octet| upper | octet.is_ascii_uppercase());
     if lower { domain.into() } else { domain.to_ascii_lowercase().into() }
 }

@@ -1,5 +1,6 @@
 //! A message as it comes in, and what is said of it.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,7 +11,8 @@ use smtp_proto::tls::Rehearsed;
 use smtp_proto::trace::{Date, Received};
 use smtp_smol::Peer;
 
-use crate::serve::letter::Letter;
+use crate::serve::head;
+use crate::serve::letter::{Letter, hold};
 use crate::serve::maildir::unique;
 use crate::serve::next_hop::{Answer, Passage};
 
@@ -65,6 +67,15 @@ impl Envelope {
         }
     }
 
+    /// Holds the beginning of the text, which comes piece by piece.
+    pub(super) fn look_at(&mut self, text: &[u8]) {
+        if self.head.capacity() == 0 {
+            self.head = SPARE.take();
+        }
+        let room = head::LOOKED_AT.saturating_sub(self.head.len());
+        hold(&mut self.head, text.get(..room.min(text.len())).unwrap_or_default());
+    }
+
     /// Our own trace field (RFC 5321 4.4).
     pub(super) fn received(&self, peer: &Peer<'_>, by: &str) -> Vec<u8> {
         let mut field = Vec::with_capacity(512);
@@ -86,6 +97,22 @@ impl Envelope {
     /// What is said of one that is taken.
     pub(super) fn taken(&self) -> Said {
         Said::Taken(["Ok: taken as ", &self.id].concat())
+    }
+}
+
+thread_local! {
+    /// What the last message was held in serves the next of this thread.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+impl Drop for Envelope {
+    fn drop(&mut self) {
+        let mut held = std::mem::take(&mut self.head);
+        if held.capacity() > 0 {
+            held.clear();
+            // Where the thread ends there is no next.
+            let _ = SPARE.try_with(|spare| spare.set(held));
+        }
     }
 }
 

@@ -20,8 +20,6 @@ use smtp_proto::{Leniencies, trace};
 use smtp_smol::{Handler, Peer};
 
 use super::faults::{concerns_text, line_of};
-use super::head;
-use super::letter::hold;
 use super::maildir::unique;
 use super::next_hop::{Answer, Who};
 use super::recipients::NOT_OURS;
@@ -352,8 +350,7 @@ impl Handler for Clerk {
     async fn chunk(&mut self, text: &[u8]) {
         let Some(envelope) = &mut self.envelope else { return };
         envelope.size += text.len() as u64;
-        let room = head::LOOKED_AT.saturating_sub(envelope.head.len());
-        hold(&mut envelope.head, text.get(..room.min(text.len())).unwrap_or_default());
+        envelope.look_at(text);
         match (&self.office.mail_goes, &mut envelope.passage) {
             (MailGoes::To(maildir), _) => envelope.letter.add(maildir, &envelope.id, text).await,
             (MailGoes::Through(_), Some(passage)) => Box::pin(passage.text(text)).await,
