@@ -152,7 +152,7 @@ impl Session {
         let before = input.len();
         let Some(text) = &mut self.text else { return self.no_text(input) };
         let Reader::Lines(scanner) = &mut text.reader else { return self.no_text(input) };
-        let scan = scanner.next(input);
+        let scan = scanner.search(input);
         let used = (before - input.len()) as u64;
         self.offset += used;
         if text.progressed(used, self.config.timeouts.text_octets) {
