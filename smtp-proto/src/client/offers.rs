@@ -25,27 +25,28 @@ impl Offers {
     pub(super) fn learn(&mut self, reply: &ReplyLines<'_>) {
         self.forget();
         self.raw.extend_from_slice(reply.raw());
-        for line in reply.lines().skip(1) {
-            let capability = Capability::known(line.text());
-            if let Some(extension) = capability.as_ref().and_then(Capability::extension) {
-                self.set.insert(extension);
-            }
+        for line in reply.announced() {
+            let Some(extension) = line.extension else {
+                self.old_auth(line.line);
+                continue;
+            };
+            let Some(capability) = Capability::announced(extension, line.params) else { continue };
+            self.set.insert(extension);
             match capability {
-                None => self.old_auth(line.text()),
                 // RFC 1870 4: 0 is no fixed limit.
-                Some(Capability::Size(size)) => self.size = size.filter(|size| *size > 0),
-                Some(Capability::Auth(names)) => {
+                Capability::Size(size) => self.size = size.filter(|size| *size > 0),
+                Capability::Auth(names) => {
                     let known = names.iter().filter_map(Mechanism::from_name);
                     self.auth = known.fold(self.auth, MechanismSet::with);
                 }
-                Some(Capability::Limits(limits)) => {
+                Capability::Limits(limits) => {
                     // RFC 9422 4: at most six digits; what does not parse is no limit, 0 is none either.
                     let limit = |name| limits.value(name)?.parse().ok().filter(|limit| (1..1_000_000).contains(limit));
                     self.mail_max = limit("MAILMAX");
                     self.rcpt_max = limit("RCPTMAX");
                     self.rcpt_domain_max = limit("RCPTDOMAINMAX");
                 }
-                Some(_) => {}
+                _ => {}
             }
         }
     }

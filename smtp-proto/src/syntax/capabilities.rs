@@ -3,6 +3,8 @@
 use alloc::vec::Vec;
 use core::fmt;
 
+use super::announced::{Announced, FirstWord, fold, look_up};
+
 /// An extension of the registry, by its EHLO keyword.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -73,7 +75,7 @@ pub enum Extension {
 use Extension as E;
 
 /// Keywords, in the order of [`Extension`].
-const KEYWORDS: [(Extension, &str); 30] = [
+pub(super) const KEYWORDS: [(Extension, &str); 30] = [
     (E::Pipelining, "PIPELINING"),
     (E::Size, "SIZE"),
     (E::EightBitMime, "8BITMIME"),
@@ -116,17 +118,7 @@ impl Extension {
     /// The extension with this keyword, in any case.
     #[must_use]
     pub fn from_keyword(keyword: &[u8]) -> Option<Self> {
-        Self::look_up(fold(keyword), keyword)
-    }
-
-    fn look_up(folded: u64, keyword: &[u8]) -> Option<Self> {
-        let slot = SLOTS.get(slot(folded, MULTIPLIER)).copied().unwrap_or(EMPTY);
-        let (extension, known) = KEYWORDS.get(usize::from(slot))?;
-        let same = FOLDED.get(usize::from(slot)) == Some(&folded) && known.len() == keyword.len();
-        let tail = |text| <[u8]>::get(text, 8..).unwrap_or_default();
-        // Most are short, and the others in capitals.
-        let alike = |a: &[u8], b: &[u8]| a == b || a.eq_ignore_ascii_case(b);
-        (same && (known.len() <= 8 || alike(tail(known.as_bytes()), tail(keyword)))).then_some(*extension)
+        look_up(fold(keyword), keyword)
     }
 }
 
@@ -223,8 +215,10 @@ impl<'a> Capability<'a> {
         if let Some(known) = Self::known(line) {
             return Some(known);
         }
-        let (end, _) = first_word(line);
-        let (keyword, rest) = line.split_at_checked(end)?;
+        let (keyword, rest) = line.split_at_checked(FirstWord::of(line).len)?;
+        if !matches!(rest, [] | [b' ', ..]) {
+            return None;
+        }
         let params = Words::parse(rest)?;
         // RFC 5321 4.1.1.1: ehlo-keyword = (ALPHA / DIGIT) *(ALPHA / DIGIT / "-"). `AUTH=LOGIN` is an old habit.
         let keyword = str::from_utf8(keyword).ok()?;
@@ -234,13 +228,19 @@ impl<'a> Capability<'a> {
     }
 
     /// The same of a line that announces an extension of the registry, and well; `None` is any other line.
-    #[inline]
-    pub(crate) fn known(line: &'a [u8]) -> Option<Self> {
-        let (end, folded) = first_word(line);
-        let (keyword, rest) = line.split_at_checked(end)?;
-        let extension = Extension::look_up(folded, keyword)?;
-        if !rest.is_empty() {
-            return Self::with_params(extension, Words::parse(rest)?);
+    fn known(line: &'a [u8]) -> Option<Self> {
+        let line = Announced::new(line, FirstWord::of(line));
+        line.extension.and_then(|extension| Self::announced(extension, line.params))
+    }
+
+    /// What an extension of the registry announces by what stands behind its keyword.
+    pub(crate) fn announced(extension: Extension, params: &'a [u8]) -> Option<Self> {
+        if !params.is_empty() {
+            return match (extension, params.trim_ascii()) {
+                (E::Size, []) => Some(Self::Size(None)),
+                (E::Size, size) => digits(size, 20).map(|size| Self::Size(Some(size))),
+                (extension, params) => Self::with_params(extension, Words::parse(params)?),
+            };
         }
         Some(match extension {
             E::Size => Self::Size(None),
@@ -257,21 +257,16 @@ impl<'a> Capability<'a> {
 
     fn with_params(extension: Extension, params: Words<'a>) -> Option<Self> {
         Some(match extension {
-            E::Size => match params.one() {
-                Some(size) => Self::Size(Some(digits(size, 20)?)),
-                None if params.is_empty() => Self::Size(None),
-                None => return None,
-            },
             E::Auth => Self::Auth(params),
             E::DeliverBy => match params.one() {
-                Some(seconds) => Self::DeliverBy(Some(u32::try_from(digits(seconds, 9)?).ok()?)),
+                Some(seconds) => Self::DeliverBy(Some(u32::try_from(digits(seconds.as_bytes(), 9)?).ok()?)),
                 None if params.is_empty() => Self::DeliverBy(None),
                 None => return None,
             },
             E::FutureRelease => {
                 let mut words = params.iter();
                 let (interval, until, None) = (words.next()?, words.next()?, words.next()) else { return None };
-                Self::FutureRelease { interval: u32::try_from(digits(interval, 9)?).ok()?, until }
+                Self::FutureRelease { interval: u32::try_from(digits(interval.as_bytes(), 9)?).ok()?, until }
             }
             E::MtPriority if params.iter().nth(1).is_none() => Self::MtPriority(params.one()),
             E::NoSoliciting if params.iter().nth(1).is_none() => Self::NoSoliciting(params.one()),
@@ -393,9 +388,15 @@ impl<'a> Words<'a> {
     }
 }
 
-fn digits(text: &str, most: usize) -> Option<u64> {
-    let fits = text.len() <= most && text.bytes().all(|octet| octet.is_ascii_digit());
-    if fits { text.parse().ok() } else { None }
+/// So many digits at most, and one at least, that 64 bits hold.
+fn digits(text: &[u8], most: usize) -> Option<u64> {
+    if text.is_empty() || text.len() > most {
+        return None;
+    }
+    text.iter().try_fold(0_u64, |number, octet| {
+        let digit = u64::from(octet.wrapping_sub(b'0'));
+        if digit > 9 { None } else { number.checked_mul(10)?.checked_add(digit) }
+    })
 }
 
 fn word(out: &mut Vec<u8>, text: &str) {
@@ -416,87 +417,4 @@ fn number(out: &mut Vec<u8>, mut number: u64) {
     }
     out.push(b' ');
     out.extend_from_slice(text.get(start..).unwrap_or_default());
-}
-
-// ---- the look-up: a table of 256 places, the keyword's first eight octets times a number being its place
-
-const EMPTY: u8 = u8::MAX;
-
-/// A number that gives each keyword a place of its own.
-const MULTIPLIER: u64 = {
-    let mut multiplier: u64 = 0x9e37_79b9_7f4a_7c15;
-    while table(multiplier).is_none() {
-        multiplier = multiplier.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(2);
-    }
-    multiplier
-};
-
-const SLOTS: [u8; 256] = match table(MULTIPLIER) {
-    Some(slots) => slots,
-    None => [EMPTY; 256],
-};
-
-const fn table(multiplier: u64) -> Option<[u8; 256]> {
-    let mut slots = [EMPTY; 256];
-    let mut at = 0;
-    while at < KEYWORDS.len() {
-        assert!(KEYWORDS[at].0 as usize == at, "in the order of the enum");
-        let slot = slot(fold(KEYWORDS[at].1.as_bytes()), multiplier);
-        if slots[slot] != EMPTY {
-            return None;
-        }
-        slots[slot] = KEYWORDS[at].0 as u8;
-        at += 1;
-    }
-    Some(slots)
-}
-
-const fn slot(folded: u64, multiplier: u64) -> usize {
-    (folded.wrapping_mul(multiplier) >> 56) as usize
-}
-
-/// [`fold`] of each keyword.
-const FOLDED: [u64; KEYWORDS.len()] = {
-    let mut folded = [0; KEYWORDS.len()];
-    let mut at = 0;
-    while at < KEYWORDS.len() {
-        folded[at] = fold(KEYWORDS[at].1.as_bytes());
-        at += 1;
-    }
-    folded
-};
-
-/// The first eight octets as a number, letters in upper case.
-const fn fold(keyword: &[u8]) -> u64 {
-    let mut number = 0;
-    let mut at = 0;
-    while at < 8 && at < keyword.len() {
-        number |= (keyword[at] as u64) << (8 * at);
-        at += 1;
-    }
-    upper(number)
-}
-
-/// Clears 0x20 where 0x40 is set: letters become upper case, digits and hyphens stay.
-const fn upper(number: u64) -> u64 {
-    number & !((number & 0x4040_4040_4040_4040) >> 1)
-}
-
-/// How long the first word is, and its first eight octets folded.
-fn first_word(line: &[u8]) -> (usize, u64) {
-    const EACH: u64 = 0x0101_0101_0101_0101;
-    let mut eight = [b' '; 8];
-    match line.first_chunk::<8>() {
-        Some(first) => eight = *first,
-        None => eight.iter_mut().zip(line).for_each(|(to, from)| *to = *from),
-    }
-    let word = u64::from_le_bytes(eight);
-    let differs = word ^ (EACH * 0x20);
-    let blank = differs.wrapping_sub(EACH) & !differs & (EACH << 7);
-    if blank == 0 {
-        let more = line.iter().skip(8).position(|&octet| octet == b' ');
-        return (more.map_or(line.len(), |more| 8 + more), upper(word));
-    }
-    let end = blank.trailing_zeros() / 8;
-    (end as usize, upper(word & !(u64::MAX << (8 * end))))
 }

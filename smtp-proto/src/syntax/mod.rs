@@ -5,6 +5,7 @@
 //! parameters, the lines of a reply, base64, xtext) is cut by hand: one pass over octets, by the table in `class.rs`.
 
 mod address;
+mod announced;
 mod arguments;
 mod attributes;
 mod base64;

@@ -2,6 +2,7 @@
 
 use core::fmt::{self, Write as _};
 
+use super::announced::{Announced, FirstWord};
 use super::{Capability, Enhanced};
 
 /// Bounds on a reply that is read.
@@ -168,10 +169,32 @@ impl ReplyReader {
             if self.limits.total.saturating_sub(line) < 5 {
                 return Err(ReplyFault::TooLong);
             }
+            (line, lines) = self.usual(octets, line, lines);
         }
         (self.line, self.lines, self.code, self.scanned) =
             (line, lines, code, scanned.max(usize::from(octets.len() > line)));
         Ok(None)
+    }
+
+    /// Goes on behind a line over those like it: whole, with its code and its hyphen, and well within the limits. What they do
+    /// not say is looked at as any other line. Out of the way of replies of one line, which most are.
+    #[inline(never)]
+    fn usual(&self, octets: &[u8], mut line: usize, mut lines: usize) -> (usize, usize) {
+        let most = self.limits.total.saturating_sub(5);
+        let rest = |from: usize| octets.get(from..).unwrap_or_default();
+        let Some(start) = octets.first_chunk::<4>() else { return (line, lines) };
+        while let Some((here, text)) = rest(line).split_first_chunk()
+            && here == start
+            && let Some(at) = special(text)
+            && let Some([b'\r', b'\n', ..]) = text.get(at..)
+            && at + 6 <= self.limits.line
+            && line + at + 6 <= most
+            && lines + 1 < self.limits.lines
+        {
+            line += at + 6;
+            lines += 1;
+        }
+        (line, lines)
     }
 
     /// Which limit a line that began at `line` has hit.
@@ -283,6 +306,25 @@ impl<'i> ReplyLines<'i> {
         self.lines().next().unwrap_or(ReplyLine { text: &[], class: 0 })
     }
 
+    /// What the lines behind the first announce, each with its whole text.
+    pub(crate) fn announced(&self) -> impl Iterator<Item = Announced<'i>> + use<'i> {
+        let mut lines = self.lines();
+        lines.next();
+        let mut rest = lines.rest;
+        core::iter::from_fn(move || {
+            let behind = rest.get(4..)?;
+            let word = FirstWord::of(behind);
+            // Most lines are a word alone, whose end is the line's.
+            let end = match behind.get(word.len) {
+                Some(b'\r' | b'\n') => word.len,
+                _ => word.len + special(behind.get(word.len..)?)?,
+            };
+            let (line, after) = behind.split_at_checked(end)?;
+            rest = after.get(if after.starts_with(b"\r") { 2 } else { 1 }..)?;
+            Some(Announced::new(line, word))
+        })
+    }
+
     /// The extensions that this reply to EHLO announces; lines that announce nothing are left out.
     pub fn capabilities(&self) -> impl Iterator<Item = Capability<'i>> + use<'i> {
         self.lines().skip(1).filter_map(|line| Capability::parse(line.text))
@@ -381,3 +423,56 @@ impl<'i> Iterator for ReplyLineIter<'i> {
 }
 
 impl ExactSizeIterator for ReplyLineIter<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use super::{ReplyFault, ReplyLimits, ReplyReader};
+
+    /// Read whole, and octet by octet, when no line is there whole before it is looked at.
+    fn read(reply: &[u8], limits: ReplyLimits, whole: bool) -> Result<Option<(usize, usize)>, ReplyFault> {
+        let mut reader = ReplyReader::new(limits);
+        for end in if whole { reply.len() } else { 0 }..=reply.len() {
+            let mut input = &reply[..end];
+            if let Some(lines) = reader.next(&mut input)? {
+                return Ok(Some((lines.raw().len(), lines.lines().count())));
+            }
+        }
+        Ok(None)
+    }
+
+    /// RFC 5321 4.2: lines of any length, with any flaw at any place, within and beyond each limit.
+    #[test]
+    fn many_lines_are_read_as_each_by_itself() {
+        for length in 0..70 {
+            let line = [b"250-", &b"x".repeat(length)[..], b"\r\n"].concat();
+            let good = [&line[..], &line, &line, b"250 x\r\n"].concat();
+            let total = good.len();
+            for limits in [
+                ReplyLimits::default(),
+                ReplyLimits { line: length + 5, ..ReplyLimits::default() },
+                ReplyLimits { line: length + 6, ..ReplyLimits::default() },
+                ReplyLimits { lines: 2, ..ReplyLimits::default() },
+                ReplyLimits { lines: 3, ..ReplyLimits::default() },
+                ReplyLimits { lines: 4, ..ReplyLimits::default() },
+                ReplyLimits { total: total - 8, ..ReplyLimits::default() },
+                ReplyLimits { total: total - 3, ..ReplyLimits::default() },
+                ReplyLimits { total: total - 2, ..ReplyLimits::default() },
+                ReplyLimits { total: total - 1, ..ReplyLimits::default() },
+                ReplyLimits { total, ..ReplyLimits::default() },
+            ] {
+                assert_eq!(read(&good, limits, true), read(&good, limits, false), "{length} {limits:?}");
+            }
+            let limits = ReplyLimits::default();
+            assert_eq!(read(&good, limits, true), Ok(Some((total, 4))));
+            let mut reply = good.clone();
+            for at in 0..total {
+                for flaw in *b"\0\r\n\t\x0b 1-\xff" {
+                    reply[at] = flaw;
+                    assert_eq!(read(&reply, limits, true), read(&reply, limits, false), "{}", reply.escape_ascii());
+                }
+                reply[at] = good[at];
+                assert_eq!(read(&good[..at], limits, true), Ok(None));
+            }
+        }
+    }
+}

@@ -160,3 +160,46 @@ impl Scanner {
         take(input, n)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::{Scan, Scanner, TextLeniency};
+
+    /// RFC 5321 4.5.2: lines that are a dot alone, any number of them, with any octet in the place of any other.
+    #[test]
+    fn lines_of_dots_are_read_as_any_other() {
+        let read = |mut input: &[u8], searched: bool, lenient| {
+            let (mut scanner, mut text, mut ended) = (Scanner::new(lenient), Vec::new(), false);
+            loop {
+                match if searched { scanner.search(&mut input) } else { scanner.next(&mut input) } {
+                    Scan::Chunk(chunk) => text.push(chunk),
+                    Scan::Need => break,
+                    Scan::End => {
+                        ended = true;
+                        break;
+                    }
+                }
+            }
+            (text.concat(), ended, input.to_vec(), scanner.octets, scanner.refused(), scanner.used())
+        };
+        for number in 0..50 {
+            let mut wire = b"..\r\n".repeat(number);
+            wire.extend_from_slice(b".\r\nQUIT\r\n");
+            let read_back = read(&wire, false, TextLeniency::NONE);
+            assert_eq!((read_back.0, read_back.1, read_back.2), (b".\r\n".repeat(number), true, b"QUIT\r\n".to_vec()));
+            for at in 0..wire.len() {
+                let was = wire[at];
+                for octet in *b".\r\n\0x" {
+                    wire[at] = octet;
+                    for lenient in [TextLeniency::NONE, TextLeniency::ALL] {
+                        assert_eq!(read(&wire, false, lenient), read(&wire, true, lenient), "{}", wire.escape_ascii());
+                    }
+                }
+                wire[at] = was;
+                assert_eq!(read(&wire[..at], false, TextLeniency::NONE), read(&wire[..at], true, TextLeniency::NONE));
+            }
+        }
+    }
+}
