@@ -460,7 +460,10 @@ mod tests {
                 ReplyLimits { total: total - 1, ..ReplyLimits::default() },
                 ReplyLimits { total, ..ReplyLimits::default() },
             ] {
-                assert_eq!(read(&good, limits, true), read(&good, limits, false), "{length} {limits:?}");
+                for end in (0..=total).rev().take(length + 16) {
+                    let reply = &good[..end];
+                    assert_eq!(read(reply, limits, true), read(reply, limits, false), "{length} {limits:?}, {end}");
+                }
             }
             let limits = ReplyLimits::default();
             assert_eq!(read(&good, limits, true), Ok(Some((total, 4))));
