@@ -35,6 +35,8 @@ fn with_scratch<T>(use_it: impl FnOnce(&mut [u8]) -> T) -> T {
 pub(crate) struct Link<E> {
     socket: Wire,
     tls: Option<Box<Stream<E>>>,
+    /// The last read came short: there is nothing to be had from the socket before it has news.
+    drained: bool,
 }
 
 /// How far a handshake went.
@@ -55,11 +57,11 @@ impl<E: End> Link<E> {
     /// # Errors
     /// Those of the operating system: the socket cannot be watched.
     pub(crate) fn new(socket: Fresh) -> io::Result<Self> {
-        Ok(Self { socket: Wire::new(socket)?, tls: None })
+        Ok(Self { socket: Wire::new(socket)?, tls: None, drained: false })
     }
 
     pub(crate) fn given(socket: Socket) -> Self {
-        Self { socket: Wire::given(socket), tls: None }
+        Self { socket: Wire::given(socket), tls: None, drained: false }
     }
 
     /// Whether it is ready, or may be, after something was tried that would block: false when the deadline came first.
@@ -69,6 +71,7 @@ impl<E: End> Link<E> {
         deadline: Instant,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<bool>> {
+        self.drained = false;
         self.socket.poll(ready, deadline, context)
     }
 
@@ -84,8 +87,12 @@ impl<E: End> Link<E> {
     /// Reads plaintext (of the channel) into `space`: `None` when nothing is there, 0 at the end, which within TLS is
     /// also its own end (close_notify).
     pub(crate) fn read(&mut self, space: &mut [u8]) -> io::Result<Option<usize>> {
-        let mut socket = &self.socket;
-        let Some(tls) = &mut self.tls else { return unless_blocked(|| socket.read(space)) };
+        let (mut socket, drained) = (&self.socket, &mut self.drained);
+        let Some(tls) = &mut self.tls else {
+            let read = unless_blocked(|| socket.read(space))?;
+            *drained = read.unwrap_or(0) < space.len();
+            return Ok(read);
+        };
         with_scratch(|wire| {
             loop {
                 if tls.has_ended() && !tls.has_plaintext() {
@@ -99,7 +106,10 @@ impl<E: End> Link<E> {
                 let fresh = match tls.has_plaintext() {
                     true => 0,
                     false => match unless_blocked(|| socket.read(unread)) {
-                        Ok(Some(n)) if n > 0 => n,
+                        Ok(Some(n)) if n > 0 => {
+                            *drained = n < unread.len();
+                            n
+                        }
                         // Nothing yet, or the end without close_notify: what is held is no whole record.
                         nothing => {
                             tls.keep(wire.get(..held).unwrap_or_default());
@@ -119,6 +129,12 @@ impl<E: End> Link<E> {
                 }
             }
         })
+    }
+
+    /// Whether there is no use in a read before the socket has news: the last came short, and whatever comes after it is told.
+    pub(crate) fn is_drained(&self) -> bool {
+        let here = self.tls.as_ref().is_some_and(|tls| tls.has_plaintext() || tls.has_ended());
+        self.drained && self.socket.tells_all() && !here
     }
 
     /// Writes what it can of `output`; says how much was taken. Within TLS all is taken, and may wait encrypted: `flush`.
@@ -193,6 +209,7 @@ impl<E: End> Link<E> {
         let closed = |_| TlsFailure::Closed;
         let deadline = Instant::now() + time;
         let tls = self.tls.insert(Box::new(begun?));
+        self.drained = false;
         // A client speaks first.
         tls.handshake(&mut [], 0)?;
         loop {
@@ -268,7 +285,11 @@ impl<E: End> Link<E> {
         let deadline = Instant::now() + time;
         loop {
             let mut socket = &self.socket;
-            match with_scratch(|scratch| unless_blocked(|| socket.read(scratch))) {
+            let read = match self.is_drained() {
+                true => Ok(None),
+                false => with_scratch(|scratch| unless_blocked(|| socket.read(scratch))),
+            };
+            match read {
                 Ok(Some(n)) if n > 0 && n < limit => limit -= n,
                 Ok(None) if matches!(self.ready(Ready::Read, deadline).await, Ok(true)) => {}
                 _ => return,

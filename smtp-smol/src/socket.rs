@@ -160,6 +160,12 @@ impl Wire {
         }
     }
 
+    /// Whether all that comes is told, even if nobody was waiting when it came: a loop remembers it, and that the peer has ended.
+    /// smol's reactor is asked anew for each wait.
+    pub(crate) const fn tells_all(&self) -> bool {
+        !matches!(self, Self::Given(_))
+    }
+
     pub(crate) fn shutdown(&self) -> io::Result<()> {
         match self {
             Self::Given(given) => given.socket.shutdown(),

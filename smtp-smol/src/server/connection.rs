@@ -1,5 +1,6 @@
 //! One connection: the driver of the core, as the core's front page has it.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 use smol::channel::Receiver;
 use smol::future::yield_now;
 use smtp_proto::proxy::Network;
-use smtp_proto::server::{Config, Event, Session, State};
+use smtp_proto::server::{Config, Event, Session, Spare, State};
 use smtp_proto::tls::TlsFailure;
 use smtp_proto::{Buffer, Channel, Step, Want};
 use smtp_rustls::{ServerEnd, ServerTls};
@@ -32,6 +33,11 @@ const LINGER: Duration = Duration::from_secs(2);
 const LINGER_OCTETS: usize = 256 << 10;
 
 pub(crate) type ServerLink = Link<ServerEnd>;
+
+thread_local! {
+    /// Memory that the sessions of a thread need in their turn, and give back before they wait for input.
+    static SPARE: RefCell<Spare> = RefCell::default();
+}
 
 /// What all connections of a listener share.
 #[derive(Debug)]
@@ -186,6 +192,7 @@ impl<H: Handler> Connection<H> {
     async fn talk(&mut self) -> io::Result<()> {
         // Whoever talks before the greeting is found out only by looking there.
         self.buffer = self.shared.buffer();
+        SPARE.with_borrow_mut(|spare| self.session.lend(spare));
         if let Some(n) = self.link.read(self.buffer.space())? {
             self.buffer.add(n);
         }
@@ -208,12 +215,18 @@ impl<H: Handler> Connection<H> {
                     if rounds % ROUNDS == 0 {
                         yield_now().await;
                     }
-                    match self.link.read(self.buffer.space())? {
+                    let read = match self.link.is_drained() {
+                        true => None,
+                        false => self.link.read(self.buffer.space())?,
+                    };
+                    match read {
                         Some(0) => self.session.eof(),
                         Some(n) => self.buffer.add(n),
                         None => {
-                            self.session.release();
-                            match self.wait(Ready::Read).await {
+                            SPARE.with_borrow_mut(|spare| self.session.release_to(spare));
+                            let woken = self.wait(Ready::Read).await;
+                            SPARE.with_borrow_mut(|spare| self.session.lend(spare));
+                            match woken {
                                 Woken::Ready(result) => result?,
                                 Woken::TimedOut => self.session.timed_out(),
                                 Woken::Stopping => self.session.shut_down(),
