@@ -31,6 +31,8 @@ const PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 /// After one by which the authority found that the names are not ours: authorities count these, and some take five an hour.
 const REJECTED: Duration = Duration::from_secs(15 * 60);
+/// So often an order is made anew at once because the authority did not take a nonce.
+const NONCES: usize = 5;
 /// For an order to come to its end.
 const TIME: Duration = Duration::from_secs(600);
 /// Between looks at the clock, which may be set.
@@ -141,7 +143,19 @@ impl Acme {
         u64::try_from(left).ok().filter(|left| *left > 0).map(Duration::from_secs)
     }
 
+    /// RFC 8555 6.5: a request whose nonce was not taken is made again with a fresh one. The library does not do so, so that it
+    /// is the order that is made again.
     async fn order(&self, shelf: &Shelf, challenges: &Challenges) -> Result<(), NotIssued> {
+        for _ in 0..NONCES {
+            match self.order_once(shelf, challenges).await {
+                Err(failed) if failed.is_bad_nonce() => tracing::debug!("{}", failed.why),
+                done => return done,
+            }
+        }
+        self.order_once(shelf, challenges).await
+    }
+
+    async fn order_once(&self, shelf: &Shelf, challenges: &Challenges) -> Result<(), NotIssued> {
         let config = AcmeConfig::new_with_client_config(&self.domains, self.client.clone());
         let mut order = config.directory(&self.directory).contact(&self.contacts).cache(shelf.clone()).state();
         challenges.are_of(Some(order.resolver()));
@@ -163,6 +177,10 @@ impl Acme {
 impl NotIssued {
     fn because(why: &str) -> Self {
         Self { why: why.to_owned(), rejected: false }
+    }
+
+    fn is_bad_nonce(&self) -> bool {
+        self.why.contains("urn:ietf:params:acme:error:badNonce")
     }
 }
 
