@@ -34,10 +34,10 @@ class Hop:
         self.accepting.start()
 
     def stop(self):
-        # Wakes the thread that waits in accept, which holds it open.
+        # Wakes the thread that waits in accept. Closed under it, the descriptor could be another listener's when it is asked.
         self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
         self.accepting.join()
+        self.listener.close()
         with self.lock:
             for connection in self.open:
                 try:

@@ -57,6 +57,9 @@ class Smtp:
         return self
 
     def __exit__(self, *_):
+        # Wakes the thread. Closed under it, the listener's descriptor could be the next server's by the time that it is asked.
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.thread.join(30)
         self.listener.close()
 
     def serve(self):
