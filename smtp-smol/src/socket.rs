@@ -134,7 +134,9 @@ impl Wire {
         deadline: Instant,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<bool>> {
-        if let (Self::Given(given), Some(reactor)) = (&*self, reactor::here()) {
+        if let Self::Given(given) = &*self
+            && let Some(reactor) = reactor::here()
+        {
             // By a descriptor of its own, since what smol's reactor watches cannot be taken out of here. The other is closed.
             *self = match &given.socket {
                 Socket::Tcp(socket) => {
