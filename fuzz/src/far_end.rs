@@ -55,7 +55,13 @@ pub fn converse(
     begins: Option<Begins>,
 ) -> (Vec<u8>, Arrived) {
     let (tls12, end) = (manner.tls12, manner.end);
-    let mut wire = Wire { socket: client.try_clone().expect("a descriptor"), server: Some(server), manner, written: 0 };
+    let mut wire = Wire {
+        socket: client.try_clone().expect("a descriptor"),
+        server: Some(server),
+        manner,
+        written: 0,
+        patience: PATIENCE,
+    };
     let Some(begins) = begins else {
         let said = exchange(&mut wire, client, pieces, None);
         return (said, Arrived { octets: end.min(pieces.concat().len()), handshake: false });
@@ -174,7 +180,12 @@ struct Wire<'d> {
     server: Option<UnixStream>,
     manner: Manner<'d>,
     written: usize,
+    /// How long it is still waited between cuts, all together.
+    patience: Duration,
 }
+
+/// What a thousand cuts take on a machine with other things to do, and a run's few seconds have room for.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 impl Wire<'_> {
     /// As much of it as comes before the end, in its cuts. A server that has closed does not read the rest.
@@ -201,7 +212,8 @@ impl Wire<'_> {
 
     /// Or the next cut would be none.
     fn wait_until_read(&mut self) {
-        let given_up = Instant::now() + Duration::from_millis(5);
+        let begun = Instant::now();
+        let given_up = begun + self.patience.min(Duration::from_millis(5));
         while let Some(server) = &self.server
             && SockRef::from(server).peek(&mut [MaybeUninit::uninit()]).is_ok_and(|count| count > 0)
         {
@@ -210,6 +222,7 @@ impl Wire<'_> {
             }
             std::thread::yield_now();
         }
+        self.patience = self.patience.saturating_sub(begun.elapsed());
     }
 
     fn has_ended(&self) -> bool {

@@ -269,6 +269,15 @@ impl<E: End> Link<E> {
         })
     }
 
+    /// Takes the last words, with close_notify behind them for the same write; says how much was taken. Without TLS that is nothing,
+    /// as there is nothing to put behind them.
+    pub(crate) fn last_words(&mut self, output: &[u8]) -> io::Result<usize> {
+        let Some(tls) = &mut self.tls else { return Ok(0) };
+        tls.encrypt(output)?;
+        tls.close_notify()?;
+        Ok(output.len())
+    }
+
     /// Says that nothing more will be written (close_notify, FIN). The peer may still be reading.
     pub(crate) fn finish(&mut self) {
         let socket = &self.socket;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use smol::channel::Receiver;
 use smol::future::yield_now;
 use smtp_proto::proxy::Network;
-use smtp_proto::server::{Config, Event, Session, Spare, State};
+use smtp_proto::server::{Config, Event, Reason, Session, Spare, State};
 use smtp_proto::tls::TlsFailure;
 use smtp_proto::{Buffer, Channel, Step, Want};
 use smtp_rustls::{ServerEnd, ServerTls};
@@ -131,7 +131,18 @@ pub(crate) async fn open<H: Handler>(
     }
     let clock = Clock { progress: u64::MAX, deadline: Instant::now() };
     let (buffer, handler) = (Buffer::default(), make());
-    Some(Connection { shared, link, session, handler, address, clock, buffer, handshake, told_to_stop: false })
+    Some(Connection {
+        shared,
+        link,
+        session,
+        handler,
+        address,
+        clock,
+        buffer,
+        handshake,
+        told_to_stop: false,
+        farewell: Farewell::Wait,
+    })
 }
 
 fn no_handshake(link: &ServerLink, session: Option<&str>, address: Option<SocketAddr>, failure: &TlsFailure) {
@@ -157,6 +168,18 @@ pub(crate) struct Connection<H> {
     handshake: Option<Duration>,
     /// That the server is stopping.
     told_to_stop: bool,
+    farewell: Farewell,
+}
+
+/// How to part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Farewell {
+    /// The last words must arrive: wait for the peer to end, too.
+    Wait,
+    /// The peer has said QUIT: it sends nothing more that could make a reset of our end.
+    Quit,
+    /// The peer has ended.
+    Ended,
 }
 
 /// When the present wait is over: it begins anew when the session got on.
@@ -207,6 +230,10 @@ impl<H: Handler> Connection<H> {
                 self.buffer.keep_last(left);
                 want
             };
+            if matches!(want, Want::Close) {
+                let taken = self.link.last_words(self.session.output())?;
+                self.session.sent(taken);
+            }
             // First write out; and while output waits, nothing is read.
             self.write_out().await?;
             match want {
@@ -239,11 +266,23 @@ impl<H: Handler> Connection<H> {
                 Want::Decision => return Err(io::Error::other("an event without an answer")),
                 Want::Tls => Box::pin(self.start_tls()).await,
                 Want::Close => {
-                    self.link.finish();
-                    Box::pin(self.link.drain(LINGER_OCTETS, LINGER)).await;
+                    if !self.may_close() {
+                        self.link.finish();
+                        Box::pin(self.link.drain(LINGER_OCTETS, LINGER)).await;
+                    }
                     return Ok(());
                 }
             }
+        }
+    }
+
+    /// Whether nothing can be lost by closing at once. Behind close_notify there may be more, and to leave that unread would reset
+    /// the connection, and the last words too.
+    fn may_close(&self) -> bool {
+        match self.farewell {
+            Farewell::Quit => self.link.is_drained(),
+            Farewell::Ended => !self.link.is_tls(),
+            Farewell::Wait => false,
         }
     }
 
@@ -327,6 +366,11 @@ impl<H: Handler> Connection<H> {
                 return;
             }
             Event::Closed(reason) => {
+                self.farewell = match reason {
+                    Reason::Quit => Farewell::Quit,
+                    Reason::Eof => Farewell::Ended,
+                    _ => Farewell::Wait,
+                };
                 self.handler.closed(&peer, reason);
                 return;
             }
