@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes mail that nobody sent, as a log or a mailbox, and tells what is in it.
 
-    generate.py postfix|exim|sendmail|opensmtpd|journal|exchange|mbox|ledger MESSAGES [--days 90] [--seed 1] [--body OCTETS] >FILE
+    generate.py postfix|exim|sendmail|opensmtpd|journal|exchange|mbox|ledger|served MESSAGES [--days 90] [--seed 1] [--body OCTETS] >FILE
 
 Senders are few that write much and many that write little; each has its own way with TLS. What an audit must find is
 printed to stderr as JSON: messages by verdict and by what became of TLS.
@@ -245,10 +245,29 @@ def ledger(arguments, out, counts):
         counts["unwanted" if spam else "wanted", "plaintext" if plain else "tls"] += 1
 
 
+def served(arguments, out, counts):
+    """A ledger as `serve` writes it now: with numbers, ids, envelopes, and what clients offered."""
+    run = "0063f1a2b3c4d5-3e8-0"
+    for index, (time, sender, plain, spam, size, recipients, rng) in enumerate(messages(arguments)):
+        offered = {"offered_version": "TLS1.3" if sender.version != "TLSv1" else "TLS1.2", "post_quantum": sender.ip[-1] in "13579"}
+        tls = {"outcome": "not-tried"} if plain else {
+            "outcome": "used", "version": "TLS" + (sender.version[4:] + ".0")[:3], "cipher": "TLS_AES_256_GCM_SHA384",
+            "client_certificate": {"Anonymous": "none", "Untrusted": "untrusted", "Trusted": "verified"}[sender.trust],
+            "group": "X25519MLKEM768" if sender.ip[-1] in "13" else "x25519", **offered}
+        ending = "refused" if spam else "deferred" if index % 50 == 7 else "accepted"
+        out.write(json.dumps({
+            "v": 2, "node": "mx1.example.net", "run": run, "seq": index + 1, "id": f"{int(time.timestamp())}.M{index % 10**6:06d}P1000Q{index}",
+            "time": f"{time:%Y-%m-%dT%H:%M:%S}.{index % 1000:03d}Z", "direction": "inbound", "peer": sender.ip, "helo": sender.host,
+            "sender_domain": sender.domain, "recipient_domains": ["example.net", "example.org"][:1 + index % 20 // 19],
+            "recipients": recipients, "envelope": f"{rng.getrandbits(64):016x}", "bytes": size, "outcome": ending, "tls": tls,
+            "end_to_end": "none"}, separators=(",", ":")) + "\n")
+        counts["unwanted" if spam else "wanted", "plaintext" if plain else "tls"] += 1
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["postfix", "exim", "sendmail", "opensmtpd", "journal", "exchange", "mbox",
-                                         "ledger"])
+                                         "ledger", "served"])
     parser.add_argument("messages", type=int)
     parser.add_argument("--days", type=int, default=90)
     parser.add_argument("--seed", type=int, default=1)

@@ -46,7 +46,8 @@ impl Live {
         }
         self.account.withheld.add(entry);
         entry.with_counted(|record| {
-            self.clients.add(entry, record.party().unwrap_or_default());
+            let group = entry.tls.group.as_deref().map(str::as_bytes);
+            self.clients.add(record, entry.tls.offered, group, entry.lenient);
             self.retries.add(record, |record| self.ledger.add(record));
         });
     }

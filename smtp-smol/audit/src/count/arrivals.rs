@@ -2,8 +2,6 @@
 
 use std::collections::HashMap;
 
-use crate::ledger::Stamp;
-
 /// How a line came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Arrival {
@@ -18,10 +16,13 @@ pub(crate) enum Arrival {
 /// First and last numbers of what came without a hole, in order.
 type Ranges = Vec<(u64, u64)>;
 
+/// Of a node or a run.
+type Name = Box<[u8]>;
+
 #[derive(Debug)]
 struct Run {
-    node: Box<str>,
-    run: Box<str>,
+    node: Name,
+    run: Name,
     seen: Ranges,
 }
 
@@ -30,7 +31,7 @@ struct Run {
 pub(crate) struct Arrivals {
     runs: Vec<Run>,
     /// Which of them it is, by node and run.
-    numbers: HashMap<Box<str>, HashMap<Box<str>, usize>>,
+    numbers: HashMap<Name, HashMap<Name, usize>>,
     /// Whose the last line was: the next is mostly of the same, and need not be looked for.
     last: usize,
     ranges: usize,
@@ -42,15 +43,15 @@ impl Arrivals {
     /// Ranges that are remembered, at 16 octets each: with more holes than that lines are not shipped but spilled.
     const BOUND: usize = 1 << 20;
 
-    pub(crate) fn add(&mut self, stamp: &Stamp<'_>) -> Arrival {
-        let seq = stamp.seq;
+    /// A line's node and run, and its number.
+    pub(crate) fn add(&mut self, node: &[u8], run: &[u8], seq: u64) -> Arrival {
         if self.ranges >= Self::BOUND {
             self.full = true;
             return Arrival::InOrder;
         }
-        let is_same = |last: &Run| *last.run == *stamp.run && *last.node == *stamp.node;
+        let is_same = |last: &Run| *last.run == *run && *last.node == *node;
         if !self.runs.get(self.last).is_some_and(is_same) {
-            self.last = self.number(stamp);
+            self.last = self.number(node, run);
         }
         let Some(Run { seen: ranges, .. }) = self.runs.get_mut(self.last) else { return Arrival::InOrder };
         // The first range that ends at this number or later, or right before it.
@@ -78,11 +79,11 @@ impl Arrivals {
         if late { Arrival::Late } else { Arrival::InOrder }
     }
 
-    fn number(&mut self, stamp: &Stamp<'_>) -> usize {
-        if let Some(number) = self.numbers.get(&*stamp.node).and_then(|runs| runs.get(&*stamp.run)) {
+    fn number(&mut self, node: &[u8], run: &[u8]) -> usize {
+        if let Some(number) = self.numbers.get(node).and_then(|runs| runs.get(run)) {
             return *number;
         }
-        let (node, run): (Box<str>, Box<str>) = ((*stamp.node).into(), (*stamp.run).into());
+        let (node, run): (Name, Name) = (node.into(), run.into());
         self.numbers.entry(node.clone()).or_default().insert(run.clone(), self.runs.len());
         self.runs.push(Run { node, run, seen: Vec::new() });
         self.runs.len() - 1
@@ -105,7 +106,7 @@ mod tests {
     #[test]
     fn each_number_counts_once() {
         let mut arrivals = Arrivals::default();
-        let mut add = |run, seq| (arrivals.add(&Stamp::new("mx1", run, seq)), arrivals.missing(), arrivals.ranges);
+        let mut add = |run: &str, seq| (arrivals.add(b"mx1", run.as_bytes(), seq), arrivals.missing(), arrivals.ranges);
         for (seq, expected) in [
             (3, (InOrder, 0, 1)),
             (4, (InOrder, 0, 1)),
@@ -134,8 +135,8 @@ mod tests {
         let runs = [("mx1", "a"), ("mx2", "a"), ("mx1", "b"), ("mx2", "b")];
         for seq in 1..=3 {
             for (node, run) in runs {
-                assert_eq!(arrivals.add(&Stamp::new(node, run, seq)), InOrder, "{node} {run} {seq}");
-                assert_eq!(arrivals.add(&Stamp::new(node, run, seq)), Again, "{node} {run} {seq}");
+                assert_eq!(arrivals.add(node.as_bytes(), run.as_bytes(), seq), InOrder, "{node} {run} {seq}");
+                assert_eq!(arrivals.add(node.as_bytes(), run.as_bytes(), seq), Again, "{node} {run} {seq}");
             }
         }
         assert_eq!((arrivals.missing(), arrivals.ranges), (0, 4));

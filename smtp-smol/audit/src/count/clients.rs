@@ -2,18 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use smtp_proto::Leniency;
-use smtp_proto::tls::{Condition, Direction, Hop, Interval, Record, TlsOffer, TlsVersion, Wanted};
+use smtp_proto::tls::{Condition, Direction, Disposition, Hop, Interval, Record, TlsOffer, TlsVersion, Wanted};
+use smtp_proto::{Leniencies, Leniency};
 
 use super::day;
+use super::days::Days;
 use super::per_sender::{COMMON, Count, PerSender};
-use crate::ledger::{Ending, Entry};
 
 /// So many senders are told apart, unless all are to be; the rest counts as one.
 const TOLD_APART: usize = 1 << 18;
-/// So many days, and so many groups, are told apart.
-const DAYS: usize = 1 << 12;
-const GROUPS: usize = 16;
 
 /// Something that might be asked of wanted mail that came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,12 +74,12 @@ pub(crate) struct Clients {
     /// Messages of which it is known what the client offered.
     pub(crate) offers: u64,
     /// By the group of the key exchange; that of plaintext is empty.
-    days: BTreeMap<i32, BTreeMap<Box<str>, u64>>,
+    days: Days,
 }
 
 impl Default for Clients {
     fn default() -> Self {
-        Self { senders: PerSender::default(), told_apart: TOLD_APART, offers: 0, days: BTreeMap::new() }
+        Self { senders: PerSender::default(), told_apart: TOLD_APART, offers: 0, days: Days::default() }
     }
 }
 
@@ -105,16 +102,23 @@ impl Clients {
 
     /// Adds a line of a ledger, if it is of wanted mail that came in. Attempts at one message need not be known again:
     /// taken it was once.
-    pub(crate) fn add(&mut self, entry: &Entry<'_>, party: &str) {
-        if entry.direction != Direction::Inbound || entry.ending != Ending::Accepted || entry.wanted() != Wanted::Yes {
+    pub(crate) fn add(
+        &mut self,
+        record: &Record<'_>,
+        offered: Option<TlsOffer>,
+        group: Option<&[u8]>,
+        lenient: Leniencies,
+    ) {
+        if record.direction != Direction::Inbound || record.end != Disposition::Accepted || record.wanted != Wanted::Yes
+        {
             return;
         }
-        let tls = &entry.tls;
-        self.offers += u64::from(tls.offered.is_some());
-        self.group(entry.time.as_second(), tls.hop, tls.group.as_deref());
-        let Some(sender) = self.count_tls(party, tls.hop, tls.offered, tls.group.as_deref()) else { return };
+        self.offers += u64::from(offered.is_some());
+        self.group(record.time, record.hop, group);
+        let party = record.party().unwrap_or_default();
+        let Some(sender) = self.count_tls(party, record.hop, offered, group) else { return };
         // Of mail without a fault nothing is written down: it is in the number of all.
-        for leniency in entry.lenient.iter() {
+        for leniency in lenient.iter() {
             if let Place::Rare(which) = Question::Strict(leniency).place() {
                 let count = self.senders.rare_mut(sender, which);
                 count.told += 1;
@@ -126,30 +130,24 @@ impl Clients {
     /// Adds a message of a log that tells of groups.
     pub(crate) fn add_seen(&mut self, record: &Record<'_>, group: Option<&str>) {
         if record.direction == Direction::Inbound && record.wanted == Wanted::Yes {
+            let group = group.map(str::as_bytes);
             self.group(record.time, record.hop, group);
             self.count_tls(record.party().unwrap_or_default(), record.hop, None, group);
         }
     }
 
     /// Counts by what each question that is asked of all says; returns the number of the sender.
-    fn count_tls(&mut self, party: &str, hop: Hop, offered: Option<TlsOffer>, group: Option<&str>) -> Option<u32> {
+    fn count_tls(&mut self, party: &str, hop: Hop, offered: Option<TlsOffer>, group: Option<&[u8]>) -> Option<u32> {
         let sender = self.number(party)?;
-        let mut counts = self.senders.common(sender);
-        for (count, question) in counts.iter_mut().zip(Question::COMMON) {
-            let met = match question {
-                Question::Could(condition) => could(hop, offered, condition),
-                Question::PostQuantum => post_quantum(hop, group),
-                _ => could_post_quantum(hop, offered, group),
-            };
-            match met {
-                Some(met) => {
-                    count.told += 1;
-                    count.lost += u64::from(!met);
-                }
-                None => count.untold += 1,
-            }
-        }
-        self.senders.set_common(sender, counts);
+        let used = post_quantum(hop, group);
+        // In the order of `Question::COMMON`.
+        let met = [
+            could(hop, offered, Condition::Tls12),
+            could(hop, offered, Condition::Tls13),
+            used,
+            could_post_quantum(hop, offered, used),
+        ];
+        self.senders.add_one(sender, met);
         Some(sender)
     }
 
@@ -182,17 +180,7 @@ impl Clients {
 
     /// The same of key exchanges.
     pub(crate) fn add_group(&mut self, day: i32, name: &str, messages: u64) {
-        let groups = self.days.entry(day).or_default();
-        if let Some(sum) = groups.get_mut(name) {
-            *sum = sum.saturating_add(messages);
-            return;
-        }
-        let name = if groups.len() < GROUPS || groups.contains_key(name) { name } else { "other" };
-        let sum = groups.entry(name.into()).or_default();
-        *sum = sum.saturating_add(messages);
-        while self.days.len() > DAYS {
-            self.days.pop_first();
-        }
+        self.days.add(day, name.as_bytes(), messages);
     }
 
     /// All counts that there are, in an order that depends on nothing else.
@@ -217,17 +205,17 @@ impl Clients {
 
     /// Messages by day and group.
     pub(crate) fn days(&self) -> impl Iterator<Item = (i32, &str, u64)> {
-        self.days.iter().flat_map(|(day, groups)| groups.iter().map(|(group, messages)| (*day, &**group, *messages)))
+        self.days.iter()
     }
 
     /// By the group, for the chart.
-    fn group(&mut self, time: i64, hop: Hop, group: Option<&str>) {
+    fn group(&mut self, time: i64, hop: Hop, group: Option<&[u8]>) {
         let name = match (group, hop.plaintext()) {
             (Some(group), _) => group,
-            (None, Some(true)) => "",
+            (None, Some(true)) => &[],
             (None, _) => return,
         };
-        self.add_group(day::of(time), name, 1);
+        self.days.add(day::of(time), name, 1);
     }
 
     /// The answer; `None` without any mail of which it is told.
@@ -263,11 +251,8 @@ impl Clients {
     pub(crate) fn groups(&self, days_each: u16) -> BTreeMap<i32, BTreeMap<&str, u64>> {
         let step = i32::from(days_each.max(1));
         let mut all: BTreeMap<i32, BTreeMap<&str, u64>> = BTreeMap::new();
-        for (day, groups) in &self.days {
-            let point = all.entry((day - 4).div_euclid(step) * step + 4).or_default();
-            for (group, messages) in groups {
-                *point.entry(group).or_default() += messages;
-            }
+        for (day, group, messages) in self.days.iter() {
+            *all.entry((day - 4).div_euclid(step) * step + 4).or_default().entry(group).or_default() += messages;
         }
         all
     }
@@ -284,21 +269,19 @@ fn could(hop: Hop, offered: Option<TlsOffer>, condition: Condition) -> Option<bo
     }
 }
 
-fn post_quantum(hop: Hop, group: Option<&str>) -> Option<bool> {
+fn post_quantum(hop: Hop, group: Option<&[u8]>) -> Option<bool> {
     match (hop, group) {
-        (Hop::Used { .. }, Some(group)) => {
-            Some(group.as_bytes().windows(5).any(|part| part.eq_ignore_ascii_case(b"MLKEM")))
-        }
+        (Hop::Used { .. }, Some(group)) => Some(group.windows(5).any(|part| part.eq_ignore_ascii_case(b"MLKEM"))),
         // There is none before TLS 1.3.
         (Hop::Used { version, .. }, None) => version.filter(|version| *version < TlsVersion::Tls13).map(|_| false),
         (hop, _) => hop.plaintext().filter(|plaintext| *plaintext && hop != Hop::NotOffered).map(|_| false),
     }
 }
 
-fn could_post_quantum(hop: Hop, offered: Option<TlsOffer>, group: Option<&str>) -> Option<bool> {
+fn could_post_quantum(hop: Hop, offered: Option<TlsOffer>, used: Option<bool>) -> Option<bool> {
     match (hop, offered) {
         (Hop::Used { .. }, Some(offered)) => Some(offered.post_quantum),
-        (Hop::Used { .. }, None) => post_quantum(hop, group).filter(|used| *used),
+        (Hop::Used { .. }, None) => used.filter(|used| *used),
         (hop, _) => hop.plaintext().filter(|plaintext| *plaintext && hop != Hop::NotOffered).map(|_| false),
     }
 }
@@ -309,6 +292,16 @@ mod tests {
     use smtp_proto::tls::ClientCertificate;
 
     use super::*;
+    use crate::ledger::{Ending, Entry};
+
+    fn add(clients: &mut Clients, entry: &Entry<'_>, sender: &str) {
+        entry.with(|record| {
+            let mut record = *record;
+            record.sender = Some(sender);
+            let group = entry.tls.group.as_deref().map(str::as_bytes);
+            clients.add(&record, entry.tls.offered, group, entry.lenient);
+        });
+    }
 
     fn entry(hop: Hop, offered: Option<TlsOffer>, group: Option<&'static str>) -> Entry<'static> {
         let mut entry = Entry::new(Timestamp::UNIX_EPOCH, Direction::Inbound, Ending::Accepted);
@@ -336,9 +329,10 @@ mod tests {
             (entry(Hop::NotOffered, None, None), None, None, None),
             (entry(Hop::Unknown, None, None), None, None, None),
         ] {
-            let (hop, offered, group) = (entry.tls.hop, entry.tls.offered, entry.tls.group.as_deref());
+            let (hop, offered) = (entry.tls.hop, entry.tls.offered);
+            let used = post_quantum(hop, entry.tls.group.as_deref().map(str::as_bytes));
             assert_eq!(could(hop, offered, Condition::Tls13), could13, "{entry:?}");
-            let told = (post_quantum(hop, group), could_post_quantum(hop, offered, group));
+            let told = (used, could_post_quantum(hop, offered, used));
             assert_eq!(told, (used_pq, could_pq), "{entry:?}");
         }
     }
@@ -351,7 +345,7 @@ mod tests {
         let entries = [(faulty, "a"), (entry(Hop::NotTried, None, None), "b"), (entry(Hop::NotTried, None, None), "a")];
         let of = |entries: &[(Entry<'static>, &str)]| {
             let mut clients = Clients::default();
-            entries.iter().for_each(|(entry, sender)| clients.add(entry, sender));
+            entries.iter().for_each(|(entry, sender)| add(&mut clients, entry, sender));
             clients
         };
         let (whole, parts) = (of(&entries), [of(&entries[..1]), of(&entries[1..])]);
@@ -374,11 +368,11 @@ mod tests {
         let mut faulty = entry(Hop::NotTried, None, None);
         faulty.lenient = Leniency::BareLfText.into();
         for (entry, sender) in [(&faulty, "a"), (&faulty, "b"), (&entry(Hop::Unknown, None, None), "b")] {
-            clients.add(entry, sender);
+            add(&mut clients, entry, sender);
         }
         let mut refused = faulty.clone();
         refused.ending = Ending::Refused;
-        clients.add(&refused, "c");
+        add(&mut clients, &refused, "c");
         let answer = clients.answer(Question::Strict(Leniency::BareLfText)).expect("an answer");
         assert_eq!((answer.lost, answer.of, answer.senders), (2, 3, (2, 2)));
         assert_eq!(clients.answer(Question::Strict(Leniency::NulText)).map(|answer| answer.lost), Some(0));

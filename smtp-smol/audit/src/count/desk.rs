@@ -19,7 +19,7 @@ use super::seal::Seal;
 use super::seen::{Seen, Untold};
 use super::sessions::Reports;
 use super::silenced::Parties;
-use crate::ledger::{Entry, Stamp, Withheld};
+use crate::ledger::{Entry, Row, Withheld, utf8};
 
 /// What files of cells tell beside the counts.
 #[derive(Debug, Default)]
@@ -172,8 +172,8 @@ impl Desk {
     }
 
     /// Whether a line of a ledger is the first of its number: else it came twice, and does not count.
-    pub(crate) fn arrived(&mut self, stamp: Option<&Stamp<'_>>) -> bool {
-        match stamp.map(|stamp| self.arrivals.add(stamp)) {
+    pub(crate) fn arrived(&mut self, stamp: Option<(&[u8], &[u8], u64)>) -> bool {
+        match stamp.map(|(node, run, seq)| self.arrivals.add(node, run, seq)) {
             Some(Arrival::Again) => {
                 self.ledger_lines.doubled += 1;
                 return false;
@@ -184,39 +184,65 @@ impl Desk {
         true
     }
 
-    /// Takes an entry of a ledger file, with its names as they are.
-    pub(crate) fn take_entry(&mut self, entry: &Entry<'_>) {
+    /// Takes a row of a ledger file, with its names as they are in its text.
+    pub(crate) fn take_row(&mut self, row: &Row, text: &[u8]) {
         self.messages += 1;
-        if self.since.is_some_and(|since| entry.time.as_second() < since) {
+        let mut record = row.record();
+        if self.since.is_some_and(|since| record.time < since) {
             self.aside.early += 1;
             return;
         }
-        let (host, sender) = (entry.helo.as_deref(), entry.sender_domain.as_deref().unwrap_or_default());
-        if entry.by_exception()
-            || is_excepted(self.except.as_ref(), entry.tls.hop, entry.direction, entry.peer, host, sender)
-        {
+        let domain = utf8(row.sender_domain(text));
+        let mut domains = std::mem::take(&mut self.domains);
+        if !domain.is_empty() {
+            record.sender = Some(domains.registrable(domain));
+        }
+        // Of most mail nobody asks for other names.
+        let all = self.rows.is_some() || matches!(self.ledger.scope(), Scope::Recipients(_));
+        let outbound = record.direction == Direction::Outbound;
+        if all || outbound || record.sender.is_none() || record.peer.is_none() {
+            let host = row.helo(text).map(utf8).filter(|name| !name.is_empty());
+            record.host = host.map(|name| domains.registrable(name));
+        }
+        let (one, mut more);
+        if all || outbound {
+            let mut names = row.recipient_domains(text).map(|name| domains.registrable(utf8(name)));
+            record.recipient_domains = match (names.next(), names.next().filter(|_| all)) {
+                (None, _) => &[],
+                (Some(first), None) => {
+                    one = [first];
+                    &one
+                }
+                (Some(first), Some(second)) => {
+                    more = [first, second].into_iter().chain(names).collect::<Vec<_>>();
+                    more.dedup();
+                    &more
+                }
+            };
+        }
+        self.domains = domains;
+        let excepted = || {
+            let host = row.helo(text).map(utf8);
+            is_excepted(self.except.as_ref(), record.hop, record.direction, record.peer, host, domain)
+        };
+        if row.by_exception() || excepted() {
             self.aside.excepted += 1;
             if let Some(parties) = &mut self.parties {
-                entry.with(|record| parties.add(record));
+                parties.add(&record);
             }
             return;
         }
-        if entry.tls.hop == Hop::Unknown {
+        if record.hop == Hop::Unknown {
             note(&mut self.untold, Untold::Line);
         }
-        let mut domains = std::mem::take(&mut self.domains);
-        entry.with_domains(
-            |domain| domains.registrable(domain),
-            |record| {
-                if self.ledger.scope().holds(record) {
-                    let seal = self.seal.as_ref();
-                    self.withheld.add_as(entry, |number| seal.map_or(number, |seal| seal.number("sender", number)));
-                    self.clients.add(entry, record.party().unwrap_or_default());
-                }
-                self.sinks().take(record, Some(entry), true);
-            },
-        );
-        self.domains = domains;
+        if self.ledger.scope().holds(&record) {
+            let seal = self.seal.as_ref();
+            let number = |number| seal.map_or(number, |seal| seal.number("sender", number));
+            self.withheld.add_as(row.ending, row.reason(text), domain, number);
+            self.clients.add(&record, row.offered, row.group(text), row.lenient);
+        }
+        let entry = self.rows.is_some().then(|| row.entry(text));
+        self.sinks().take(&record, entry.as_ref(), true);
     }
 
     /// A line of a ledger that a later program wrote.

@@ -6,6 +6,7 @@ pub(crate) mod aside;
 pub(crate) mod cells;
 pub(crate) mod clients;
 pub(crate) mod day;
+mod days;
 pub(crate) mod desk;
 pub(crate) mod held;
 mod names;

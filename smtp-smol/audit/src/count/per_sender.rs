@@ -64,6 +64,27 @@ impl PerSender {
         }
     }
 
+    /// Adds one message: whether it met what each count is about, where that is known.
+    pub(super) fn add_one(&mut self, sender: u32, met: [Option<bool>; COMMON]) {
+        if let Some(narrow) = self.narrow.get_mut(sender as usize)
+            && narrow.as_flattened().iter().fold(0, |most, count| (*count).max(most)) < WIDE - 1
+        {
+            for ([lost, told, untold], met) in narrow.iter_mut().zip(met) {
+                *lost += u8::from(met == Some(false));
+                *told += u8::from(met.is_some());
+                *untold += u8::from(met.is_none());
+            }
+            return;
+        }
+        let mut counts = self.common(sender);
+        for (count, met) in counts.iter_mut().zip(met) {
+            count.lost += u64::from(met == Some(false));
+            count.told += u64::from(met.is_some());
+            count.untold += u64::from(met.is_none());
+        }
+        self.set_common(sender, counts);
+    }
+
     pub(super) fn set_common(&mut self, sender: u32, counts: [Count; COMMON]) {
         let Some(narrow) = self.narrow.get_mut(sender as usize) else { return };
         let small = |count: u64| u8::try_from(count).ok().filter(|count| *count != WIDE);
@@ -167,6 +188,18 @@ mod tests {
                 senders.set_common(77, counts);
                 assert_eq!(senders.common(77), counts, "{large} at {at}");
             }
+        }
+        // One by one it is the same, whatever is too large on the way.
+        let mut sum = [Count::default(); COMMON];
+        for number in 0..600_u64 {
+            let met = [Some(true), Some(number % 2 == 0), None, (number % 3 == 0).then_some(false)];
+            for (count, met) in sum.iter_mut().zip(met) {
+                count.lost += u64::from(met == Some(false));
+                count.told += u64::from(met.is_some());
+                count.untold += u64::from(met.is_none());
+            }
+            senders.add_one(79, met);
+            assert_eq!(senders.common(79), sum, "{number}");
         }
         senders.rare_mut(78, 3).lost = 5;
         assert_eq!(senders.common(78), [Count::default(); COMMON]);

@@ -9,9 +9,9 @@ use smtp_proto::tls::{ClientCertificate, Direction, EndToEnd, Hop, Rehearsed, Tl
 use super::{Ending, Entry, Stamp, VERSION, Wrong, certificate, flat, version};
 
 /// Who told of TLS that ended before the server.
-const PROXY: &str = "proxy";
+pub(super) const PROXY: &str = "proxy";
 /// Octets of a name: many more than a domain may have (RFC 5321 4.5.3.1.2), and than a command line lets in.
-const NAME: usize = 1024;
+pub(super) const NAME: usize = 1024;
 
 /// The members in the order in which they are written.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -121,27 +121,15 @@ pub(super) fn write(entry: &Entry<'_>) -> Vec<u8> {
 }
 
 pub(super) fn parse(line: &[u8]) -> Result<Entry<'_>, Wrong> {
-    match std::str::from_utf8(line) {
-        Ok(line) => parse_text(line),
-        Err(_) => entry(json(line)?, false),
-    }
+    flat::Reader::default().read(line).map_or_else(|| parse_json(line), |row| Ok(row.entry(line)))
 }
 
-pub(super) fn parse_text(line: &str) -> Result<Entry<'_>, Wrong> {
-    // Printable ASCII, as all but always.
-    let plain = line.bytes().fold(true, |all, octet| all & matches!(octet, 0x20..0x7f));
-    match flat::read(line, plain) {
-        Some(line) => entry(line, plain),
-        None => entry(json(line.as_bytes())?, false),
-    }
+/// Reads a line of any form that JSON may have.
+pub(super) fn parse_json(line: &[u8]) -> Result<Entry<'_>, Wrong> {
+    entry(serde_json::from_slice(line).map_err(|error| Wrong::Broken(error.to_string()))?)
 }
 
-fn json(line: &[u8]) -> Result<Line<'_>, Wrong> {
-    serde_json::from_slice(line).map_err(|error| Wrong::Broken(error.to_string()))
-}
-
-/// What a line says; of a plain one all texts are printable ASCII.
-fn entry(line: Line<'_>, plain: bool) -> Result<Entry<'_>, Wrong> {
+fn entry(line: Line<'_>) -> Result<Entry<'_>, Wrong> {
     let broken = |why: &str| Wrong::Broken(why.into());
     if line.v > VERSION {
         return Err(Wrong::Version(line.v));
@@ -149,9 +137,7 @@ fn entry(line: Line<'_>, plain: bool) -> Result<Entry<'_>, Wrong> {
     if line.outcome.is_empty() {
         return Err(broken("not a line of a ledger: it has no outcome"));
     }
-    let ending = Ending::ALL
-        .into_iter()
-        .find(|ending| ending.as_str() == line.outcome)
+    let ending = Ending::from_word(line.outcome.as_bytes())
         .ok_or_else(|| broken("not a line of a ledger: its outcome is none"))?;
     let direction = match &*line.direction {
         // The first lines told of mail that came in, and of no other.
@@ -160,10 +146,10 @@ fn entry(line: Line<'_>, plain: bool) -> Result<Entry<'_>, Wrong> {
         _ => return Err(broken("not a line of a ledger: its direction is none")),
     };
     let names = [&line.node, &line.run, &line.id, &line.helo, &line.sender_domain].into_iter().flatten();
-    if names.chain(&line.recipient_domains).any(|name| !is_name(name, plain)) {
+    if names.chain(&line.recipient_domains).any(|name| !is_name(name)) {
         return Err(broken("not written by a server: a name in it is none"));
     }
-    let time = super::time::read(&line.time).or_else(|| line.time.parse().ok());
+    let time = super::time::read(line.time.as_bytes()).or_else(|| line.time.parse().ok());
     let time = time.ok_or_else(|| broken("a line without a time"))?;
     let hop = line.tls.hop();
     let stamp = match (line.node, line.run, line.seq) {
@@ -195,8 +181,7 @@ fn entry(line: Line<'_>, plain: bool) -> Result<Entry<'_>, Wrong> {
         group: line.tls.group,
         reason: line.tls.reason,
     };
-    let kind = |word: &str| EndToEnd::ALL.into_iter().find(|kind| kind.as_str() == word);
-    entry.end_to_end = line.end_to_end.as_deref().and_then(kind).unwrap_or_default();
+    entry.end_to_end = line.end_to_end.as_deref().map_or(EndToEnd::Unknown, |word| end_to_end(word.as_bytes()));
     entry.rehearsed = line.rehearsal.as_deref().and_then(rehearsed);
     entry.excepted = line.excepted;
     // Names that a later program has are none here.
@@ -211,11 +196,7 @@ impl Tls<'_> {
                 version: self.version.as_deref().and_then(version),
                 certificate: self.client_certificate.as_deref().map_or(ClientCertificate::Unknown, certificate),
             },
-            "not-tried" => Hop::NotTried,
-            "failed" => Hop::Failed,
-            "failed-then-plaintext" => Hop::FailedThenPlaintext,
-            "not-offered" => Hop::NotOffered,
-            _ => Hop::Unknown,
+            word => plaintext(word.as_bytes()),
         }
     }
 
@@ -253,12 +234,28 @@ pub(crate) fn rehearsed(word: &str) -> Option<Rehearsed> {
         .find(|rehearsed| rehearsed.as_str() == word)
 }
 
-fn is_name(name: &str, plain: bool) -> bool {
-    name.len() <= NAME && (plain || !name.chars().any(moves_the_cursor))
+/// What became of TLS where none was used.
+pub(super) fn plaintext(word: &[u8]) -> Hop {
+    match word {
+        b"not-tried" => Hop::NotTried,
+        b"failed" => Hop::Failed,
+        b"failed-then-plaintext" => Hop::FailedThenPlaintext,
+        b"not-offered" => Hop::NotOffered,
+        _ => Hop::Unknown,
+    }
+}
+
+/// What protects the message, by its name in ledgers.
+pub(super) fn end_to_end(word: &[u8]) -> EndToEnd {
+    EndToEnd::ALL.into_iter().find(|kind| kind.as_str().as_bytes() == word).unwrap_or_default()
+}
+
+fn is_name(name: &str) -> bool {
+    name.len() <= NAME && !name.chars().any(moves_the_cursor)
 }
 
 /// Controls, and what turns the direction of writing: a report is read on a terminal.
-fn moves_the_cursor(char: char) -> bool {
+pub(super) fn moves_the_cursor(char: char) -> bool {
     char.is_control() || matches!(char, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 

@@ -48,6 +48,7 @@
 mod file;
 mod flat;
 mod line;
+mod row;
 mod time;
 mod withheld;
 
@@ -64,7 +65,9 @@ use smtp_proto::tls::{
 };
 
 pub use file::LedgerFile;
+pub(crate) use flat::Reader;
 pub(crate) use line::rehearsed;
+pub(crate) use row::{Row, utf8};
 pub use withheld::{NOT_OFFERED_AGAIN, Withheld};
 
 /// Of the format: what is written. Lines of versions 0 and 1 are read as well, and lines of later ones are refused.
@@ -214,11 +217,6 @@ impl<'a> Entry<'a> {
         line::parse(line)
     }
 
-    /// The same of what is known to be UTF-8.
-    pub(crate) fn parse_text(line: &'a str) -> Result<Self, Wrong> {
-        line::parse_text(line)
-    }
-
     /// The line, with its line end.
     #[must_use]
     pub fn line(&self) -> Vec<u8> {
@@ -228,12 +226,7 @@ impl<'a> Entry<'a> {
     /// Whether the mail was wanted: by the verdict, and without one by how the transaction ended.
     #[must_use]
     pub const fn wanted(&self) -> Wanted {
-        match (self.verdict, self.ending) {
-            (Some(verdict), _) => verdict,
-            (None, Ending::Accepted) => Wanted::Yes,
-            (None, Ending::Refused) => Wanted::No,
-            (None, _) => Wanted::Unknown,
-        }
+        self.ending.wanted(self.verdict)
     }
 
     /// Whether it came in plaintext by an exception: then it is not counted among what is required to have TLS.
@@ -243,27 +236,6 @@ impl<'a> Entry<'a> {
 
     /// What the core counts by, with registrable domains.
     pub fn with<T>(&self, then: impl FnOnce(&Record<'_>) -> T) -> T {
-        self.with_domains(registrable, then)
-    }
-
-    /// The same, without names that change nothing in what is counted of all mail: those of recipients where a sender is
-    /// counted, and of a host that is known by its address.
-    pub(crate) fn with_counted<T>(&self, then: impl FnOnce(&Record<'_>) -> T) -> T {
-        let named = self.sender_domain.as_deref().is_some_and(|domain| !domain.is_empty());
-        if self.direction == Direction::Inbound && named && self.peer.is_some() {
-            let mut record = self.record();
-            record.sender = self.sender_domain.as_deref().map(registrable);
-            return then(&record);
-        }
-        self.with(then)
-    }
-
-    /// The same, where somebody else knows which part of a name is registrable.
-    pub(crate) fn with_domains<'e, T>(
-        &'e self,
-        mut registrable: impl FnMut(&'e str) -> &'e str,
-        then: impl FnOnce(&Record<'_>) -> T,
-    ) -> T {
         let (one, mut more);
         let domains: &[&str] = match &self.recipient_domains[..] {
             // As nearly always: nothing is allocated for it.
@@ -278,10 +250,22 @@ impl<'a> Entry<'a> {
             }
         };
         let mut record = self.record();
-        record.host = self.helo.as_deref().filter(|name| !name.is_empty()).map(&mut registrable);
-        record.sender = self.sender_domain.as_deref().filter(|domain| !domain.is_empty()).map(&mut registrable);
+        record.host = self.helo.as_deref().filter(|name| !name.is_empty()).map(registrable);
+        record.sender = self.sender_domain.as_deref().filter(|domain| !domain.is_empty()).map(registrable);
         record.recipient_domains = domains;
         then(&record)
+    }
+
+    /// The same, without names that change nothing in what is counted of all mail: those of recipients where a sender is
+    /// counted, and of a host that is known by its address.
+    pub(crate) fn with_counted<T>(&self, then: impl FnOnce(&Record<'_>) -> T) -> T {
+        let named = self.sender_domain.as_deref().is_some_and(|domain| !domain.is_empty());
+        if self.direction == Direction::Inbound && named && self.peer.is_some() {
+            let mut record = self.record();
+            record.sender = self.sender_domain.as_deref().map(registrable);
+            return then(&record);
+        }
+        self.with(then)
     }
 
     /// Without names.
@@ -349,6 +333,7 @@ impl<'a> Stamp<'a> {
 }
 
 impl Ending {
+    #[cfg(test)]
     const ALL: [Self; 6] =
         [Self::Accepted, Self::Refused, Self::Deferred, Self::Abandoned, Self::HandshakeFailed, Self::TlsRequired];
 
@@ -362,6 +347,28 @@ impl Ending {
             Self::Abandoned => "abandoned",
             Self::HandshakeFailed => "handshake-failed",
             Self::TlsRequired => "tls-required",
+        }
+    }
+
+    fn from_word(word: &[u8]) -> Option<Self> {
+        Some(match word {
+            b"accepted" => Self::Accepted,
+            b"refused" => Self::Refused,
+            b"deferred" => Self::Deferred,
+            b"abandoned" => Self::Abandoned,
+            b"handshake-failed" => Self::HandshakeFailed,
+            b"tls-required" => Self::TlsRequired,
+            _ => return None,
+        })
+    }
+
+    /// Whether mail that ended so was wanted: by the verdict, if there is one.
+    const fn wanted(self, verdict: Option<Wanted>) -> Wanted {
+        match (verdict, self) {
+            (Some(verdict), _) => verdict,
+            (None, Self::Accepted) => Wanted::Yes,
+            (None, Self::Refused) => Wanted::No,
+            (None, _) => Wanted::Unknown,
         }
     }
 

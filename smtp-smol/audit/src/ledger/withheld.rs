@@ -24,17 +24,24 @@ pub struct Withheld {
 impl Withheld {
     /// Counts an entry, if it is one of these.
     pub fn add(&mut self, entry: &Entry<'_>) {
-        self.add_as(entry, |number| number);
+        let sender = entry.sender_domain.as_deref().unwrap_or_default();
+        self.add_as(entry.ending, entry.tls.reason.as_deref().map(str::as_bytes), sender, |number| number);
     }
 
     /// With other numbers for senders.
-    pub(crate) fn add_as(&mut self, entry: &Entry<'_>, number: impl FnOnce(u64) -> u64) {
-        if entry.ending != Ending::Accepted || entry.tls.reason.as_deref() != Some(NOT_OFFERED_AGAIN) {
+    pub(crate) fn add_as(
+        &mut self,
+        ending: Ending,
+        reason: Option<&[u8]>,
+        sender: &str,
+        number: impl FnOnce(u64) -> u64,
+    ) {
+        if ending != Ending::Accepted || reason != Some(NOT_OFFERED_AGAIN.as_bytes()) {
             return;
         }
         self.messages += 1;
         if self.senders.len() < MOST {
-            self.senders.insert(number(Retries::envelope(entry.sender_domain.as_deref().unwrap_or_default(), [])));
+            self.senders.insert(number(Retries::envelope(sender, [])));
         }
     }
 

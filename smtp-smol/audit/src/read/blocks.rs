@@ -171,7 +171,7 @@ impl<'r> Lines<'r> {
 }
 
 /// Some lines; the last may lack its end.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Piece {
     block: Vec<u8>,
     start: usize,
@@ -187,13 +187,6 @@ impl Piece {
 
     pub(crate) fn lines(&self) -> impl Iterator<Item = Line<'_>> {
         lines(self.octets(), self.too_long)
-    }
-
-    /// Its octets alone, and whether what comes first is the end of a line that was too long.
-    pub(crate) fn into_octets(mut self) -> (Vec<u8>, bool) {
-        self.block.truncate(self.end);
-        self.block.drain(..self.start);
-        (self.block, self.too_long)
     }
 
     /// The room that it took.

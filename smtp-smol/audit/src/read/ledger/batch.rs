@@ -1,95 +1,94 @@
 //! A piece of a ledger's lines, on its way to the desk. What they say stays where it was read, however long they are held
-//! back: nothing is copied of a line without escapes.
+//! back: nothing is copied of a line without escapes. The room that a batch took is used again.
 
-use std::borrow::Cow;
-use std::net::IpAddr;
-use std::ops::Range;
+use std::io;
 
 use jiff::Timestamp;
-use smtp_proto::Leniencies;
-use smtp_proto::tls::{Direction, EndToEnd, Hop, Rehearsed, TlsOffer, Wanted};
 
-use crate::ledger::{Ending, Entry, Stamp, Tls, Wrong};
-use crate::read::blocks::{self, Piece};
+use crate::ledger::{Entry, Reader, Row, Wrong};
+use crate::read::blocks::{self, Lines, Piece};
 
 /// Lines that were read.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
-    text: String,
+    piece: Piece,
     lines: Vec<Line>,
-    entries: Vec<Parts>,
-    /// Of recipients.
-    domains: Vec<Place>,
+    rows: Vec<(Text, Row)>,
+    /// Of those whose texts do not stand in their line as they are.
+    apart: Vec<u8>,
 }
 
 /// What a line is.
 #[derive(Debug)]
 pub(super) enum Line {
-    /// The number of its entry here.
-    Entry(usize),
-    /// One of which something does not stand in the text as it is.
-    Whole(Box<Entry<'static>>),
+    /// The number of its row here.
+    Row(usize),
     OtherVersion,
     Wrong(String),
     Empty,
 }
 
-/// Where a text stands.
+/// Where a row's text stands.
 #[derive(Clone, Copy, Debug)]
-struct Place {
-    start: u32,
-    end: u32,
-}
-
-/// An [`Entry`] with places for what it borrows.
-#[derive(Debug)]
-struct Parts {
-    /// Node and run.
-    stamp: Option<([Place; 2], u64)>,
-    id: Option<Place>,
-    time: Timestamp,
-    direction: Direction,
-    peer: Option<IpAddr>,
-    helo: Option<Place>,
-    sender_domain: Option<Place>,
-    recipient_domains: Range<usize>,
-    recipients: u32,
-    envelope: u64,
-    bytes: u64,
-    ending: Ending,
-    code: Option<u16>,
-    verdict: Option<Wanted>,
-    hop: Hop,
-    cipher: Option<Place>,
-    group: Option<Place>,
-    offered: Option<TlsOffer>,
-    by_proxy: bool,
-    reason: Option<Place>,
-    end_to_end: EndToEnd,
-    rehearsed: Option<Rehearsed>,
-    excepted: bool,
-    lenient: Leniencies,
+struct Text {
+    start: usize,
+    end: usize,
+    apart: bool,
 }
 
 impl Batch {
-    pub(super) fn of(piece: Piece) -> Self {
-        let (octets, too_long) = piece.into_octets();
-        let mut batch = Self::default();
-        let text = match String::from_utf8(octets) {
-            Ok(text) => text,
-            Err(error) => {
-                for line in blocks::lines(error.as_bytes(), too_long) {
-                    batch.push(line, Entry::parse, |_, _| None);
+    /// The next piece of a file, or why there is none; in the room of one that is no longer needed.
+    pub(super) fn next(from: &mut Lines<'_>, room: Self) -> Option<io::Result<Self>> {
+        let Self { piece, mut lines, mut rows, mut apart } = room;
+        let Some(piece) = from.piece(piece.into_room()) else { return from.failed().map(Err) };
+        lines.clear();
+        rows.clear();
+        apart.clear();
+        let mut batch = Self { piece, lines, rows, apart };
+        batch.read();
+        Some(Ok(batch))
+    }
+
+    fn read(&mut self) {
+        let Self { piece, lines, rows, apart } = self;
+        let octets = piece.octets();
+        let mut reader = Reader::default();
+        for line in piece.lines() {
+            let line = match line {
+                blocks::Line::Line(line) => line,
+                blocks::Line::TooLong => {
+                    lines.push(Line::Wrong("a line too long for a ledger".into()));
+                    continue;
                 }
-                return batch;
+            };
+            if line.is_empty() {
+                lines.push(Line::Empty);
+                continue;
             }
-        };
-        for line in blocks::lines(text.as_bytes(), too_long) {
-            let parse = |line| within(&text, line).map_or_else(|| Entry::parse(line), Entry::parse_text);
-            batch.push(line, parse, |entry, domains| Parts::of(entry, &text, domains));
+            let start = line.as_ptr().addr() - octets.as_ptr().addr();
+            rows.push((Text { start, end: start + line.len(), apart: false }, Row::EMPTY));
+            if let Some((_, row)) = rows.last_mut()
+                && reader.read_into(line, row).is_some()
+            {
+                lines.push(Line::Row(rows.len() - 1));
+                continue;
+            }
+            rows.pop();
+            lines.push(match Entry::parse(line) {
+                Ok(entry) => {
+                    let start = apart.len();
+                    match Row::of(&entry, apart) {
+                        Some(row) => {
+                            rows.push((Text { start, end: apart.len(), apart: true }, row));
+                            Line::Row(rows.len() - 1)
+                        }
+                        None => Line::Wrong("a line too long for a ledger".into()),
+                    }
+                }
+                Err(Wrong::Version(_)) => Line::OtherVersion,
+                Err(wrong) => Line::Wrong(wrong.to_string()),
+            });
         }
-        batch.text = text;
-        batch
     }
 
     /// What this line is, of those that are here.
@@ -97,169 +96,43 @@ impl Batch {
         self.lines.get(at)
     }
 
-    /// When this entry's transaction ended.
-    pub(super) fn time(&self, at: usize) -> Option<Timestamp> {
-        Some(match self.lines.get(at)? {
-            Line::Entry(number) => self.entries.get(*number)?.time,
-            Line::Whole(entry) => entry.time,
-            _ => return None,
-        })
+    /// A row, and the text in which its places are.
+    pub(super) fn row(&self, number: usize) -> Option<(&Row, &[u8])> {
+        let (text, row) = self.rows.get(number)?;
+        let octets = if text.apart { &self.apart } else { self.piece.octets() };
+        Some((row, octets.get(text.start..text.end)?))
     }
 
-    /// Which line this entry is of.
-    pub(super) fn stamp(&self, at: usize) -> Option<Stamp<'_>> {
-        match self.lines.get(at)? {
-            Line::Entry(number) => {
-                let ([node, run], seq) = self.entries.get(*number)?.stamp?;
-                Some(Stamp::new(self.text(node), self.text(run), seq))
-            }
-            Line::Whole(entry) => entry.stamp.as_ref().map(|stamp| Stamp::new(&*stamp.node, &*stamp.run, stamp.seq)),
-            _ => None,
-        }
+    /// When this row's transaction ended.
+    pub(super) fn time(&self, number: usize) -> Option<Timestamp> {
+        self.rows.get(number).map(|(_, row)| row.time)
     }
 
-    /// Hands out the entry.
-    pub(super) fn entry<T>(&self, at: usize, then: impl FnOnce(&Entry<'_>) -> T) -> Option<T> {
-        match self.lines.get(at)? {
-            Line::Entry(number) => self.entries.get(*number).map(|parts| then(&self.join(parts, at))),
-            Line::Whole(entry) => Some(then(entry)),
-            _ => None,
-        }
-    }
-
-    /// A batch of this entry alone.
-    pub(super) fn alone(&self, at: usize) -> Option<Self> {
-        let entry = self.entry(at, |entry| entry.clone().into_owned())?;
-        Some(Self { lines: vec![Line::Whole(Box::new(entry))], ..Self::default() })
+    /// A batch of this row alone.
+    pub(super) fn alone(&self, number: usize) -> Option<Self> {
+        let (row, text) = self.row(number)?;
+        let whole = Text { start: 0, end: text.len(), apart: true };
+        Some(Self { rows: vec![(whole, row.clone())], apart: text.into(), ..Self::default() })
     }
 
     /// So many were read for it.
     pub(super) fn octets(&self) -> usize {
-        self.text.len()
+        self.piece.octets().len()
     }
 
-    fn join(&self, parts: &Parts, at: usize) -> Entry<'_> {
-        let text = |place: Option<Place>| place.map(|place| Cow::Borrowed(self.text(place)));
-        let domains = self.domains.get(parts.recipient_domains.clone()).unwrap_or_default();
-        Entry {
-            stamp: self.stamp(at),
-            id: text(parts.id),
-            time: parts.time,
-            direction: parts.direction,
-            peer: parts.peer,
-            helo: text(parts.helo),
-            sender_domain: text(parts.sender_domain),
-            recipient_domains: domains.iter().map(|place| Cow::Borrowed(self.text(*place))).collect(),
-            recipients: parts.recipients,
-            envelope: parts.envelope,
-            bytes: parts.bytes,
-            ending: parts.ending,
-            code: parts.code,
-            verdict: parts.verdict,
-            tls: Tls {
-                hop: parts.hop,
-                cipher: text(parts.cipher),
-                group: text(parts.group),
-                offered: parts.offered,
-                by_proxy: parts.by_proxy,
-                reason: text(parts.reason),
-            },
-            end_to_end: parts.end_to_end,
-            rehearsed: parts.rehearsed,
-            excepted: parts.excepted,
-            lenient: parts.lenient,
-        }
-    }
-
-    fn text(&self, place: Place) -> &str {
-        self.text.get(place.start as usize..place.end as usize).unwrap_or_default()
-    }
-
-    fn push<'t>(
-        &mut self,
-        line: blocks::Line<'t>,
-        parse: impl FnOnce(&'t [u8]) -> Result<Entry<'t>, Wrong>,
-        parts: impl FnOnce(&Entry<'t>, &mut Vec<Place>) -> Option<Parts>,
-    ) {
-        let line = match line {
-            blocks::Line::TooLong => Line::Wrong("a line too long for a ledger".into()),
-            blocks::Line::Line(b"") => Line::Empty,
-            blocks::Line::Line(line) => match parse(line) {
-                Ok(entry) => match parts(&entry, &mut self.domains) {
-                    Some(parts) => {
-                        self.entries.push(parts);
-                        Line::Entry(self.entries.len() - 1)
-                    }
-                    None => Line::Whole(Box::new(entry.into_owned())),
-                },
-                Err(Wrong::Version(_)) => Line::OtherVersion,
-                Err(wrong) => Line::Wrong(wrong.to_string()),
-            },
-        };
-        self.lines.push(line);
+    /// Whether its room is no more than ledgers need that are none of somebody's jokes.
+    pub(super) const fn is_usual(&self) -> bool {
+        self.lines.capacity() <= MANY && self.rows.capacity() <= MANY && self.apart.capacity() <= MANY << 6
     }
 }
 
-impl Parts {
-    /// `None` where something does not stand in the text.
-    fn of(entry: &Entry<'_>, text: &str, domains: &mut Vec<Place>) -> Option<Self> {
-        let place = |part: &Cow<'_, str>| Place::of(part, text);
-        let maybe = |part: &Option<Cow<'_, str>>| part.as_ref().map_or(Some(None), |part| place(part).map(Some));
-        let stamp = match &entry.stamp {
-            Some(Stamp { node, run, seq }) => Some(([place(node)?, place(run)?], *seq)),
-            None => None,
-        };
-        let first = domains.len();
-        for domain in &entry.recipient_domains {
-            domains.push(place(domain)?);
-        }
-        Some(Self {
-            stamp,
-            id: maybe(&entry.id)?,
-            time: entry.time,
-            direction: entry.direction,
-            peer: entry.peer,
-            helo: maybe(&entry.helo)?,
-            sender_domain: maybe(&entry.sender_domain)?,
-            recipient_domains: first..domains.len(),
-            recipients: entry.recipients,
-            envelope: entry.envelope,
-            bytes: entry.bytes,
-            ending: entry.ending,
-            code: entry.code,
-            verdict: entry.verdict,
-            hop: entry.tls.hop,
-            cipher: maybe(&entry.tls.cipher)?,
-            group: maybe(&entry.tls.group)?,
-            offered: entry.tls.offered,
-            by_proxy: entry.tls.by_proxy,
-            reason: maybe(&entry.tls.reason)?,
-            end_to_end: entry.end_to_end,
-            rehearsed: entry.rehearsed,
-            excepted: entry.excepted,
-            lenient: entry.lenient,
-        })
-    }
-}
-
-/// A line of this text, as text.
-fn within<'t>(text: &'t str, line: &[u8]) -> Option<&'t str> {
-    let start = line.as_ptr().addr().checked_sub(text.as_ptr().addr())?;
-    text.get(start..start.checked_add(line.len())?)
-}
-
-impl Place {
-    fn of(part: &str, text: &str) -> Option<Self> {
-        let start = part.as_ptr().addr().checked_sub(text.as_ptr().addr())?;
-        let end = start.checked_add(part.len()).filter(|end| *end <= text.len())?;
-        Some(Self { start: start.try_into().ok()?, end: end.try_into().ok()? })
-    }
-}
+/// So many lines has a piece at most, where each has 32 octets or more.
+const MANY: usize = 1 << 14;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::read::blocks::{Blocks, Lines};
+    use crate::read::blocks::Blocks;
 
     const WHOLE: &str = concat!(
         r#"{"v":2,"node":"mx1","run":"6a1","seq":7,"id":"x","time":"2026-11-24T09:00:00.250Z","direction":"inbound","#,
@@ -269,27 +142,36 @@ mod tests {
         r#""told_by":"proxy","reason":"r"},"end_to_end":"pgp-mime","rehearsal":"asked","excepted":true,"lenient":["helo-name"]}"#
     );
 
-    /// What comes out is what each line says, with escapes in it or without, and whatever stands between.
+    /// What comes out is what each line says, with escapes in it or without, and whatever stands between; in new room and in
+    /// room that was used.
     #[test]
     fn entries_come_out_as_they_are_read_alone() {
         let bare = r#"{"time":"2026-11-24T09:00:00Z","outcome":"refused"}"#;
         let escaped = WHOLE.replace(r#""helo":"a""#, r#""helo":"\u0061b\u00e4""#);
+        let quoted = WHOLE.replace(r#"["b","c"]"#, r#"["b\",\"d","","c"]"#);
         let umlaut = WHOLE.replace(r#""helo":"a""#, "\"helo\":\"b\u{e4}\"");
+        let none = WHOLE.replace(r#"["b","c"]"#, "[]");
+        let empty = WHOLE.replace(r#"["b","c"]"#, r#"["",""]"#);
         let later = WHOLE.replace("\"v\":2", "\"v\":9");
-        let lines = [WHOLE, bare, "", &escaped, "{", &umlaut, &later, WHOLE];
-        for spoilt in [&b""[..], b"\xff\n"] {
+        let lines = [WHOLE, bare, "", &escaped, "{", &umlaut, &later, &quoted, &none, &empty, WHOLE];
+        let mut room = Batch::default();
+        for spoilt in [&b""[..], b"\xff\n", b""] {
             let octets = [lines.join("\n").as_bytes(), b"\n", spoilt].concat();
-            let piece = Lines::new(Blocks::new(&*octets)).piece(Vec::new()).expect("a piece");
-            let batch = Batch::of(piece);
+            let batch = Batch::next(&mut Lines::new(Blocks::new(&*octets)), room).expect("a piece").expect("read");
             for (at, line) in octets.trim_ascii_end().split(|octet| *octet == b'\n').enumerate() {
                 let told = batch.line(at).expect("a line");
                 match Entry::parse(line) {
                     Ok(entry) => {
-                        assert_eq!(batch.entry(at, |told| *told == entry), Some(true), "{at}");
-                        assert_eq!((batch.time(at), batch.stamp(at)), (Some(entry.time), entry.stamp));
-                        // Of text that is UTF-8 only what has escapes is copied.
-                        let whole = matches!(told, Line::Whole(_));
-                        assert_eq!(whole, !spoilt.is_empty() || at == 3, "{at}");
+                        let Line::Row(number) = told else { panic!("{at}: {told:?}") };
+                        let (row, text) = batch.row(*number).expect("a row");
+                        assert_eq!(row.entry(text), entry, "{at}");
+                        let alone = batch.alone(*number).expect("a row");
+                        let (row, text) = alone.row(0).expect("a row");
+                        assert_eq!(row.entry(text), entry, "{at}");
+                        let (time, stamp) = (batch.time(*number), row.stamp(text));
+                        assert_eq!((time, stamp.is_some()), (Some(entry.time), entry.stamp.is_some()));
+                        // Only of what has escapes, or is of another form, the texts are copied.
+                        assert_eq!(batch.rows[*number].0.apart, [1, 3, 7].contains(&at), "{at}");
                     }
                     Err(Wrong::Version(_)) => assert!(matches!(told, Line::OtherVersion)),
                     Err(_) if line.is_empty() => assert!(matches!(told, Line::Empty)),
@@ -297,6 +179,15 @@ mod tests {
                 }
             }
             assert!(batch.line(lines.len() + usize::from(!spoilt.is_empty())).is_none());
+            room = batch;
+        }
+    }
+
+    #[test]
+    fn room_for_more_lines_than_any_ledger_has_is_given_back() {
+        for (octets, usual) in [("\n".repeat(200_000), false), (format!("{WHOLE}\n").repeat(500), true)] {
+            let batch = Batch::next(&mut Lines::new(Blocks::new(octets.as_bytes())), Batch::default());
+            assert_eq!(batch.expect("a piece").expect("read").is_usual(), usual);
         }
     }
 }

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 use self::batch::{Batch, Line};
 use crate::count::desk::Desk;
-use crate::ledger::{Entry, Stamp};
+use crate::ledger::Entry;
 use crate::read::blocks::Lines;
 use crate::source::Source;
 
@@ -42,7 +42,7 @@ pub(crate) fn time_of(line: &[u8]) -> Option<i64> {
 pub(crate) fn read(lines: Lines<'_>, source: &Source, threads: usize, desk: &mut Desk) {
     let mut order = Order::default();
     thread::scope(|scope| {
-        let mut file = File::new(Batches::new(lines, threads > 1, scope), source);
+        let mut file = File::new(Batches::new(lines, threads > 1, &order.rooms, scope), source);
         while let Some(held) = file.next(&mut order.octets, desk) {
             order.push(held, desk);
         }
@@ -71,15 +71,22 @@ pub(crate) fn read_all<'r>(
             {
                 if let Some(lines) = open(next, desk) {
                     let ahead = files.iter().filter(|file| matches!(file.batches, Batches::Ahead(_))).count();
-                    files.push(File::new(Batches::new(lines, ahead + 1 < threads, scope), next));
+                    files.push(File::new(Batches::new(lines, ahead + 1 < threads, &order.rooms, scope), next));
                 }
                 coming.pop_front();
                 continue;
             }
             let Some((at, _)) = last else { break };
-            match files[at].next(&mut order.octets, desk) {
-                Some(held) => order.push(held, desk),
-                None => drop(files.swap_remove(at)),
+            // So long as it is the only one there is nothing to choose from.
+            let alone = files.len() == 1 && coming.is_empty();
+            loop {
+                match files[at].next(&mut order.octets, desk) {
+                    Some(held) => order.push(held, desk),
+                    None => drop(files.swap_remove(at)),
+                }
+                if !alone || files.is_empty() {
+                    break;
+                }
             }
         }
     });
@@ -112,8 +119,8 @@ impl<'r> File<'r> {
             while let Some(line) = self.batch.line(self.at) {
                 (self.at, self.number) = (self.at + 1, self.number + 1);
                 match line {
-                    Line::Entry(_) | Line::Whole(_) => {
-                        let held = Held::new(Rc::clone(&self.batch), self.octets, self.at - 1);
+                    Line::Row(number) => {
+                        let held = Held::new(Rc::clone(&self.batch), self.octets, *number);
                         self.last = self.last.max(held.time);
                         return Some(held);
                     }
@@ -135,7 +142,7 @@ impl<'r> File<'r> {
 
 /// Where lines come from, piece by piece.
 enum Batches<'r> {
-    Here(Lines<'r>),
+    Here(Lines<'r>, Arc<Rooms>),
     Ahead(Receiver<io::Result<Batch>>),
 }
 
@@ -143,21 +150,21 @@ impl<'r> Batches<'r> {
     /// So many batches wait at most.
     const AHEAD: usize = 2;
 
-    fn new<'s>(lines: Lines<'r>, ahead: bool, scope: &'s Scope<'s, '_>) -> Self
+    fn new<'s>(lines: Lines<'r>, ahead: bool, rooms: &Arc<Rooms>, scope: &'s Scope<'s, '_>) -> Self
     where
         'r: 's,
     {
         if !ahead {
-            return Self::Here(lines);
+            return Self::Here(lines, Arc::clone(rooms));
         }
         let (sender, receiver) = sync_channel(Self::AHEAD);
         let shared = Arc::new(Mutex::new(Some(lines)));
         let take = |shared: &Mutex<Option<Lines<'r>>>| shared.lock().unwrap_or_else(PoisonError::into_inner).take();
         let begin = thread::Builder::new().spawn_scoped(scope, {
-            let shared = Arc::clone(&shared);
+            let (shared, rooms) = (Arc::clone(&shared), Arc::clone(rooms));
             move || {
                 let Some(mut lines) = take(&shared) else { return };
-                while let Some(batch) = next(&mut lines) {
+                while let Some(batch) = Batch::next(&mut lines, rooms.take()) {
                     // Nobody asks any more where another thread has failed.
                     if sender.send(batch).is_err() {
                         return;
@@ -168,58 +175,80 @@ impl<'r> Batches<'r> {
         match begin {
             Ok(_) => Self::Ahead(receiver),
             // Without another thread it takes longer.
-            Err(_) => take(&shared).map_or(Self::Ahead(receiver), Self::Here),
+            Err(_) => match take(&shared) {
+                Some(lines) => Self::Here(lines, Arc::clone(rooms)),
+                None => Self::Ahead(receiver),
+            },
         }
     }
 
     fn next(&mut self) -> Option<io::Result<Batch>> {
         match self {
-            Self::Here(lines) => next(lines),
+            Self::Here(lines, rooms) => Batch::next(lines, rooms.take()),
             Self::Ahead(receiver) => receiver.recv().ok(),
         }
     }
 }
 
-/// The next piece of a file, or why there is none.
-fn next(lines: &mut Lines<'_>) -> Option<io::Result<Batch>> {
-    match lines.piece(Vec::new()) {
-        Some(piece) => Some(Ok(Batch::of(piece))),
-        None => lines.failed().map(Err),
+/// Batches that are no longer needed, for the sake of their room.
+#[derive(Default)]
+struct Rooms(Mutex<Vec<Batch>>);
+
+impl Rooms {
+    /// So many wait at most.
+    const MOST: usize = 4;
+
+    fn take(&self) -> Batch {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    fn put(&self, batch: Batch) {
+        let mut rooms = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if rooms.len() < Self::MOST && batch.is_usual() {
+            rooms.push(batch);
+        }
     }
 }
 
-/// An entry that is held back, in the batch in which it came.
+/// A row that is held back, in the batch in which it came.
 struct Held {
     batch: Rc<Batch>,
     octets: u64,
-    at: usize,
+    number: usize,
     time: Timestamp,
+    millisecond: i64,
 }
 
 impl Held {
-    fn new(batch: Rc<Batch>, octets: u64, at: usize) -> Self {
-        let time = batch.time(at).unwrap_or_default();
-        Self { batch, octets, at, time }
+    fn new(batch: Rc<Batch>, octets: u64, number: usize) -> Self {
+        let time = batch.time(number).unwrap_or_default();
+        Self { batch, octets, number, time, millisecond: time.as_millisecond() }
     }
 
     /// No longer needs the batch in which it came.
     fn leave(&mut self) {
-        if let Some(alone) = self.batch.alone(self.at) {
-            (self.batch, self.octets, self.at) = (alone.into(), u64::MAX, 0);
+        if let Some(alone) = self.batch.alone(self.number) {
+            (self.batch, self.octets, self.number) = (alone.into(), u64::MAX, 0);
         }
     }
 
-    fn stamp(&self) -> Option<Stamp<'_>> {
-        self.batch.stamp(self.at)
+    /// Node, run and number.
+    fn stamp(&self) -> Option<(&[u8], &[u8], u64)> {
+        self.batch.row(self.number).and_then(|(row, text)| row.stamp(text))
     }
 
-    fn take(&self, desk: &mut Desk) {
-        self.batch.entry(self.at, |entry| desk.take_entry(entry));
+    fn take(self, desk: &mut Desk, rooms: &Rooms) {
+        if let Some((row, text)) = self.batch.row(self.number) {
+            desk.take_row(row, text);
+        }
+        if let Some(batch) = Rc::into_inner(self.batch) {
+            rooms.put(batch);
+        }
     }
 
     /// Whether it comes before another, or could.
     fn is_before(&self, other: &Self) -> bool {
-        let (time, of_other) = (self.time.as_millisecond(), other.time.as_millisecond());
+        let (time, of_other) = (self.millisecond, other.millisecond);
         time < of_other || (time == of_other && self.stamp() <= other.stamp())
     }
 }
@@ -232,19 +261,21 @@ struct Order {
     octets: u64,
     /// and so many when it was last seen who still needs what was read long before.
     seen: u64,
+    rooms: Arc<Rooms>,
 }
 
 impl Order {
     fn push(&mut self, held: Held, desk: &mut Desk) {
-        if !desk.arrived(held.stamp().as_ref()) {
+        if !desk.arrived(held.stamp()) {
             return;
         }
         // All but always it is the last.
-        let at = match self.held.back() {
-            Some(last) if !last.is_before(&held) => self.held.partition_point(|other| other.is_before(&held)),
-            _ => self.held.len(),
-        };
-        self.held.insert(at, held);
+        match self.held.back() {
+            Some(last) if !last.is_before(&held) => {
+                self.held.insert(self.held.partition_point(|other| other.is_before(&held)), held);
+            }
+            _ => self.held.push_back(held),
+        }
         if self.octets - self.seen > BEHIND {
             let long_before = self.seen;
             self.held.iter_mut().filter(|held| held.octets <= long_before).for_each(Held::leave);
@@ -253,12 +284,13 @@ impl Order {
         if self.held.len() > HELD
             && let Some(first) = self.held.pop_front()
         {
-            first.take(desk);
+            first.take(desk, &self.rooms);
         }
     }
 
     fn finish(self, desk: &mut Desk) {
-        self.held.iter().for_each(|held| held.take(desk));
+        let Self { held, rooms, .. } = self;
+        held.into_iter().for_each(|held| held.take(desk, &rooms));
     }
 }
 
@@ -269,7 +301,7 @@ mod tests {
     use std::rc::Weak;
 
     use super::*;
-    use crate::ledger::Ending;
+    use crate::ledger::{Ending, Stamp};
     use crate::read::blocks::Blocks;
     use crate::source::Kind;
 
@@ -327,7 +359,8 @@ mod tests {
         let source = source("one", 1);
         let mut pieces: Vec<(Weak<Batch>, usize)> = Vec::new();
         thread::scope(|scope| {
-            let mut file = File::new(Batches::new(Lines::new(Blocks::new(&*lines)), false, scope), &source);
+            let mut file =
+                File::new(Batches::new(Lines::new(Blocks::new(&*lines)), false, &order.rooms, scope), &source);
             while let Some(held) = file.next(&mut order.octets, &mut desk) {
                 if pieces.last().is_none_or(|(last, _)| !std::ptr::eq(last.as_ptr(), &*held.batch)) {
                     pieces.push((Rc::downgrade(&held.batch), held.batch.octets()));
