@@ -259,11 +259,11 @@ impl Audit {
             Kind::Postfix | Kind::Exim | Kind::Sendmail | Kind::Opensmtpd => {
                 self.logs.read(blocks, source, self.kind, self.threads, desk);
             }
-            Kind::Exchange => self.exchange.read(&mut Lines::new(blocks), source, desk),
+            Kind::Exchange => self.exchange.read(&mut Lines::new(blocks), source, self.threads, desk),
             Kind::Tlsrpt => read::tlsrpt::read(&mut blocks, &source.path, desk),
             Kind::Message => stored::message::read(&mut blocks, source, &mut self.stored, desk)?,
             Kind::Ledger => read::ledger::read(Lines::new(blocks), source, self.threads, desk),
-            Kind::Cells => read::cells::read(&mut Lines::new(blocks), source, desk)?,
+            Kind::Cells => read::cells::read(&mut Lines::new(blocks), source, self.threads, desk)?,
             Kind::Mbox => stored::mbox::read(&mut blocks, &source.path, &mut self.stored, desk)?,
             Kind::Maildir => {}
         }

@@ -26,11 +26,16 @@ type Told = (String, Vec<u8>, Vec<u8>);
 
 /// Everything that is told of these files.
 fn told(files: &[&std::path::Path], jobs: usize) -> Told {
+    told_of(jobs, |audit| audit.files(files, &()))
+}
+
+/// Everything that is told of what is read so.
+fn told_of(jobs: usize, read: impl FnOnce(&mut Audit) -> Result<(), smtp_audit::Error>) -> Told {
     let (rows, cells) = (Page::default(), Page::default());
     let mut audit = Audit::new(&Options { jobs, internal: true, ..Options::default() });
     audit.rows(Rows::json(rows.clone(), b"a key of some length"));
     audit.cells(cells.clone(), "cells");
-    let report = match audit.files(files, &()) {
+    let report = match read(&mut audit) {
         Ok(()) => audit.report(Condition::Tls).map_or_else(|error| error.to_string(), |report| report.json()),
         Err(error) => error.to_string(),
     };
@@ -286,5 +291,143 @@ proptest! {
         let sizes: u64 = rows.iter().map(|row| row["bytes"].as_u64().expect("a number")).sum();
         prop_assert!(((octets + 1) as u64..=(octets + mbox.len()) as u64).contains(&sizes), "{sizes} of {octets}");
         prop_assert!(one.0.contains("\"copies\": 1") && one.0.contains("\"broken\": 1"), "{}", one.0);
+    }
+}
+
+/// A session in a protocol log of Exchange's, an entry or two of the journal's export, or a message in an mbox.
+fn put(to: &mut Vec<u8>, source: u8, number: usize, kind: u8) {
+    let (name, ip) = (format!("sender{}.example", number % 97), format!("192.0.2.{}", number % 200 + 1));
+    match (source, kind) {
+        (0, 5) => to.extend_from_slice(b"#Fields: date-time,connector-id,session-id,sequence-number,local-endpoint,remote-endpoint,event,data,context\r\n"),
+        (0, 6) => to.extend(std::iter::repeat_n(b'x', 60_000 + number * 977 % 200_000).chain([b'\n'])),
+        (0, 7) => to.extend_from_slice(b"\r\nsomething, else\n#Log-type: SMTP Send Protocol Log\n"),
+        (0, _) => {
+            let says = [
+                ("+", "", ""),
+                ("<", "EHLO mx", ""),
+                (">", "250 mx", ""),
+                ("*", "", "\"TLS protocol SP_PROT_TLS1_2_SERVER negotiation, \"\"succeeded\"\"\""),
+                ("<", "MAIL FROM:<s@", ""),
+                (">", "250 2.1.0 Sender OK", ""),
+                ("<", "RCPT TO:<r@b.example>", ""),
+                (">", ["250 2.1.5 Recipient OK", "550 5.7.1 no"][number % 2], ""),
+                ("<", "BDAT 4711 LAST", ""),
+                (">", "250 2.6.0 Queued mail for delivery", ""),
+                ("-", "", "Remote"),
+            ];
+            for (at, (event, data, context)) in says.iter().enumerate().filter(|(at, _)| *at != 3 || kind != 1) {
+                let end = if data.ends_with('@') { format!("{name}>") } else { String::new() };
+                let line = format!("2026-11-24T08:{:02}:{:02}.000Z,MX\\In,{number:016X},{at},192.0.2.25:25,{ip}:4711,{event},{data}{end},{context}", number / 60 % 60, number % 60);
+                to.extend_from_slice(line.as_bytes());
+                to.extend_from_slice([&b"\r\n"[..], b"\n"][number % 2]);
+            }
+        }
+        (1, 5) => to.extend_from_slice(b"MESSAGE=no time\n\n\n"),
+        (1, 6) => {
+            to.extend_from_slice(format!("__REALTIME_TIMESTAMP=1795507200000000\nX={}\nCOREDUMP\n", "x".repeat(number % 90_000)).as_bytes());
+            to.extend((number as u64 * 31 % 300_000).to_le_bytes());
+            to.extend(b"\n\nMESSAGE=no\n".iter().cycle().take(number * 31 % 300_000));
+            to.extend_from_slice(b"\n\n");
+        }
+        (1, _) => {
+            let mut log = String::new();
+            session(&mut log, number, 0);
+            for line in log.lines() {
+                let (tag, text) = line[19..].split_once(": ").expect("a text");
+                let (program, process) = tag.trim_end_matches(']').split_once('[').expect("a process");
+                write!(to, "__CURSOR=s={number}\n__REALTIME_TIMESTAMP={}000000\n_HOSTNAME=mx\nSYSLOG_IDENTIFIER={program}\n_PID={process}\n", 1_795_507_200 + number).expect("written");
+                if kind == 1 {
+                    to.extend_from_slice(b"MESSAGE\n");
+                    to.extend((text.len() as u64).to_le_bytes());
+                    to.extend_from_slice(text.as_bytes());
+                } else {
+                    write!(to, "MESSAGE={text}").expect("written");
+                }
+                to.extend_from_slice(b"\n\n");
+            }
+        }
+        (_, 5) => to.extend_from_slice(b"From nobody\nno field\n\n"),
+        (_, 6) => to.extend_from_slice(b"From s@x Tue Nov 24\nSubject: none\n\nFrom s@x Tue Nov 24\n\n"),
+        (_, kind) => {
+            let mut mail = mail(number * 11 + 1, kind);
+            if kind == 3 {
+                mail.retain(|octet| *octet != b'\r');
+            }
+            to.extend_from_slice(if kind == 3 { b"From s@x Tue Nov 24\n" } else { b"From s@x Tue Nov 24\r\n" });
+            to.extend_from_slice(&mail);
+            to.extend_from_slice(if kind == 3 { b"\n\n" } else { b"\r\n\r\n" });
+        }
+    }
+}
+
+/// Hands out so many octets at a time.
+struct Drip<'a>(&'a [u8], usize);
+
+impl io::Read for Drip<'_> {
+    fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
+        let (now, later) = self.0.split_at(self.1.min(self.0.len()).min(space.len()));
+        space[..now.len()].copy_from_slice(now);
+        self.0 = later;
+        Ok(now.len())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// However many threads there are, and wherever a read ends.
+    #[test]
+    fn other_sources_are_read_alike_by_one_thread_and_by_several(
+        source in 0_u8..4,
+        kinds in prop::collection::vec(0_u8..8, 1..8),
+        sessions in 100_usize..900,
+        jobs in 2_usize..6,
+        drip in prop::sample::select(vec![4_093_usize, 131_071, 1 << 20]),
+        cut in 0_usize..2_000,
+        spoilt in any::<bool>(),
+    ) {
+        let mut octets = match source {
+            0 => b"\xef\xbb\xbf#Software: Microsoft Exchange Server\r\n#Log-type: SMTP Receive Protocol Log\r\n".to_vec(),
+            _ => Vec::new(),
+        };
+        if source == 3 {
+            // Those that were written of a log; each line by itself, so that there are many.
+            let mut log = Vec::new();
+            for number in 0..sessions * 3 {
+                put(&mut log, 1, number * 40, 0);
+            }
+            octets = told_of(1, |audit| audit.stream("log".as_ref(), &*log, &())).2;
+            let lines: Vec<Vec<u8>> = octets.split_inclusive(|octet| *octet == b'\n').map(<[u8]>::to_vec).collect();
+            let kind = |at: usize| kinds[at % kinds.len()];
+            octets = lines[..1].concat();
+            for (at, line) in lines[1..lines.len() - 1].iter().cycle().take(5_000).enumerate() {
+                match kind(at) {
+                    5 => octets.extend_from_slice(b"{\"day\":\"2026\"}\n\nnothing\n"),
+                    6 => octets.extend(String::from_utf8_lossy(line).replace(".example", "\\u002eexample").bytes()),
+                    7 => octets.extend(String::from_utf8_lossy(line).replace("inbound", "sideways").bytes()),
+                    _ => octets.extend_from_slice(line),
+                }
+            }
+            octets.extend_from_slice(&lines[lines.len() - 1]);
+        } else {
+            if source == 0 {
+                put(&mut octets, source, 0, 5);
+            }
+            put(&mut octets, source, 0, 0);
+            for number in 1..sessions {
+                put(&mut octets, source, number, kinds[number % kinds.len()]);
+            }
+        }
+        if spoilt {
+            octets.truncate(octets.len() - cut.min(octets.len() / 2));
+            let middle = octets.len() / 2;
+            octets[middle] = 0xff;
+        }
+        let one = told_of(1, |audit| audit.stream("source".as_ref(), &*octets, &()));
+        let several = told_of(jobs, |audit| audit.stream("source".as_ref(), Drip(&octets, drip), &()));
+        prop_assert_eq!(&one.0, &several.0);
+        prop_assert!(one.1 == several.1, "the rows differ");
+        prop_assert!(one.2 == several.2, "the cells differ");
+        prop_assert!(source == 2 || spoilt || !one.0.contains("\"read\": 0,"), "{}", one.0);
     }
 }

@@ -14,12 +14,14 @@
 use std::collections::VecDeque;
 use std::hash::Hasher;
 use std::net::IpAddr;
+use std::ops::Range;
 
 use rustc_hash::{FxHashMap, FxHasher};
 use smtp_proto::tls::{ClientCertificate, Direction, Disposition, Hop, TlsVersion, Wanted};
 
-use super::blocks::{Line, Lines};
-use super::scan::{bracketed, eq, find, iso, number, starts_no_case, text_ip};
+use super::blocks::{Line, Lines, Piece};
+use super::scan::{bracketed, eq, find, iso, near, number, starts_no_case, text_ip};
+use super::threads::{self, Spare};
 use super::words::version;
 use crate::count::desk::Desk;
 use crate::count::seen::{Seen, Untold};
@@ -62,6 +64,15 @@ pub(crate) struct Exchange {
     sessions: FxHashMap<u64, Session>,
 }
 
+/// What the head of a file says of its lines.
+#[derive(Debug, Default)]
+struct Head {
+    log: Option<Log>,
+    columns: Columns,
+    /// The number of the line that came last.
+    number: u64,
+}
+
 /// What is known of one connection.
 #[derive(Debug, Default)]
 struct Session {
@@ -96,70 +107,102 @@ enum Verb {
 }
 
 impl Exchange {
-    pub(crate) fn read(&mut self, lines: &mut Lines<'_>, source: &Source, desk: &mut Desk) {
-        let (mut log, mut columns) = (None, Columns::default());
-        let mut line_number = 0;
-        while let Some(line) = lines.next() {
-            line_number += 1;
-            let Line::Line(line) = line else {
-                desk.lines.broken += 1;
-                desk.broken.add(&source.path, line_number, "a line too long for a log");
-                continue;
-            };
-            let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
-            if line.is_empty() || line.starts_with(b"#") {
-                desk.lines.other += 1;
-                log = Log::named(line).or(log);
-                if let Some(fields) = line.strip_prefix(b"#Fields: ") {
-                    columns = Columns::of(fields);
+    /// Reads one; with several threads some cut lines into values, one joins them to messages, and one counts these.
+    pub(crate) fn read(&mut self, lines: &mut Lines<'_>, source: &Source, threads: usize, desk: &mut Desk) {
+        let mut head = Head::default();
+        if threads > 1 {
+            let spare: Spare<Cut> = Spare::default();
+            threads::hand_in(
+                threads,
+                || {
+                    let mut cut = spare.take();
+                    cut.piece = lines.piece(std::mem::take(&mut cut.piece).into_room())?;
+                    Some(cut)
+                },
+                Cut::cut,
+                |cut, desk| {
+                    cut.each(|line| self.line(&mut head, line, source, desk));
+                    spare.give(cut);
+                },
+                desk,
+            );
+        } else {
+            let mut spare = Vec::new();
+            while let Some(piece) = lines.piece(spare) {
+                let mut values = Vec::new();
+                for line in piece.lines() {
+                    values.clear();
+                    self.line(&mut head, Said::of(line, &mut values), source, desk);
                 }
-                continue;
-            }
-            let done = match log {
-                Some(Log::Tracking) => tracked(&columns, line, desk),
-                Some(log) => self.said(log == Log::Send, &columns, line, desk),
-                None => None,
-            };
-            if done.is_some() {
-                desk.lines.mail += 1;
-            } else {
-                desk.lines.broken += 1;
-                desk.broken.add(&source.path, line_number, "a line without the fields that the log has");
+                spare = piece.into_room();
             }
         }
         if let Some(error) = lines.failed() {
-            desk.broken.cut_short(&source.path, line_number, &error);
+            desk.broken.cut_short(&source.path, head.number, &error);
+        }
+    }
+
+    fn line(&mut self, head: &mut Head, line: Said<'_, '_>, source: &Source, desk: &mut Desk) {
+        head.number += 1;
+        let done = match line {
+            Said::TooLong => {
+                desk.lines.broken += 1;
+                desk.broken.add(&source.path, head.number, "a line too long for a log");
+                return;
+            }
+            Said::Head(line) => {
+                desk.lines.other += 1;
+                head.log = Log::named(line).or(head.log);
+                if let Some(fields) = line.strip_prefix(b"#Fields: ") {
+                    head.columns = Columns::of(fields);
+                }
+                return;
+            }
+            Said::Values(values) => match head.log {
+                Some(Log::Tracking) => tracked(&head.columns, values, desk),
+                Some(log) => self.said(log == Log::Send, &head.columns, values, desk),
+                None => None,
+            },
+        };
+        if done.is_some() {
+            desk.lines.mail += 1;
+        } else {
+            desk.lines.broken += 1;
+            desk.broken.add(&source.path, head.number, "a line without the fields that the log has");
         }
     }
 
     /// Nothing more comes.
     pub(crate) fn finish(&mut self, desk: &mut Desk) {
+        self.forget_sessions(desk);
+        desk.finish();
+    }
+
+    /// What is still open is counted as it is known.
+    fn forget_sessions(&mut self, desk: &mut Desk) {
         let mut open: Vec<_> = std::mem::take(&mut self.sessions).into_iter().collect();
         open.sort_unstable_by_key(|(key, session)| (session.time, *key));
         for (_, mut session) in open {
             session.reset(desk);
         }
-        desk.finish();
     }
 
     /// A line of a dialogue.
-    fn said(&mut self, out: bool, columns: &Columns, line: &[u8], desk: &mut Desk) -> Option<()> {
-        let values = columns.values(line);
-        let (time, _) = iso(columns.get(&values, b"date-time")?)?;
-        let id = columns.get(&values, b"session-id")?;
-        let (event, data) = (columns.get(&values, b"event")?, columns.get(&values, b"data")?);
-        let context = columns.get(&values, b"context").unwrap_or_default();
+    fn said(&mut self, out: bool, columns: &Columns, values: &[&[u8]], desk: &mut Desk) -> Option<()> {
+        let (time, _) = iso(columns.get(values, b"date-time")?)?;
+        let id = columns.get(values, b"session-id")?;
+        let (event, data) = (columns.get(values, b"event")?, columns.get(values, b"data")?);
+        let context = columns.get(values, b"context").unwrap_or_default();
         let mut hasher = FxHasher::default();
         hasher.write(id);
-        hasher.write(columns.get(&values, b"connector-id").unwrap_or_default());
+        hasher.write(columns.get(values, b"connector-id").unwrap_or_default());
         let key = hasher.finish();
         if self.sessions.len() >= FOLLOWED && !self.sessions.contains_key(&key) {
-            self.finish(desk);
+            self.forget_sessions(desk);
         }
         let session = self.sessions.entry(key).or_insert_with(|| Session { time, out, ..Session::default() });
         if session.peer.is_none() {
-            session.peer = endpoint(columns.get(&values, b"remote-endpoint").unwrap_or_default());
+            session.peer = endpoint(columns.get(values, b"remote-endpoint").unwrap_or_default());
         }
         let (command, reply): (&[u8], &[u8]) = if out { (b">", b"<") } else { (b"<", b">") };
         if event == b"+" {
@@ -292,11 +335,10 @@ impl Session {
 }
 
 /// A line of the message tracking log: a message that came by SMTP, or was sent by it. Over what, it does not tell.
-fn tracked(columns: &Columns, line: &[u8], desk: &mut Desk) -> Option<()> {
-    let values = columns.values(line);
-    let get = |name: &[u8]| columns.get(&values, name).unwrap_or_default();
-    let (time, _) = iso(columns.get(&values, b"date-time")?)?;
-    let event = columns.get(&values, b"event-id")?;
+fn tracked(columns: &Columns, values: &[&[u8]], desk: &mut Desk) -> Option<()> {
+    let get = |name: &[u8]| columns.get(values, name).unwrap_or_default();
+    let (time, _) = iso(columns.get(values, b"date-time")?)?;
+    let event = columns.get(values, b"event-id")?;
     if get(b"source") != b"SMTP" {
         return Some(());
     }
@@ -344,11 +386,31 @@ impl Columns {
         Self(fields.split(|octet| *octet == b',').take(Self::MOST).map(|name| name.trim_ascii().into()).collect())
     }
 
-    /// The values of a line, without their quotes; a quote within one stays doubled.
-    fn values<'l>(&self, line: &'l [u8]) -> Vec<&'l [u8]> {
-        let mut values = Vec::with_capacity(self.0.len());
+    fn get<'l>(&self, values: &[&'l [u8]], name: &[u8]) -> Option<&'l [u8]> {
+        self.0.iter().position(|column| **column == *name).and_then(|at| values.get(at)).copied()
+    }
+}
+
+/// A line, of which it is not known yet of which log it is.
+#[derive(Clone, Copy)]
+enum Said<'l, 'v> {
+    /// What says so, and what says nothing.
+    Head(&'l [u8]),
+    Values(&'v [&'l [u8]]),
+    TooLong,
+}
+
+impl<'l, 'v> Said<'l, 'v> {
+    /// The values are without their quotes; a quote within one stays doubled.
+    fn of(line: Line<'l>, values: &'v mut Vec<&'l [u8]>) -> Self {
+        let Line::Line(line) = line else { return Self::TooLong };
+        let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.is_empty() || line.starts_with(b"#") {
+            return Self::Head(line);
+        }
         let mut rest = Some(line);
-        while let Some(text) = rest.filter(|_| values.len() < Self::MOST) {
+        while let Some(text) = rest.filter(|_| values.len() < Columns::MOST) {
             let end = if text.first() == Some(&b'"') {
                 let mut at = 1;
                 loop {
@@ -361,16 +423,76 @@ impl Columns {
             } else {
                 0
             };
-            let end = memchr::memchr(b',', &text[end..]).map_or(text.len(), |comma| end + comma);
+            let end = near(&text[end..], b',').map_or(text.len(), |comma| end + comma);
             let value = &text[..end];
             values.push(value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(value));
             rest = text.get(end + 1..);
         }
-        values
+        Self::Values(values)
+    }
+}
+
+/// A piece of a log, cut into lines and values, on its way to another thread.
+#[derive(Debug, Default)]
+struct Cut {
+    piece: Piece,
+    lines: Vec<Kept>,
+    /// Where the values stand.
+    values: Vec<Range<u32>>,
+}
+
+/// A [`Said`] with places for what it borrows.
+#[derive(Debug)]
+enum Kept {
+    Head(Range<u32>),
+    /// So many more of the values.
+    Values(usize),
+    TooLong,
+}
+
+impl Cut {
+    fn cut(mut self) -> Self {
+        self.lines.clear();
+        self.values.clear();
+        let octets = self.piece.octets();
+        let start = octets.as_ptr().addr();
+        let place = |part: &[u8]| {
+            let at = |octets: usize| u32::try_from(octets).unwrap_or(u32::MAX);
+            let first = part.as_ptr().addr() - start;
+            at(first)..at(first + part.len())
+        };
+        let mut values = Vec::new();
+        for line in self.piece.lines() {
+            values.clear();
+            self.lines.push(match Said::of(line, &mut values) {
+                Said::Head(line) => Kept::Head(place(line)),
+                Said::Values(values) => {
+                    self.values.extend(values.iter().map(|value| place(value)));
+                    Kept::Values(values.len())
+                }
+                Said::TooLong => Kept::TooLong,
+            });
+        }
+        self
     }
 
-    fn get<'l>(&self, values: &[&'l [u8]], name: &[u8]) -> Option<&'l [u8]> {
-        self.0.iter().position(|column| **column == *name).and_then(|at| values.get(at)).copied()
+    /// Hands out the lines, in order.
+    fn each(&self, mut then: impl FnMut(Said<'_, '_>)) {
+        let octets = self.piece.octets();
+        let get = |place: &Range<u32>| octets.get(place.start as usize..place.end as usize).unwrap_or_default();
+        let mut coming = self.values.iter();
+        let mut values = Vec::new();
+        for line in &self.lines {
+            then(match line {
+                Kept::Head(line) => Said::Head(get(line)),
+                Kept::Values(many) => {
+                    values.clear();
+                    values.extend(coming.by_ref().take(*many).map(get));
+                    Said::Values(&values)
+                }
+                Kept::TooLong => Said::TooLong,
+            });
+        }
     }
 }
 

@@ -2,14 +2,14 @@
 //! may write one log.
 
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 
 use super::blocks::{self, Blocks, Lines};
 use super::forms::{Form, Forms, Room};
 use super::journal::{Shapes, export};
 use super::scan::find;
 use super::syslog::{Calendar, Line, Stamp};
-use super::{exim, opensmtpd, postfix, sendmail, threads};
+use super::threads::{self, Spare};
+use super::{exim, opensmtpd, postfix, sendmail};
 use crate::count::desk::Desk;
 use crate::source::{Kind, Source};
 
@@ -150,27 +150,24 @@ impl Logs {
         calendar: &mut Calendar,
         desk: &mut Desk,
     ) {
-        let (mut number, mut front) = (0, desk.front());
-        let spare: Mutex<Vec<Room>> = Mutex::default();
-        let spare = || spare.lock().unwrap_or_else(PoisonError::into_inner);
-        threads::work(
+        let mut number = 0;
+        let spare: Spare<Room> = Spare::default();
+        threads::hand_in(
             threads,
             || {
-                let mut room = spare().pop().unwrap_or_default();
+                let mut room = spare.take();
                 lines.piece(std::mem::take(&mut room.block)).map(|piece| (piece, room))
             },
             |(piece, room)| Forms::of(piece, room, &mut Shapes::default()),
-            |forms| {
+            |forms, desk| {
                 forms.each(|form| {
                     number += 1;
-                    self.form(form, number, source, only, calendar, &mut front);
+                    self.form(form, number, source, only, calendar, desk);
                 });
-                spare().push(forms.into_room());
-                front.hand_over()
+                spare.give(forms.into_room());
             },
-            |held| held.each(|seen| desk.take(seen)),
+            desk,
         );
-        desk.add_front(front);
         if let Some(error) = lines.failed() {
             desk.broken.cut_short(&source.path, number, &error);
         }

@@ -2,8 +2,11 @@
 //! in order is done in order, so that the result is that of one thread.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+
+use crate::count::desk::Desk;
 
 /// As many as there are cores, but no more than can have something to do: what is done in order is done by one at a time.
 pub(crate) fn default() -> usize {
@@ -29,6 +32,64 @@ pub(crate) fn work<P: Send, Q: Send, R: Send>(
         }
         board.work(&steps);
     });
+}
+
+/// The same of a source whose messages are handed in at the desk when they are joined, and counted there in a step of its own.
+pub(crate) fn hand_in<P: Send, Q: Send>(
+    threads: usize,
+    read: impl FnMut() -> Option<P> + Send,
+    parse: impl Fn(P) -> Q + Sync,
+    mut join: impl FnMut(Q, &mut Desk) + Send,
+    desk: &mut Desk,
+) {
+    let mut front = desk.front();
+    let join = |piece| {
+        join(piece, &mut front);
+        front.hand_over()
+    };
+    work(threads, read, parse, join, |held| held.each(|seen| desk.take(seen)));
+    desk.add_front(front);
+}
+
+/// The same of a source that is read to its end, or until `join` fails.
+///
+/// # Errors
+/// The first of `join`'s.
+pub(crate) fn until<P: Send, Q: Send, E: Send>(
+    threads: usize,
+    mut read: impl FnMut() -> Option<P> + Send,
+    parse: impl Fn(P) -> Q + Sync,
+    mut join: impl FnMut(Q) -> Result<(), E> + Send,
+) -> Result<(), E> {
+    let mut result = Ok(());
+    let given_up = AtomicBool::new(false);
+    work(
+        threads,
+        || if given_up.load(Ordering::Relaxed) { None } else { read() },
+        parse,
+        |piece| {
+            if result.is_ok() {
+                result = join(piece);
+                given_up.store(result.is_err(), Ordering::Relaxed);
+            }
+        },
+        |()| {},
+    );
+    result
+}
+
+/// Room that pieces took, for those that follow.
+#[derive(Debug, Default)]
+pub(crate) struct Spare<T>(Mutex<Vec<T>>);
+
+impl<T: Default> Spare<T> {
+    pub(crate) fn take(&self) -> T {
+        lock(&self.0).pop().unwrap_or_default()
+    }
+
+    pub(crate) fn give(&self, room: T) {
+        lock(&self.0).push(room);
+    }
 }
 
 struct Steps<Read, Parse, Join, Count> {

@@ -5,8 +5,6 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use super::head::{BEGINNING, Reader, is_field, is_message, report};
 use super::load::{Batch, Found, Loaded, whole};
@@ -15,7 +13,8 @@ use crate::count::desk::Desk;
 use crate::error::Error;
 use crate::progress::Progress;
 use crate::read::input::open;
-use crate::read::{threads, tlsrpt};
+use crate::read::threads::{self, Spare};
+use crate::read::tlsrpt;
 
 /// So much of a file outside of `cur` and `new` tells what it is.
 const START: usize = 16 << 10;
@@ -29,17 +28,12 @@ pub(crate) fn read(
     progress: &dyn Progress,
 ) -> Result<u64, Error> {
     let mut walk = Walk { folders: vec![root.to_path_buf()], found: Vec::new().into_iter() };
-    let (mut files, mut result) = (0, Ok(()));
-    let given_up = AtomicBool::new(false);
-    let spare: Mutex<Vec<Batch>> = Mutex::default();
-    let spare = || spare.lock().unwrap_or_else(PoisonError::into_inner);
-    threads::work(
+    let mut files = 0;
+    let spare: Spare<Batch> = Spare::default();
+    threads::until(
         jobs,
         || {
-            if given_up.load(Ordering::Relaxed) {
-                return None;
-            }
-            let mut batch = spare().pop().unwrap_or_default();
+            let mut batch = spare.take();
             walk.fill(&mut batch.found);
             (!batch.found.is_empty()).then_some(batch)
         },
@@ -49,22 +43,14 @@ pub(crate) fn read(
         },
         |mut batch| {
             for at in 0..batch.found.len() {
-                if result.is_ok() {
-                    match take(&batch, at, reader, desk, progress) {
-                        Ok(mail) => files += u64::from(mail),
-                        Err(error) => result = Err(error),
-                    }
-                }
-            }
-            if result.is_err() {
-                given_up.store(true, Ordering::Relaxed);
+                files += u64::from(take(&batch, at, reader, desk, progress)?);
             }
             batch.clear();
-            spare().push(batch);
+            spare.give(batch);
+            Ok(())
         },
-        |()| {},
-    );
-    result.map(|()| files)
+    )?;
+    Ok(files)
 }
 
 /// Goes through folders.
