@@ -11,10 +11,13 @@ pub type Parser = fn(&[u8]) -> bool;
 pub const PARSERS: &[(&str, Parser)] =
     &[("this", this), ("smtp-proto of crates.io", stalwart), ("smtp-message", message), ("smtp-codec", codec)];
 
-/// The end of the line by memchr, as the core's framing finds it, then the command.
+#[path = "../../smtp-proto/src/line_end.rs"]
+mod line_end;
+
+/// The end of the line by what the core's framing finds it with, then the command.
 #[inline(never)]
 pub fn this(input: &[u8]) -> bool {
-    let end = memchr::memchr(b'\n', input).unwrap_or(input.len());
+    let end = line_end::line_end(input).unwrap_or(input.len());
     let line = &input[..end.saturating_sub(1)];
     black_box(Command::parse(black_box(line), &Options::new())).is_ok()
 }

@@ -1,6 +1,6 @@
 //! Command lines: cut at CRLF and nowhere else, bounded, scanned once.
 
-use memchr::memchr;
+use crate::line_end::line_end;
 
 /// How much of an overlong line is skipped before the session gives up on it.
 const SKIP_LIMIT: u64 = 64 << 10;
@@ -72,7 +72,7 @@ impl Framing {
         if self.scanned > 0 || self.skipped > 0 || self.ends != Ends::CrLf {
             return None;
         }
-        let (line, rest) = input.split_at_checked(memchr(b'\n', input)? + 1)?;
+        let (line, rest) = input.split_at_checked(line_end(input)? + 1)?;
         let [content @ .., b'\r', b'\n'] = line else { return None };
         if line.len() > limit || limit as u64 > SKIP_LIMIT {
             return None;
@@ -83,7 +83,7 @@ impl Framing {
 
     /// The next line; `limit` counts its CRLF (RFC 5321 4.5.3.1.4). `lf`: LF alone may end it.
     pub(crate) fn next<'i>(&mut self, input: &mut &'i [u8], limit: usize, lf: bool) -> Framed<'i> {
-        while let Some(found) = input.get(self.scanned..).and_then(|rest| memchr(b'\n', rest)) {
+        while let Some(found) = input.get(self.scanned..).and_then(line_end) {
             let end = self.scanned + found;
             self.scanned = end + 1;
             let bare = end == 0 || input.get(end - 1) != Some(&b'\r');

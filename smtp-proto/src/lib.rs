@@ -67,6 +67,7 @@ pub mod client;
 mod date;
 mod framing;
 mod leniency;
+mod line_end;
 pub mod net;
 pub mod proxy;
 pub mod server;

@@ -10,7 +10,10 @@ use nom::multi::fold_many0;
 use nom::sequence::{delimited, preceded, terminated};
 use nom::{IResult, Parser};
 
-use super::class::{ATEXT, DCONTENT, HIGH, LDH, QTEXT, is, is_quiet, run, span};
+use super::class::{
+    ATEXT, DCONTENT, DOTTED_ATEXT, DOTTED_LDH, HIGH, LDH, QTEXT, has_dots_abreast, has_marks_abreast, is, is_quiet,
+    run, span,
+};
 use super::{SyntaxError, SyntaxErrorKind};
 
 /// RFC 5321 4.5.3.1.1 to 4.5.3.1.3, in octets; a path counts its brackets and its source route.
@@ -47,12 +50,15 @@ impl<'a> Host<'a> {
         Self::parse_with(text, LDH)
     }
 
-    pub(super) fn parse_with(text: &'a str, label: u8) -> Result<Self, SyntaxError> {
+    pub(super) fn parse_with(text: &'a str, label: u16) -> Result<Self, SyntaxError> {
+        if usual_domain(text.as_bytes()) == Some(text.len()) {
+            return Ok(Self(text));
+        }
         match host(label)(text.as_bytes()) {
             Ok(([], _)) if text.len() <= MAX_DOMAIN => Ok(Self(text)),
             Ok(([], _)) => Err(SyntaxError::new(SyntaxErrorKind::AddressTooLong, MAX_DOMAIN)),
-            Ok((rest, _)) => Err(bad(text, rest)),
-            Err(error) => Err(bad(text, stopped(&error))),
+            Ok((rest, _)) => Err(bad(text.as_bytes(), rest)),
+            Err(error) => Err(bad(text.as_bytes(), stopped(&error))),
         }
     }
 
@@ -122,8 +128,8 @@ impl<'a> Mailbox<'a> {
         let octets = text.as_bytes();
         match mailbox(utf8)(octets) {
             Ok(([], local)) => Self::checked(text, local.len(), utf8),
-            Ok((rest, _)) => Err(bad(text, rest)),
-            Err(error) => Err(bad(text, stopped(&error))),
+            Ok((rest, _)) => Err(bad(text.as_bytes(), rest)),
+            Err(error) => Err(bad(text.as_bytes(), stopped(&error))),
         }
     }
 
@@ -302,15 +308,30 @@ pub(super) enum Path<'a> {
     Mailbox(Mailbox<'a>),
 }
 
-/// Reads a path off the front of `text`; also says how long it is, brackets and source route included.
+/// Reads a path off the front of a text; also says how long it is, brackets and source route included. It lets no UTF-8 pass
+/// that is none.
 #[inline]
-pub(super) fn path(text: &str, utf8: bool) -> Result<(Path<'_>, usize), SyntaxError> {
-    let octets = text.as_bytes();
+pub(super) fn path(octets: &[u8], utf8: bool) -> Result<(Path<'_>, usize), SyntaxError> {
     match octets {
         [b'<', b'>', ..] => return Ok((Path::Null, 2)),
+        [b'<', inside @ ..] => {
+            if let Some(mailbox) = usual_mailbox(inside) {
+                return Ok((Path::Mailbox(mailbox), mailbox.text.len() + 2));
+            }
+        }
+        _ => {}
+    }
+    any_path(octets, utf8)
+}
+
+/// The same, whatever it looks like.
+#[inline(never)]
+fn any_path(octets: &[u8], utf8: bool) -> Result<(Path<'_>, usize), SyntaxError> {
+    match octets {
         // RFC 5321 4.1.1.3: in any case.
         [b'<', word @ ..] if word.get(10) == Some(&b'>') => {
-            if let Some(word) = text.get(1..11).filter(|word| word.eq_ignore_ascii_case("postmaster")) {
+            let word = word.get(..10).filter(|word| word.eq_ignore_ascii_case(b"postmaster"));
+            if let Some(Ok(word)) = word.map(core::str::from_utf8) {
                 return Ok((Path::Postmaster(word), 12));
             }
         }
@@ -323,22 +344,64 @@ pub(super) fn path(text: &str, utf8: bool) -> Result<(Path<'_>, usize), SyntaxEr
     };
     let start = match &open {
         Ok(rest) => octets.len() - rest.len(),
-        Err(error) => return Err(bad(text, stopped(error))),
+        Err(error) => return Err(bad(octets, stopped(error))),
     };
     match open.and_then(|rest| terminated(mailbox(utf8), tag(">")).parse(rest)) {
         Ok((rest, local)) => {
             let used = octets.len() - rest.len();
-            let inside = text.get(start..used - 1).unwrap_or_default();
             if used > MAX_PATH {
                 return Err(SyntaxError::new(SyntaxErrorKind::AddressTooLong, 0));
             }
+            let Ok(inside) = core::str::from_utf8(octets.get(start..used - 1).unwrap_or_default()) else {
+                return Err(SyntaxError::new(SyntaxErrorKind::EightBit, start));
+            };
             match Mailbox::checked(inside, local.len(), utf8) {
                 Ok(mailbox) => Ok((Path::Mailbox(mailbox), used)),
                 Err(error) => Err(SyntaxError::new(error.kind(), error.offset() + start)),
             }
         }
-        Err(error) => Err(bad(text, stopped(&error))),
+        Err(error) => Err(bad(octets, stopped(&error))),
     }
+}
+
+/// A mailbox and the bracket behind it, as most are: ASCII, no quotes and no literal, no label of more octets than there may
+/// be, no two hyphens side by side. It says nothing of any other.
+#[inline]
+fn usual_mailbox(octets: &[u8]) -> Option<Mailbox<'_>> {
+    let at = usual_local_part(octets)?;
+    let Some((b'@', domain)) = octets.get(at..)?.split_first() else { return None };
+    let end = at + 1 + usual_domain(domain)?;
+    // Beyond the limit of a local part; a domain that is let pass here is shorter than its own.
+    if octets.get(end) != Some(&b'>') || at > MAX_LOCAL_PART {
+        return None;
+    }
+    let text = core::str::from_utf8(octets.get(..end)?).ok()?;
+    Some(Mailbox { text, at })
+}
+
+/// The length of a Dot-string (RFC 5321 4.1.2) in ASCII at the start.
+#[inline]
+fn usual_local_part(octets: &[u8]) -> Option<usize> {
+    let first = span(octets, ATEXT);
+    match octets.get(first..)? {
+        [b'.', ..] if first > 0 => {}
+        _ => return (first > 0).then_some(first),
+    }
+    let end = first + span(octets.get(first..)?, DOTTED_ATEXT);
+    let dots = octets.get(first..end)?;
+    (!matches!(dots, [.., b'.']) && !has_dots_abreast(dots)).then_some(end)
+}
+
+/// The length of a Domain (RFC 5321 4.1.2) in ASCII at the start that is no longer than one label may be, and in which no two
+/// of dots and hyphens stand side by side.
+#[inline]
+fn usual_domain(octets: &[u8]) -> Option<usize> {
+    let end = span(octets, DOTTED_LDH);
+    let domain = octets.get(..end)?;
+    if matches!(domain, [] | [b'-' | b'.', ..] | [.., b'-' | b'.']) || end > MAX_LABEL || has_marks_abreast(domain) {
+        return None;
+    }
+    Some(end)
 }
 
 type Parsed<'a> = IResult<&'a [u8], &'a [u8]>;
@@ -352,7 +415,7 @@ fn mailbox<'a>(utf8: bool) -> impl FnMut(&'a [u8]) -> Parsed<'a> {
 
 /// Dot-string / Quoted-string (RFC 5321 4.1.2).
 #[inline]
-fn local_part<'a>(high: u8) -> impl FnMut(&'a [u8]) -> Parsed<'a> {
+fn local_part<'a>(high: u16) -> impl FnMut(&'a [u8]) -> Parsed<'a> {
     move |octets| match octets {
         [b'"', ..] => quoted_string(octets, QTEXT | high),
         _ => dotted(octets, ATEXT | high, |_| true),
@@ -366,7 +429,7 @@ pub(super) fn is_quoted_string(text: &str, utf8: bool) -> bool {
 }
 
 /// RFC 5321 4.1.2: `DQUOTE *QcontentSMTP DQUOTE`.
-fn quoted_string(octets: &[u8], qtext: u8) -> Parsed<'_> {
+fn quoted_string(octets: &[u8], qtext: u16) -> Parsed<'_> {
     let pair = recognize(preceded(tag("\\"), verify(take(1_usize), |octet: &[u8]| matches!(octet, [b' '..=b'~']))));
     let content = alt((run(qtext), pair));
     recognize(delimited(tag("\""), fold_many0(content, || (), |(), _| ()), tag("\""))).parse(octets)
@@ -374,7 +437,7 @@ fn quoted_string(octets: &[u8], qtext: u8) -> Parsed<'_> {
 
 /// `part *( "." part )`
 #[inline(always)]
-fn dotted(octets: &[u8], class: u8, fits: impl Fn(&[u8]) -> bool) -> Parsed<'_> {
+fn dotted(octets: &[u8], class: u16, fits: impl Fn(&[u8]) -> bool) -> Parsed<'_> {
     let mut rest = octets;
     loop {
         match rest.split_at_checked(span(rest, class)) {
@@ -389,7 +452,7 @@ fn dotted(octets: &[u8], class: u8, fits: impl Fn(&[u8]) -> bool) -> Parsed<'_> 
 
 /// Domain / address-literal (RFC 5321 4.1.2).
 #[inline]
-fn host<'a>(label: u8) -> impl FnMut(&'a [u8]) -> Parsed<'a> {
+fn host<'a>(label: u16) -> impl FnMut(&'a [u8]) -> Parsed<'a> {
     move |octets| match octets {
         [b'[', ..] => recognize(delimited(tag("["), address_literal, tag("]"))).parse(octets),
         _ => domain(octets, label),
@@ -399,7 +462,7 @@ fn host<'a>(label: u8) -> impl FnMut(&'a [u8]) -> Parsed<'a> {
 /// Labels of letters, digits and inner hyphens (RFC 5321 4.1.2), or of UTF-8 (RFC 6531 3.3), whose length in the DNS
 /// only an encoder could tell.
 #[inline]
-fn domain(octets: &[u8], label: u8) -> Parsed<'_> {
+fn domain(octets: &[u8], label: u16) -> Parsed<'_> {
     dotted(octets, label, |label| {
         !matches!(label, [b'-', ..] | [.., b'-']) && (label.len() <= MAX_LABEL || !label.is_ascii())
     })
@@ -448,6 +511,6 @@ fn stopped<'e, 'a>(error: &'e nom::Err<Error<&'a [u8]>>) -> &'e &'a [u8] {
     }
 }
 
-fn bad(text: &str, rest: &[u8]) -> SyntaxError {
+fn bad(text: &[u8], rest: &[u8]) -> SyntaxError {
     SyntaxError::new(SyntaxErrorKind::BadAddress, text.len().saturating_sub(rest.len()))
 }

@@ -1,7 +1,7 @@
 //! The arguments of commands (RFC 5321 4.1.1), each in its own grammar.
 
 use super::address::{self, Path};
-use super::class::{DCONTENT, cut, is, is_quiet, same};
+use super::class::{DCONTENT, cut, is, is_quiet, printable_span, same};
 use super::command::{Command, Etrn, Mail, Options, Rcpt};
 use super::{
     Base64, ForwardPath, Host, Params, ReversePath, SyntaxError, SyntaxErrorKind as Kind, Verb, class, lenient,
@@ -22,29 +22,29 @@ pub(super) fn hello<'a>(text: &'a str, options: &Options, used: &mut Leniencies)
 }
 
 #[inline]
-pub(super) fn mail<'a>(text: &'a str, options: &Options, used: &mut Leniencies) -> Result<Mail<'a>, SyntaxError> {
-    let (path, params) = path_and_params(text, Verb::Mail, options, used)?;
+pub(super) fn mail<'a>(argument: &'a [u8], options: &Options, used: &mut Leniencies) -> Result<Mail<'a>, SyntaxError> {
+    let (path, params) = path_and_params(argument, Verb::Mail, options, used)?;
     let path = match path {
         Path::Null => ReversePath::Null,
         Path::Mailbox(mailbox) => ReversePath::Mailbox(mailbox),
         Path::Postmaster(_) => return Err(SyntaxError::new(Kind::BadAddress, "FROM:".len())),
     };
     // RFC 6531 3.4: the parameter is part of the very command that needs it. Where UTF-8 is not let in, it did not parse.
-    if lets_utf8_in(options) && !(text.is_ascii() || options.smtputf8 && params.smtputf8()) {
+    if lets_utf8_in(options) && !(argument.is_ascii() || options.smtputf8 && params.smtputf8()) {
         if options.lenient.contains(Leniency::Utf8WithoutSmtpUtf8) {
             *used = used.with(Leniency::Utf8WithoutSmtpUtf8);
             return Ok(Mail { path, params });
         }
-        let at = text.bytes().position(|octet| octet > 127).unwrap_or(0);
+        let at = argument.iter().position(|octet| *octet > 127).unwrap_or(0);
         return Err(SyntaxError::new(Kind::Utf8WithoutSmtpUtf8, at));
     }
     Ok(Mail { path, params })
 }
 
 #[inline]
-pub(super) fn rcpt<'a>(text: &'a str, options: &Options, used: &mut Leniencies) -> Result<Rcpt<'a>, SyntaxError> {
-    let (path, params) = path_and_params(text, Verb::Rcpt, options, used)?;
-    if !options.smtputf8 && lets_utf8_in(options) && !text.is_ascii() {
+pub(super) fn rcpt<'a>(argument: &'a [u8], options: &Options, used: &mut Leniencies) -> Result<Rcpt<'a>, SyntaxError> {
+    let (path, params) = path_and_params(argument, Verb::Rcpt, options, used)?;
+    if !options.smtputf8 && lets_utf8_in(options) && !argument.is_ascii() {
         *used = used.with(Leniency::Utf8WithoutSmtpUtf8);
     }
     let path = match path {
@@ -61,30 +61,32 @@ const fn lets_utf8_in(options: &Options) -> bool {
     options.smtputf8 || options.lenient.contains(Leniency::Utf8WithoutSmtpUtf8)
 }
 
-/// `FROM:` or `TO:`, a path, and behind a space its parameters.
+/// `FROM:` or `TO:`, a path, and behind a space its parameters. What holds UTF-8 that is none is refused.
 #[inline]
 fn path_and_params<'a>(
-    text: &'a str,
+    argument: &'a [u8],
     verb: Verb,
     options: &Options,
     used: &mut Leniencies,
 ) -> Result<(Path<'a>, Params<'a>), SyntaxError> {
-    let prefix = if verb == Verb::Mail { "FROM:" } else { "TO:" };
-    let mut rest = match text.split_at_checked(prefix.len()) {
+    let prefix: &[u8] = if verb == Verb::Mail { b"FROM:" } else { b"TO:" };
+    let mut rest = match argument.split_at_checked(prefix.len()) {
         // A control cannot pass for a letter here, and what differs from the colon only in bit 5 is one.
-        Some((start, rest)) if same(start.as_bytes(), prefix.as_bytes()) && start.ends_with(':') => rest,
+        Some((start, rest)) if same(start, prefix) && start.ends_with(b":") => rest,
         _ => return Err(SyntaxError::new(Kind::BadArgument, 0)),
     };
-    if rest.starts_with(' ') && options.lenient.contains(Leniency::SpaceAfterColon) {
-        rest = rest.trim_start_matches(' ');
+    if rest.starts_with(b" ") && options.lenient.contains(Leniency::SpaceAfterColon) {
+        while let [b' ', behind @ ..] = rest {
+            rest = behind;
+        }
         *used = used.with(Leniency::SpaceAfterColon);
     }
     let utf8 = lets_utf8_in(options);
-    let at = text.len() - rest.len();
+    let at = argument.len() - rest.len();
     let later = |by: usize| move |error: SyntaxError| SyntaxError::new(error.kind(), error.offset() + by);
     let (path, length) = match address::path(rest, utf8) {
         Ok(found) => found,
-        Err(error) => match lenient::path(rest, utf8, options.lenient) {
+        Err(error) => match lenient_path(rest, utf8, options.lenient) {
             Some((path, length, more)) => {
                 *used = used.union(more);
                 (path, length)
@@ -93,34 +95,43 @@ fn path_and_params<'a>(
         },
     };
     let at = at + length;
-    let params = match rest.as_bytes().get(length) {
+    let params = match rest.get(length) {
         None => Params::NONE,
         Some(b' ') => {
             let raw = rest.get(length + 1..).unwrap_or_default();
-            Params::parse(raw, verb, utf8).map_err(later(at + 1))?
+            Params::of(raw, verb, utf8).map_err(later(at + 1))?
         }
         Some(_) => return Err(SyntaxError::new(Kind::BadParameter, at)),
     };
     Ok((path, params))
 }
 
+#[cold]
+fn lenient_path(octets: &[u8], utf8: bool, lenient: Leniencies) -> Option<(Path<'_>, usize, Leniencies)> {
+    lenient::path(core::str::from_utf8(octets).ok()?, utf8, lenient)
+}
+
 /// RFC 4954 4, RFC 4422 3.1.
-pub(super) fn auth(text: &str) -> Result<Command<'_>, SyntaxError> {
-    let (mechanism, initial) = match cut(text, b' ') {
-        None => (text, None),
-        Some((mechanism, initial)) => (mechanism, Some(initial)),
-    };
+pub(super) fn auth(argument: &[u8]) -> Result<Command<'_>, SyntaxError> {
     let fits = |octet: u8| is(octet, class::LDH) || octet == b'_';
-    if !matches!(mechanism.len(), 1..=20) || !mechanism.bytes().all(fits) {
-        return Err(SyntaxError::new(Kind::BadArgument, 0));
+    let end = argument.iter().position(|&octet| !fits(octet)).unwrap_or(argument.len());
+    let bad = SyntaxError::new(Kind::BadArgument, 0);
+    let (mechanism, initial) = match argument.split_at_checked(end) {
+        Some((mechanism, [])) => (mechanism, None),
+        Some((mechanism, [b' ', initial @ ..])) => (mechanism, Some(initial)),
+        _ => return Err(bad),
+    };
+    if !matches!(mechanism.len(), 1..=20) {
+        return Err(bad);
     }
+    let mechanism = core::str::from_utf8(mechanism).map_err(|_| bad)?;
     let at = mechanism.len() + 1;
     let initial = match initial {
         None => None,
         // An initial response of no octets, told from none.
-        Some("=") => Some(Base64::EMPTY),
-        Some("") => return Err(SyntaxError::new(Kind::BadBase64, at)),
-        Some(text) => Some(Base64::parse(text).map_err(|error| SyntaxError::new(error.kind(), error.offset() + at))?),
+        Some(b"=") => Some(Base64::EMPTY),
+        Some(b"") => return Err(SyntaxError::new(Kind::BadBase64, at)),
+        Some(octets) => Some(Base64::of(octets).map_err(|error| SyntaxError::new(error.kind(), error.offset() + at))?),
     };
     Ok(Command::Auth { mechanism, initial })
 }
@@ -139,10 +150,10 @@ pub(super) fn etrn(text: &str) -> Result<Etrn<'_>, SyntaxError> {
 }
 
 /// What stands before ` LAST`, if that is there (RFC 3030 2, RFC 4468 3).
-pub(super) fn with_last(text: &str) -> Result<(&str, bool), SyntaxError> {
-    match cut(text, b' ') {
-        None => Ok((text, false)),
-        Some((first, last)) if same(last.as_bytes(), b"LAST") => Ok((first, true)),
+pub(super) fn with_last(argument: &[u8]) -> Result<(&[u8], bool), SyntaxError> {
+    match cut(argument, b' ') {
+        None => Ok((argument, false)),
+        Some((first, last)) if same(last, b"LAST") => Ok((first, true)),
         Some((first, _)) => Err(SyntaxError::new(Kind::BadArgument, first.len() + 1)),
     }
 }
@@ -160,10 +171,10 @@ pub(super) fn is_absolute_uri(text: &str) -> bool {
 
 /// An argument of printable ASCII; not none, as a space announced one.
 pub(super) fn printable(text: &str) -> Result<&str, SyntaxError> {
-    match text.bytes().position(|octet| !matches!(octet, b' '..=b'~')) {
-        None if text.is_empty() => Err(SyntaxError::new(Kind::BadArgument, 0)),
-        None => Ok(text),
-        Some(at) => Err(SyntaxError::new(if text.is_ascii() { Kind::Control } else { Kind::EightBit }, at)),
+    match printable_span::<32, 0, 0>(text.as_bytes()) {
+        0 if text.is_empty() => Err(SyntaxError::new(Kind::BadArgument, 0)),
+        at if at == text.len() => Ok(text),
+        at => Err(SyntaxError::new(if text.is_ascii() { Kind::Control } else { Kind::EightBit }, at)),
     }
 }
 

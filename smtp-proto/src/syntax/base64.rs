@@ -25,18 +25,21 @@ use super::{SyntaxError, SyntaxErrorKind};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub struct Base64<'a>(&'a str);
+pub struct Base64<'a>(&'a [u8]);
 
 impl<'a> Base64<'a> {
     /// Base64 of no octets: the empty text.
-    pub const EMPTY: Base64<'static> = Base64("");
+    pub const EMPTY: Base64<'static> = Base64(b"");
 
     /// Checks the whole text.
     ///
     /// # Errors
     /// [`SyntaxErrorKind::BadBase64`] at the first octet that does not fit.
     pub fn parse(text: &'a str) -> Result<Self, SyntaxError> {
-        let octets = text.as_bytes();
+        Self::of(text.as_bytes())
+    }
+
+    pub(super) fn of(octets: &'a [u8]) -> Result<Self, SyntaxError> {
         let digits = match octets {
             [digits @ .., b'=', b'='] | [digits @ .., b'='] => digits,
             digits => digits,
@@ -62,20 +65,24 @@ impl<'a> Base64<'a> {
         if padding != expected || !canonical {
             return error(digits.len());
         }
-        Ok(Self(text))
+        Ok(Self(octets))
     }
 
     /// The base64 text as it was written.
     #[must_use]
     pub const fn as_str(&self) -> &'a str {
-        self.0
+        // Checked by `parse`: all of it is ASCII.
+        match core::str::from_utf8(self.0) {
+            Ok(text) => text,
+            Err(_) => "",
+        }
     }
 
     /// How many octets the text stands for once it is decoded.
     #[must_use]
     pub fn decoded_len(&self) -> usize {
         // Checked by `parse`: a multiple of four, at most two paddings.
-        let padding = self.0.bytes().rev().take_while(|&octet| octet == b'=').count();
+        let padding = self.0.iter().rev().take_while(|&&octet| octet == b'=').count();
         (self.0.len() / 4 * 3).saturating_sub(padding)
     }
 

@@ -4,23 +4,27 @@ use nom::IResult;
 use nom::error::{Error, ErrorKind};
 
 /// RFC 5322 3.2.3 by way of RFC 5321 4.1.2.
-pub(super) const ATEXT: u8 = 1;
+pub(super) const ATEXT: u16 = 1;
 /// RFC 5321 4.1.2: Let-dig and the hyphen.
-pub(super) const LDH: u8 = 2;
+pub(super) const LDH: u16 = 2;
 /// RFC 5321 4.1.2: qtextSMTP.
-pub(super) const QTEXT: u8 = 4;
+pub(super) const QTEXT: u16 = 4;
 /// RFC 5321 4.1.2: esmtp-value.
-pub(super) const VALUE: u8 = 8;
+pub(super) const VALUE: u16 = 8;
 /// RFC 5321 4.1.3: dcontent.
-pub(super) const DCONTENT: u8 = 16;
+pub(super) const DCONTENT: u16 = 16;
 /// RFC 3461 4: xchar.
-pub(super) const XCHAR: u8 = 32;
+pub(super) const XCHAR: u16 = 32;
 /// RFC 4648 4.
-pub(super) const BASE64: u8 = 64;
+pub(super) const BASE64: u16 = 64;
 /// A part of what RFC 6531 3.3 lets in, UTF-8 being checked elsewhere.
-pub(super) const HIGH: u8 = 128;
+pub(super) const HIGH: u16 = 128;
+/// RFC 5321 4.1.2: what a Dot-string is made of.
+pub(super) const DOTTED_ATEXT: u16 = 256;
+/// RFC 5321 4.1.2: what a Domain is made of.
+pub(super) const DOTTED_LDH: u16 = 512;
 
-const TABLE: [u8; 256] = {
+const TABLE: [u16; 256] = {
     let mut table = [0; 256];
     let mut at = 0;
     while at < 256 {
@@ -55,6 +59,12 @@ const TABLE: [u8; 256] = {
         if octet > 127 {
             class |= HIGH;
         }
+        if class & ATEXT != 0 || octet == b'.' {
+            class |= DOTTED_ATEXT;
+        }
+        if class & LDH != 0 || octet == b'.' {
+            class |= DOTTED_LDH;
+        }
         table[at] = class;
         at += 1;
     }
@@ -63,14 +73,14 @@ const TABLE: [u8; 256] = {
 
 /// Whether the octet is in one of the classes.
 #[inline]
-pub(super) const fn is(octet: u8, classes: u8) -> bool {
+pub(super) const fn is(octet: u8, classes: u16) -> bool {
     // An index of a u8 is always inside 256.
     TABLE[octet as usize] & classes != 0
 }
 
 /// How many octets at the start are all in one of the classes. Four at a time: the loop itself costs as much as a look.
 #[inline]
-pub(super) fn span(octets: &[u8], classes: u8) -> usize {
+pub(super) fn span(octets: &[u8], classes: u16) -> usize {
     let (fours, rest) = octets.as_chunks::<4>();
     let mut at = 0;
     for [a, b, c, d] in fours {
@@ -91,9 +101,81 @@ pub(super) fn span(octets: &[u8], classes: u8) -> usize {
     at + rest.iter().position(|&octet| !is(octet, classes)).unwrap_or(rest.len())
 }
 
+const EACH: u64 = 0x0101_0101_0101_0101;
+
+/// How many octets at the start are from `LOW` to 126 and neither `A` nor `B`, eight at a time, the last eight overlapping.
+#[inline]
+pub(super) fn printable_span<const LOW: u8, const A: u8, const B: u8>(octets: &[u8]) -> usize {
+    let foreign = |eight: &[u8; 8]| {
+        let word = u64::from_le_bytes(*eight);
+        let is = |mark: u8| (word ^ EACH * u64::from(mark)).wrapping_sub(EACH);
+        // The high bit of each octet that is foreign, exact for the first of them: only a foreign one carries or borrows.
+        let flags = word.wrapping_sub(EACH * u64::from(LOW)) | word.wrapping_add(EACH) | word | is(A) | is(B);
+        flags & (EACH << 7)
+    };
+    let mut rest = octets;
+    while let Some((eight, after)) = rest.split_first_chunk() {
+        let foreign = foreign(eight);
+        if foreign != 0 {
+            return octets.len() - rest.len() + (foreign.trailing_zeros() / 8) as usize;
+        }
+        rest = after;
+    }
+    if let Some(eight) = octets.last_chunk() {
+        // Past the end where none is foreign: 64 bits are 8 octets.
+        return octets.len() - 8 + (foreign(eight).trailing_zeros() / 8) as usize;
+    }
+    let fits = |octet: u8| (LOW..=126).contains(&octet) && octet != A && octet != B;
+    rest.iter().position(|&octet| !fits(octet)).unwrap_or(rest.len())
+}
+
+/// How many octets at the start are esmtp-value (RFC 5321 4.1.2).
+#[inline]
+pub(super) fn value_span(octets: &[u8]) -> usize {
+    printable_span::<33, b'=', b'='>(octets)
+}
+
+/// How many octets at the start are xchar (RFC 3461 4).
+#[inline]
+pub(super) fn xchar_span(octets: &[u8]) -> usize {
+    printable_span::<33, b'=', b'+'>(octets)
+}
+
+/// Whether two dots stand side by side in ASCII.
+#[inline]
+pub(super) fn has_dots_abreast(octets: &[u8]) -> bool {
+    // 128 less what differs from a dot: the high bit is left where that is nothing.
+    are_abreast(octets, |word| (EACH << 7).wrapping_sub(word ^ EACH * 0x2e) & (EACH << 7))
+}
+
+/// Whether two of dots and hyphens stand side by side in octets of [`DOTTED_LDH`].
+#[inline]
+pub(super) fn has_marks_abreast(octets: &[u8]) -> bool {
+    // Letters have bit 6 and digits bit 4; these two have neither.
+    are_abreast(octets, |word| !(word | word >> 2) & EACH << 4)
+}
+
+/// Whether two neighbours are flagged, `flags` having the same bit of each octet.
+#[inline]
+fn are_abreast(octets: &[u8], flags: impl Fn(u64) -> u64) -> bool {
+    let (eights, _) = octets.as_chunks::<8>();
+    let (mut found, mut before) = (0, 0);
+    for eight in eights {
+        let here = flags(u64::from_le_bytes(*eight));
+        found |= here & (here << 8 | before >> 56);
+        before = here;
+    }
+    let last = match octets.last_chunk() {
+        Some(eight) => u64::from_le_bytes(*eight),
+        None => octets.iter().rev().fold(EACH * 0x61, |word, &octet| word << 8 | u64::from(octet)),
+    };
+    let here = flags(last);
+    (found | here & here << 8) != 0
+}
+
 /// One or more octets in one of the classes, as a parser of nom's.
 #[inline]
-pub(super) fn run<'a>(classes: u8) -> impl Fn(&'a [u8]) -> IResult<&'a [u8], &'a [u8]> {
+pub(super) fn run<'a>(classes: u16) -> impl Fn(&'a [u8]) -> IResult<&'a [u8], &'a [u8]> {
     move |octets| match octets.split_at_checked(span(octets, classes)) {
         Some((run, rest)) if !run.is_empty() => Ok((rest, run)),
         _ => Err(nom::Err::Error(Error { input: octets, code: ErrorKind::TakeWhile1 })),
@@ -126,9 +208,9 @@ pub(super) fn same(word: &[u8], name: &[u8]) -> bool {
 
 /// What stands before and behind the first `mark`, an ASCII octet.
 #[inline]
-pub(super) fn cut(text: &str, mark: u8) -> Option<(&str, &str)> {
-    let at = text.bytes().position(|octet| octet == mark)?;
-    Some((text.get(..at)?, text.get(at + 1..)?))
+pub(super) fn cut(octets: &[u8], mark: u8) -> Option<(&[u8], &[u8])> {
+    let at = octets.iter().position(|&octet| octet == mark)?;
+    Some((octets.get(..at)?, octets.get(at + 1..)?))
 }
 
 /// What RFC 6531 3.3 allows beyond ASCII, less what would act as a control or as the end of a line in a log or a

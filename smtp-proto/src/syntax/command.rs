@@ -213,89 +213,127 @@ impl<'a> Command<'a> {
     /// # Errors
     /// [`SyntaxError`], which knows the reply.
     pub fn parse(line: &'a [u8], options: &Options) -> Result<Parsed<'a>, SyntaxError> {
+        let used = Leniencies::STRICT;
+        match Verb::split(line) {
+            Some((verb, None)) => {
+                if let Some(command) = Self::alone(verb) {
+                    return Ok(Parsed { command, used });
+                }
+            }
+            Some((verb, Some(argument))) if !matches!(argument, [] | [.., b' ' | b'\t']) => {
+                return Self::with(verb, argument, options, used, line);
+            }
+            _ => {}
+        }
+        Self::any(line, options)
+    }
+
+    /// Any line: one with white space at its end, without the argument that it needs, or of no command.
+    #[cold]
+    fn any(line: &'a [u8], options: &Options) -> Result<Parsed<'a>, SyntaxError> {
+        let rest = without_trailing_spaces(line);
+        let Some((verb, argument)) = Verb::split(rest) else {
+            return Err(diagnose(line, SyntaxError::new(Kind::UnknownCommand, 0)));
+        };
         let mut used = Leniencies::STRICT;
-        let mut rest = line;
-        if let [.., b' ' | b'\t'] = line {
-            rest = without_trailing_spaces(line);
+        if rest.len() < line.len() {
+            if !options.lenient.contains(Leniency::TrailingSpace) {
+                return Err(diagnose(line, SyntaxError::new(Kind::TrailingSpace, rest.len()).in_line(verb, 0)));
+            }
             used = used.with(Leniency::TrailingSpace);
         }
-        let (verb, argument) = match Verb::split(rest) {
-            Some(split) => split,
-            None => return Err(diagnose(line, SyntaxError::new(Kind::UnknownCommand, 0))),
+        let Some(argument) = argument else {
+            let command = match verb {
+                Verb::Ehlo => hello("", options, &mut used).map(Self::Ehlo),
+                Verb::Helo => hello("", options, &mut used).map(Self::Helo),
+                Verb::Lhlo => hello("", options, &mut used).map(Self::Lhlo),
+                _ => Self::alone(verb).ok_or(SyntaxError::new(Kind::BadArgument, 0)),
+            };
+            return match command {
+                Ok(command) => Ok(Parsed { command, used }),
+                Err(error) => Err(diagnose(line, error.in_line(verb, rest.len()))),
+            };
         };
-        if !used.is_strict() && !options.lenient.contains(Leniency::TrailingSpace) {
-            return Err(diagnose(line, SyntaxError::new(Kind::TrailingSpace, rest.len()).in_line(verb, 0)));
-        }
+        Self::with(verb, argument, options, used, line)
+    }
+
+    /// A verb that may stand alone.
+    #[inline]
+    const fn alone(verb: Verb) -> Option<Self> {
+        Some(match verb {
+            Verb::Data => Self::Data,
+            Verb::Rset => Self::Rset,
+            Verb::Quit => Self::Quit,
+            Verb::StartTls => Self::StartTls,
+            Verb::Noop => Self::Noop(""),
+            Verb::Help => Self::Help(""),
+            Verb::Atrn => Self::Atrn(Atrn("")),
+            Verb::Send | Verb::Soml | Verb::Saml | Verb::Turn => Self::Historic(verb),
+            _ => return None,
+        })
+    }
+
+    /// A verb with its argument, which stand in this line.
+    #[inline(never)]
+    fn with(
+        verb: Verb,
+        argument: &'a [u8],
+        options: &Options,
+        mut used: Leniencies,
+        line: &[u8],
+    ) -> Result<Parsed<'a>, SyntaxError> {
         match Self::of(verb, argument, options, &mut used) {
             Ok(command) => Ok(Parsed { command, used }),
-            Err(error) => {
-                let at = rest.len() - argument.map_or(0, <[u8]>::len);
-                Err(diagnose(line, error.in_line(verb, at)))
-            }
+            Err(error) => Err(diagnose(line, error.in_line(verb, verb.as_str().len() + 1))),
         }
     }
 
     #[inline]
-    fn of(
-        verb: Verb,
-        argument: Option<&'a [u8]>,
-        options: &Options,
-        used: &mut Leniencies,
-    ) -> Result<Self, SyntaxError> {
+    fn of(verb: Verb, argument: &'a [u8], options: &Options, used: &mut Leniencies) -> Result<Self, SyntaxError> {
         let error = |kind| Err(SyntaxError::new(kind, 0));
-        let Some(argument) = argument else {
-            return Ok(match verb {
-                Verb::Data => Self::Data,
-                Verb::Rset => Self::Rset,
-                Verb::Quit => Self::Quit,
-                Verb::StartTls => Self::StartTls,
-                Verb::Noop => Self::Noop(""),
-                Verb::Help => Self::Help(""),
-                Verb::Atrn => Self::Atrn(Atrn("")),
-                Verb::Send | Verb::Soml | Verb::Saml | Verb::Turn => Self::Historic(verb),
-                Verb::Ehlo => Self::Ehlo(hello("", options, used)?),
-                Verb::Helo => Self::Helo(hello("", options, used)?),
-                Verb::Lhlo => Self::Lhlo(hello("", options, used)?),
-                _ => return error(Kind::BadArgument),
-            });
-        };
-        let Ok(text) = core::str::from_utf8(argument) else { return error(Kind::EightBit) };
         Ok(match verb {
-            Verb::Mail => Self::Mail(mail(text, options, used)?),
-            Verb::Rcpt => Self::Rcpt(rcpt(text, options, used)?),
-            Verb::Ehlo => Self::Ehlo(hello(text, options, used)?),
-            Verb::Helo => Self::Helo(hello(text, options, used)?),
-            Verb::Lhlo => Self::Lhlo(hello(text, options, used)?),
+            Verb::Mail => Self::Mail(mail(argument, options, used)?),
+            Verb::Rcpt => Self::Rcpt(rcpt(argument, options, used)?),
+            Verb::Ehlo => Self::Ehlo(hello(text(argument)?, options, used)?),
+            Verb::Helo => Self::Helo(hello(text(argument)?, options, used)?),
+            Verb::Lhlo => Self::Lhlo(hello(text(argument)?, options, used)?),
             Verb::Bdat => {
-                let (size, last) = with_last(text)?;
+                let (size, last) = with_last(argument)?;
                 // RFC 3030 2: chunk-size is 1*DIGIT; what 64 bits cannot hold cannot come.
                 let Some(size) = decimal(size, 20) else { return error(Kind::BadArgument) };
                 Self::Bdat { size, last }
             }
-            Verb::Auth => auth(text)?,
-            Verb::Noop => Self::Noop(printable(text)?),
-            Verb::Help => Self::Help(printable(text)?),
-            Verb::Vrfy => Self::Vrfy(verifiable(text, options)?),
-            Verb::Expn => Self::Expn(verifiable(text, options)?),
-            Verb::Etrn => Self::Etrn(etrn(text)?),
-            Verb::Atrn if text.is_empty() => return error(Kind::BadArgument),
-            Verb::Atrn => Self::Atrn(Atrn::parse(text)?),
+            Verb::Auth => auth(argument)?,
+            Verb::Noop => Self::Noop(printable(text(argument)?)?),
+            Verb::Help => Self::Help(printable(text(argument)?)?),
+            Verb::Vrfy => Self::Vrfy(verifiable(text(argument)?, options)?),
+            Verb::Expn => Self::Expn(verifiable(text(argument)?, options)?),
+            Verb::Etrn => Self::Etrn(etrn(text(argument)?)?),
+            Verb::Atrn if argument.is_empty() => return error(Kind::BadArgument),
+            Verb::Atrn => Self::Atrn(Atrn::parse(text(argument)?)?),
             Verb::Burl => {
-                let (url, last) = with_last(text)?;
+                let (url, last) = with_last(argument)?;
+                let url = text(url)?;
                 if !is_absolute_uri(url) {
                     return error(Kind::BadArgument);
                 }
                 Self::Burl { url, last }
             }
-            Verb::Xclient => Self::Xclient(Attributes::parse(text)?),
-            Verb::Xforward => Self::Xforward(Attributes::parse(text)?),
+            Verb::Xclient => Self::Xclient(Attributes::parse(text(argument)?)?),
+            Verb::Xforward => Self::Xforward(Attributes::parse(text(argument)?)?),
             Verb::Send | Verb::Soml | Verb::Saml | Verb::Turn => {
-                printable(text)?;
+                printable(text(argument)?)?;
                 Self::Historic(verb)
             }
             Verb::Data | Verb::Rset | Verb::Quit | Verb::StartTls => return error(Kind::UnexpectedArgument),
         })
     }
+}
+
+/// Arguments whose grammar lets in ASCII alone need no such look.
+#[inline]
+fn text(argument: &[u8]) -> Result<&str, SyntaxError> {
+    core::str::from_utf8(argument).map_err(|_| SyntaxError::new(Kind::EightBit, 0))
 }
 
 /// What is most to blame: a line with a control in it is not looked at further.

@@ -1,6 +1,8 @@
 //! Parameters of MAIL and RCPT (RFC 5321 4.1.1.11).
 
-use super::class::{HIGH, LDH, VALUE, is_quiet, span};
+use core::fmt;
+
+use super::class::{HIGH, LDH, VALUE, is_quiet, same, span, value_span};
 use super::registry::RegisteredParam;
 use super::values::{self, AuthParam, Body, By, Mtrk, Notify, Orcpt, Ret, Rrvs};
 use super::{Keyword, KeywordSet, SyntaxError, SyntaxErrorKind, Verb, Xtext};
@@ -12,9 +14,10 @@ const MAX_UNKNOWN: usize = 8;
 /// command and have a valid value. Unknown ones are kept as they are.
 ///
 /// A client makes them with [`ParamsBuilder`](super::ParamsBuilder).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Params<'a> {
-    raw: &'a str,
+    /// ASCII, or UTF-8: each value has been looked at.
+    raw: &'a [u8],
     known: KeywordSet,
     unknown: u8,
 }
@@ -33,7 +36,7 @@ pub struct Param<'a> {
 
 impl<'a> Params<'a> {
     /// An empty list: the command has no parameters.
-    pub const NONE: Params<'static> = Params { raw: "", known: KeywordSet::EMPTY, unknown: 0 };
+    pub const NONE: Params<'static> = Params { raw: b"", known: KeywordSet::EMPTY, unknown: 0 };
 
     /// Parses what stands behind the path of `verb`, without the space between; empty is none. With `utf8`, values may
     /// be UTF-8 (RFC 6531 3.3).
@@ -41,10 +44,14 @@ impl<'a> Params<'a> {
     /// # Errors
     /// [`SyntaxError`] at the parameter that is at fault.
     pub fn parse(raw: &'a str, verb: Verb, utf8: bool) -> Result<Self, SyntaxError> {
-        let mut params = Params { raw: "", known: KeywordSet::EMPTY, unknown: 0 };
-        let mut rest = raw.as_bytes();
+        Self::of(raw.as_bytes(), verb, utf8)
+    }
+
+    /// The same of octets: with `utf8`, what is no UTF-8 is malformed.
+    pub(super) fn of(raw: &'a [u8], verb: Verb, utf8: bool) -> Result<Self, SyntaxError> {
+        let mut params = Params::NONE;
+        let mut rest = raw;
         let mut start = 0;
-        let value_class = if utf8 { VALUE | HIGH } else { VALUE };
         while start < raw.len() {
             let error = |kind| SyntaxError::new(kind, start);
             let malformed = error(SyntaxErrorKind::BadParameter);
@@ -53,18 +60,19 @@ impl<'a> Params<'a> {
             if matches!(keyword, [] | [b'-', ..]) {
                 return Err(malformed);
             }
-            let value_start = start + keyword.len() + 1;
-            let length = match behind {
-                [b'=', value @ ..] => span(value, value_class),
-                _ => 0,
-            };
-            let (value, after) = match length {
-                0 => (None, behind),
-                _ => {
-                    let value = raw.get(value_start..value_start + length).filter(|value| !utf8 || is_quiet(value));
-                    (Some(value.ok_or(malformed)?), behind.get(length + 1..).unwrap_or_default())
+            let (value, after) = match behind {
+                [b'=', value @ ..] => {
+                    let length = if utf8 { span(value, VALUE | HIGH) } else { value_span(value) };
+                    match value.split_at_checked(length) {
+                        Some((value, after)) if length > 0 => (Some(value), after),
+                        _ => (None, behind),
+                    }
                 }
+                _ => (None, behind),
             };
+            if utf8 && value.is_some_and(|value| !core::str::from_utf8(value).is_ok_and(is_quiet)) {
+                return Err(malformed);
+            }
             params.add(keyword, value, raw, start, verb, utf8).map_err(error)?;
             start = raw.len() - after.len();
             match after {
@@ -84,29 +92,27 @@ impl<'a> Params<'a> {
     fn add(
         &mut self,
         keyword: &[u8],
-        value: Option<&str>,
-        raw: &str,
+        value: Option<&[u8]>,
+        raw: &[u8],
         start: usize,
         verb: Verb,
         utf8: bool,
     ) -> Result<(), SyntaxErrorKind> {
         let Some(entry) = RegisteredParam::find(keyword) else {
-            return self.add_unknown(keyword, raw.as_bytes().get(..start).unwrap_or_default());
+            return self.add_unknown(keyword, raw.get(..start).unwrap_or_default());
         };
         if entry.verb != verb {
             return Err(SyntaxErrorKind::MisplacedParameter);
         }
         // RFC 4865 4: one of HOLDFOR and HOLDUNTIL.
-        let excludes = match entry.keyword {
-            Keyword::HoldFor => Keyword::HoldUntil,
-            Keyword::HoldUntil => Keyword::HoldFor,
-            keyword => keyword,
-        };
-        if self.known.contains(entry.keyword) || self.known.contains(excludes) {
+        const HOLD: KeywordSet = KeywordSet::EMPTY.with(Keyword::HoldFor).with(Keyword::HoldUntil);
+        let one = KeywordSet::EMPTY.with(entry.keyword);
+        let excludes = if HOLD.contains_all(one) { HOLD } else { one };
+        if self.known.has_any_of(excludes) {
             return Err(SyntaxErrorKind::DuplicateParameter);
         }
         (entry.check)(value, utf8)?;
-        self.known = self.known.with(entry.keyword);
+        self.known = self.known.union(one);
         Ok(())
     }
 
@@ -127,7 +133,7 @@ impl<'a> Params<'a> {
     }
 
     pub(super) const fn from_checked(raw: &'a str, known: KeywordSet, unknown: u8) -> Self {
-        Self { raw, known, unknown }
+        Self { raw: raw.as_bytes(), known, unknown }
     }
 
     pub(super) const fn unknown(&self) -> u8 {
@@ -137,7 +143,10 @@ impl<'a> Params<'a> {
     /// As they were written, a space between.
     #[must_use]
     pub const fn as_str(&self) -> &'a str {
-        self.raw
+        match core::str::from_utf8(self.raw) {
+            Ok(text) => text,
+            Err(_) => "",
+        }
     }
 
     /// Whether the command has no parameters.
@@ -148,7 +157,7 @@ impl<'a> Params<'a> {
 
     /// Each parameter, in order.
     pub fn iter(&self) -> impl Iterator<Item = Param<'a>> + use<'a> {
-        let raw = self.raw;
+        let raw = self.as_str();
         raw.split(' ').filter(move |_| !raw.is_empty()).map(|word| {
             let (keyword, value) = word.split_once('=').map_or((word, None), |(keyword, value)| (keyword, Some(value)));
             Param { keyword, known: Keyword::from_name(keyword), value }
@@ -178,19 +187,28 @@ impl<'a> Params<'a> {
     }
 
     fn known_value(&self, keyword: Keyword) -> Option<&'a str> {
-        self.iter().find(|param| param.known == Some(keyword))?.value
+        let name = keyword.as_str().as_bytes();
+        let mut words = self.raw.split(|octet| *octet == b' ').map(|word| word.split_at_checked(name.len()));
+        // The value of another that begins alike is told apart by what stands before it.
+        let value = words.find_map(|word| match word {
+            Some((word, [] | [b'=', ..])) if !same(word, name) => None,
+            Some((_, [b'=', value @ ..])) => Some(Some(value)),
+            Some((_, [])) => Some(None),
+            _ => None,
+        });
+        core::str::from_utf8(value??).ok()
     }
 
     /// The declared size of the message in octets (RFC 1870); a hint.
     #[must_use]
     pub fn size(&self) -> Option<u64> {
-        values::decimal(self.value(Keyword::Size)?, 20)
+        values::decimal(self.value(Keyword::Size)?.as_bytes(), 20)
     }
 
     /// What the text is made of; `7BIT` when nothing is said (RFC 6152).
     #[must_use]
     pub fn body(&self) -> Body {
-        self.value(Keyword::Body).and_then(Body::parse).unwrap_or_default()
+        self.value(Keyword::Body).and_then(|value| Body::parse(value.as_bytes())).unwrap_or_default()
     }
 
     /// Whether the message is internationalized (RFC 6531).
@@ -202,7 +220,7 @@ impl<'a> Params<'a> {
     /// How much a notification returns (RFC 3461 4.3).
     #[must_use]
     pub fn ret(&self) -> Option<Ret> {
-        self.value(Keyword::Ret).and_then(Ret::parse)
+        self.value(Keyword::Ret).and_then(|value| Ret::parse(value.as_bytes()))
     }
 
     /// The sender's name for this transaction (RFC 3461 4.4).
@@ -214,7 +232,7 @@ impl<'a> Params<'a> {
     /// What the sender wants to be told (RFC 3461 4.1).
     #[must_use]
     pub fn notify(&self) -> Option<Notify> {
-        self.value(Keyword::Notify).and_then(Notify::parse)
+        self.value(Keyword::Notify).and_then(|value| Notify::parse(value.as_bytes()))
     }
 
     /// The recipient as the sender wrote it (RFC 3461 4.2).
@@ -238,7 +256,7 @@ impl<'a> Params<'a> {
     /// Seconds to hold the message back (RFC 4865).
     #[must_use]
     pub fn hold_for(&self) -> Option<u32> {
-        u32::try_from(values::decimal(self.value(Keyword::HoldFor)?, 9)?).ok()
+        u32::try_from(values::decimal(self.value(Keyword::HoldFor)?.as_bytes(), 9)?).ok()
     }
 
     /// The date and time, as RFC 3339 writes it, until which to hold the message back (RFC 4865).
@@ -250,7 +268,7 @@ impl<'a> Params<'a> {
     /// -9 to 9 (RFC 6710).
     #[must_use]
     pub fn mt_priority(&self) -> Option<i8> {
-        self.value(Keyword::MtPriority).and_then(values::priority)
+        self.value(Keyword::MtPriority).and_then(|value| values::priority(value.as_bytes()))
     }
 
     /// Since when the recipient must have had the mailbox (RFC 7293).
@@ -298,5 +316,12 @@ impl<'a> Params<'a> {
     #[must_use]
     pub fn submitter(&self) -> Option<Xtext<'a>> {
         self.value(Keyword::Submitter).and_then(Xtext::parse)
+    }
+}
+
+impl fmt::Debug for Params<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { raw: _, known, unknown } = self;
+        f.debug_struct("Params").field("raw", &self.as_str()).field("known", known).field("unknown", unknown).finish()
     }
 }

@@ -50,7 +50,7 @@ pub struct RegisteredParam {
     /// Its value: none, or what the grammar of the RFC calls it.
     pub value: &'static str,
     /// Whether a value fits.
-    pub(super) check: fn(Option<&str>, bool) -> Fit,
+    pub(super) check: fn(Option<&[u8]>, bool) -> Fit,
 }
 
 macro_rules! registry {
@@ -173,6 +173,10 @@ impl KeywordSet {
     #[must_use]
     pub const fn contains(self, keyword: Keyword) -> bool {
         self.0 & 1 << keyword as u32 != 0
+    }
+
+    pub(super) const fn has_any_of(self, other: Self) -> bool {
+        self.0 & other.0 != 0
     }
 
     /// Whether all of the other set is in this one.

@@ -2,7 +2,7 @@
 
 use alloc::string::String;
 
-use super::class::{BASE64, LDH, cut, is, same};
+use super::class::{BASE64, LDH, cut, is, same, span};
 use super::xtext::{Xtext, next_unitext};
 use super::{Mailbox, SyntaxErrorKind};
 
@@ -39,10 +39,10 @@ impl Body {
         }
     }
 
-    pub(super) fn parse(value: &str) -> Option<Self> {
+    pub(super) fn parse(value: &[u8]) -> Option<Self> {
         [Self::SevenBit, Self::EightBitMime, Self::BinaryMime]
             .into_iter()
-            .find(|body| same(value.as_bytes(), body.as_str().as_bytes()))
+            .find(|body| same(value, body.as_str().as_bytes()))
     }
 }
 
@@ -65,8 +65,8 @@ impl Ret {
         }
     }
 
-    pub(super) fn parse(value: &str) -> Option<Self> {
-        [Self::Full, Self::Headers].into_iter().find(|ret| same(value.as_bytes(), ret.as_str().as_bytes()))
+    pub(super) fn parse(value: &[u8]) -> Option<Self> {
+        [Self::Full, Self::Headers].into_iter().find(|ret| same(value, ret.as_str().as_bytes()))
     }
 }
 
@@ -85,21 +85,27 @@ impl Notify {
     /// `NEVER`: no notification, not even of failure.
     pub const NEVER: Self = Self { success: false, failure: false, delay: false };
 
-    pub(super) fn parse(value: &str) -> Option<Self> {
+    pub(super) fn parse(value: &[u8]) -> Option<Self> {
         let mut notify = Self::NEVER;
         // RFC 3461 4.1: NEVER stands alone.
-        if same(value.as_bytes(), b"NEVER") {
+        if same(value, b"NEVER") {
             return Some(notify);
         }
-        for word in value.as_bytes().split(|&octet| octet == b',') {
-            match word.len() {
-                5 if same(word, b"DELAY") => notify.delay = true,
-                7 if same(word, b"SUCCESS") => notify.success = true,
-                7 if same(word, b"FAILURE") => notify.failure = true,
+        let mut rest = value;
+        loop {
+            let (name, asked): (&[u8], _) = match rest {
+                [b'S' | b's', ..] => (b"SUCCESS", &mut notify.success),
+                [b'F' | b'f', ..] => (b"FAILURE", &mut notify.failure),
+                _ => (b"DELAY", &mut notify.delay),
+            };
+            let (_, behind) = rest.split_at_checked(name.len()).filter(|(word, _)| same(word, name))?;
+            *asked = true;
+            match behind {
+                [] => return Some(notify),
+                [b',', next @ ..] => rest = next,
                 _ => return None,
             }
         }
-        Some(notify)
     }
 }
 
@@ -133,18 +139,25 @@ impl<'a> Orcpt<'a> {
     }
 
     pub(super) fn parse(value: &'a str, utf8: bool) -> Option<Self> {
-        let (addr_type, encoded) = cut(value, b';')?;
-        let orcpt = Self { addr_type, encoded };
+        let (addr_type, encoded) = value.split_once(';')?;
+        Self::fits(value.as_bytes(), utf8).then_some(Self { addr_type, encoded })
+    }
+
+    /// Whether that is `Some`.
+    fn fits(value: &[u8], utf8: bool) -> bool {
+        let Some((addr_type, encoded)) = cut(value, b';') else { return false };
         // addr-type is an atom (RFC 3464 2.1.2); those registered are letters, digits and hyphens.
-        let fits = !addr_type.is_empty() && addr_type.bytes().all(|octet| is(octet, LDH)) && value.len() <= 500;
-        if !orcpt.is_utf8() {
-            return (fits && Xtext::parse(encoded).is_some()).then_some(orcpt);
+        if addr_type.is_empty() || span(addr_type, LDH) < addr_type.len() || value.len() > 500 {
+            return false;
         }
-        let mut rest = encoded;
+        if !same(addr_type, b"UTF-8") {
+            return Xtext::fits(encoded);
+        }
+        let Ok(mut rest) = core::str::from_utf8(encoded) else { return false };
         while let Some((_, after)) = next_unitext(rest, utf8) {
             rest = after;
         }
-        (fits && !encoded.is_empty() && rest.is_empty()).then_some(orcpt)
+        !encoded.is_empty() && rest.is_empty()
     }
 }
 
@@ -184,7 +197,7 @@ impl By {
     pub(super) fn parse(value: &str) -> Option<Self> {
         let (time, mode) = value.split_once(';')?;
         let digits = time.strip_prefix(['+', '-']).unwrap_or(time);
-        let amount = i32::try_from(decimal(digits, 9)?).ok()?;
+        let amount = i32::try_from(decimal(digits.as_bytes(), 9)?).ok()?;
         let seconds = if time.starts_with('-') { -amount } else { amount };
         let (mode, trace) = match mode.as_bytes() {
             [mode] => (mode, false),
@@ -248,7 +261,7 @@ impl<'a> Mtrk<'a> {
     pub(super) fn parse(value: &'a str) -> Option<Self> {
         let (certifier, timeout) = match value.split_once(':') {
             None => (value, None),
-            Some((certifier, seconds)) => (certifier, Some(u32::try_from(decimal(seconds, 9)?).ok()?)),
+            Some((certifier, seconds)) => (certifier, Some(u32::try_from(decimal(seconds.as_bytes(), 9)?).ok()?)),
         };
         let fits = !certifier.is_empty() && certifier.bytes().all(|octet| is(octet, BASE64));
         fits.then_some(Self { certifier, timeout })
@@ -257,104 +270,109 @@ impl<'a> Mtrk<'a> {
 
 // ---- the checks of the registry
 
-pub(super) fn none(value: Option<&str>, _: bool) -> Fit {
+pub(super) fn none(value: Option<&[u8]>, _: bool) -> Fit {
     fit(value.is_none())
 }
 
-pub(super) fn size(value: Option<&str>, _: bool) -> Fit {
+pub(super) fn size(value: Option<&[u8]>, _: bool) -> Fit {
     // RFC 1870 3: 1*20DIGIT, of which 20 can be more than 64 bits hold.
     let value = value.unwrap_or_default();
     if decimal(value, 20).is_some() {
         Ok(())
-    } else if value.len() == 20 && value.bytes().all(|octet| octet.is_ascii_digit()) {
+    } else if value.len() == 20 && value.iter().all(u8::is_ascii_digit) {
         Err(SyntaxErrorKind::SizeTooBig)
     } else {
         MALFORMED
     }
 }
 
-pub(super) fn body(value: Option<&str>, _: bool) -> Fit {
+pub(super) fn body(value: Option<&[u8]>, _: bool) -> Fit {
     known(value, |value| Body::parse(value).is_some())
 }
 
-pub(super) fn ret(value: Option<&str>, _: bool) -> Fit {
+pub(super) fn ret(value: Option<&[u8]>, _: bool) -> Fit {
     known(value, |value| Ret::parse(value).is_some())
 }
 
-pub(super) fn envid(value: Option<&str>, _: bool) -> Fit {
+pub(super) fn envid(value: Option<&[u8]>, _: bool) -> Fit {
     // RFC 3461 4.4: at most 100 characters.
-    fit(value.is_some_and(|value| value.len() <= 100 && Xtext::parse(value).is_some()))
+    fit(value.is_some_and(|value| value.len() <= 100 && Xtext::fits(value)))
 }
 
-pub(super) fn notify(value: Option<&str>, _: bool) -> Fit {
+pub(super) fn notify(value: Option<&[u8]>, _: bool) -> Fit {
     fit(value.is_some_and(|value| Notify::parse(value).is_some()))
 }
 
-pub(super) fn orcpt(value: Option<&str>, utf8: bool) -> Fit {
-    fit(value.is_some_and(|value| Orcpt::parse(value, utf8).is_some()))
+pub(super) fn orcpt(value: Option<&[u8]>, utf8: bool) -> Fit {
+    fit(value.is_some_and(|value| Orcpt::fits(value, utf8)))
 }
 
-pub(super) fn auth(value: Option<&str>, _: bool) -> Fit {
-    fit(value.is_some_and(|value| AuthParam::parse(value).is_some()))
+pub(super) fn auth(value: Option<&[u8]>, _: bool) -> Fit {
+    fit(text(value).is_some_and(|value| AuthParam::parse(value).is_some()))
 }
 
-pub(super) fn by(value: Option<&str>, _: bool) -> Fit {
-    fit(value.is_some_and(|value| By::parse(value).is_some()))
+pub(super) fn by(value: Option<&[u8]>, _: bool) -> Fit {
+    fit(text(value).is_some_and(|value| By::parse(value).is_some()))
 }
 
-pub(super) fn hold_for(value: Option<&str>, _: bool) -> Fit {
+pub(super) fn hold_for(value: Option<&[u8]>, _: bool) -> Fit {
     // RFC 4865 3: one to nine digits, the first not 0.
-    fit(value.is_some_and(|value| !value.starts_with('0') && decimal(value, 9).is_some()))
+    fit(value.is_some_and(|value| !value.starts_with(b"0") && decimal(value, 9).is_some()))
 }
 
-pub(super) fn hold_until(value: Option<&str>, _: bool) -> Fit {
-    fit(value.is_some_and(is_date_time))
+pub(super) fn hold_until(value: Option<&[u8]>, _: bool) -> Fit {
+    fit(text(value).is_some_and(is_date_time))
 }
 
-pub(super) fn mt_priority(value: Option<&str>, _: bool) -> Fit {
+pub(super) fn mt_priority(value: Option<&[u8]>, _: bool) -> Fit {
     fit(value.is_some_and(|value| priority(value).is_some()))
 }
 
-pub(super) fn rrvs(value: Option<&str>, _: bool) -> Fit {
-    fit(value.is_some_and(|value| Rrvs::parse(value).is_some()))
+pub(super) fn rrvs(value: Option<&[u8]>, _: bool) -> Fit {
+    fit(text(value).is_some_and(|value| Rrvs::parse(value).is_some()))
 }
 
-pub(super) fn mtrk(value: Option<&str>, _: bool) -> Fit {
-    fit(value.is_some_and(|value| Mtrk::parse(value).is_some()))
+pub(super) fn mtrk(value: Option<&[u8]>, _: bool) -> Fit {
+    fit(text(value).is_some_and(|value| Mtrk::parse(value).is_some()))
 }
 
-pub(super) fn solicit(value: Option<&str>, _: bool) -> Fit {
+pub(super) fn solicit(value: Option<&[u8]>, _: bool) -> Fit {
     // RFC 3865: words of letters, digits, hyphen, underscore, dot and colon that begin with a letter, at most 1,000
     // octets in all.
-    let word = |word: &str| {
-        word.starts_with(|first: char| first.is_ascii_alphabetic())
-            && word.bytes().all(|octet| is(octet, LDH) || matches!(octet, b'.' | b'_' | b':'))
+    let word = |word: &[u8]| {
+        word.first().is_some_and(u8::is_ascii_alphabetic)
+            && word.iter().all(|&octet| is(octet, LDH) || matches!(octet, b'.' | b'_' | b':'))
     };
-    fit(value.is_some_and(|value| value.len() <= 1000 && value.split(',').all(word)))
+    fit(value.is_some_and(|value| value.len() <= 1000 && value.split(|octet| *octet == b',').all(word)))
 }
 
-pub(super) fn trans_id(value: Option<&str>, _: bool) -> Fit {
+pub(super) fn trans_id(value: Option<&[u8]>, _: bool) -> Fit {
     // RFC 1845: as a Message-ID, at most 80 characters.
-    let inside = value.and_then(|value| value.strip_prefix('<')?.strip_suffix('>'));
-    fit(inside.is_some_and(|inside| matches!(inside.len(), 1..=78) && !inside.contains(['<', '>'])))
+    let inside = value.and_then(|value| value.strip_prefix(b"<")?.strip_suffix(b">"));
+    let is_bracket = |octet: &u8| matches!(octet, b'<' | b'>');
+    fit(inside.is_some_and(|inside| matches!(inside.len(), 1..=78) && !inside.iter().any(is_bracket)))
 }
 
-pub(super) fn submitter(value: Option<&str>, _: bool) -> Fit {
-    fit(value.is_some_and(|value| xtext_mailbox(value).is_some()))
+pub(super) fn submitter(value: Option<&[u8]>, _: bool) -> Fit {
+    fit(text(value).is_some_and(|value| xtext_mailbox(value).is_some()))
+}
+
+fn text(value: Option<&[u8]>) -> Option<&str> {
+    core::str::from_utf8(value?).ok()
 }
 
 /// A token of which only some are known.
-fn known(value: Option<&str>, is_known: impl Fn(&str) -> bool) -> Fit {
+fn known(value: Option<&[u8]>, is_known: impl Fn(&[u8]) -> bool) -> Fit {
     match value {
         Some(value) if is_known(value) => Ok(()),
-        Some(value) if value.bytes().all(|octet| is(octet, LDH)) => Err(SyntaxErrorKind::UnknownValue),
+        Some(value) if value.iter().all(|&octet| is(octet, LDH)) => Err(SyntaxErrorKind::UnknownValue),
         _ => MALFORMED,
     }
 }
 
 /// RFC 6710: -9 to 9, without leading zeros or `-0`.
-pub(super) fn priority(value: &str) -> Option<i8> {
-    match value.as_bytes() {
+pub(super) fn priority(value: &[u8]) -> Option<i8> {
+    match value {
         [digit @ b'0'..=b'9'] => i8::try_from(digit - b'0').ok(),
         [b'-', digit @ b'1'..=b'9'] => i8::try_from(digit - b'0').ok().map(|priority| -priority),
         _ => None,
@@ -362,18 +380,19 @@ pub(super) fn priority(value: &str) -> Option<i8> {
 }
 
 /// One to `most` digits that 64 bits hold.
-pub(super) fn decimal(digits: &str, most: usize) -> Option<u64> {
+pub(super) fn decimal(digits: &[u8], most: usize) -> Option<u64> {
     if digits.is_empty() || digits.len() > most {
         return None;
     }
+    let value = |digit: u8| Some(u64::from(digit.wrapping_sub(b'0'))).filter(|digit| *digit <= 9);
+    // 19 digits always fit.
+    let (fitting, rest) = digits.split_at_checked(19).unwrap_or((digits, &[]));
     let mut number = 0_u64;
-    for (at, digit) in digits.bytes().enumerate() {
-        let digit = u64::from(digit.wrapping_sub(b'0'));
-        if digit > 9 {
-            return None;
-        }
-        // 19 digits always fit.
-        number = if at < 19 { number * 10 + digit } else { number.checked_mul(10)?.checked_add(digit)? };
+    for digit in fitting {
+        number = number * 10 + value(*digit)?;
+    }
+    for digit in rest {
+        number = number.checked_mul(10)?.checked_add(value(*digit)?)?;
     }
     Some(number)
 }
@@ -394,7 +413,7 @@ pub(super) fn xtext_mailbox(value: &str) -> Option<Xtext<'_>> {
 
 /// RFC 3339 5.6: date-time.
 fn is_date_time(text: &str) -> bool {
-    let number = |from: usize, digits: usize| decimal(text.get(from..from + digits)?, digits);
+    let number = |from: usize, digits: usize| decimal(text.as_bytes().get(from..from + digits)?, digits);
     let fields = || {
         let (year, month, day) = (number(0, 4)?, number(5, 2)?, number(8, 2)?);
         let (hour, minute, second) = (number(11, 2)?, number(14, 2)?, number(17, 2)?);
@@ -420,7 +439,7 @@ fn is_date_time(text: &str) -> bool {
     let zone = match zone.as_bytes() {
         [b'Z' | b'z'] => true,
         [b'+' | b'-', _, _, b':', _, _] => {
-            let part = |from: usize| decimal(zone.get(from..from + 2).unwrap_or_default(), 2);
+            let part = |from: usize| decimal(zone.as_bytes().get(from..from + 2).unwrap_or_default(), 2);
             part(1).is_some_and(|hour| hour < 24) && part(4).is_some_and(|minute| minute < 60)
         }
         _ => false,

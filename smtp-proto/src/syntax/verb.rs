@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use super::class::same;
+
 /// The verb of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -128,7 +130,7 @@ impl Verb {
             rest
         } else {
             let (word, rest) = rest.split_at_checked(tail.len())?;
-            if !word.eq_ignore_ascii_case(tail.as_bytes()) {
+            if !same(word, tail.as_bytes()) {
                 return None;
             }
             rest

@@ -2,7 +2,7 @@
 
 use alloc::string::String;
 
-use super::class::{XCHAR, is, span};
+use super::class::{XCHAR, is, xchar_span};
 
 /// xtext that has been checked, and that stands for printable ASCII (RFC 3461 4.2 and 4.4 ask for that): a control
 /// character never hides in it.
@@ -13,19 +13,23 @@ impl<'a> Xtext<'a> {
     /// Checks the whole text; `None` when it is no xtext, or stands for anything but printable ASCII.
     #[must_use]
     pub fn parse(text: &'a str) -> Option<Self> {
-        let octets = text.as_bytes();
+        Self::fits(text.as_bytes()).then_some(Self(text))
+    }
+
+    /// Whether that is `Some`.
+    pub(super) fn fits(octets: &[u8]) -> bool {
         // Most xtext has nothing to decode.
-        if span(octets, XCHAR) == octets.len() {
-            return (!octets.is_empty()).then_some(Self(text));
+        if xchar_span(octets) == octets.len() {
+            return !octets.is_empty();
         }
         let mut rest = octets;
         while let Some((octet, after)) = next(rest) {
             if !matches!(octet, b' '..=b'~') {
-                return None;
+                return false;
             }
             rest = after;
         }
-        rest.is_empty().then_some(Self(text))
+        rest.is_empty()
     }
 
     /// The xtext as it was written, still encoded.
