@@ -10,14 +10,11 @@ use nom::multi::fold_many0;
 use nom::sequence::{delimited, preceded, terminated};
 use nom::{IResult, Parser};
 
-use super::class::{
-    ATEXT, DCONTENT, DOTTED_ATEXT, DOTTED_LDH, HIGH, LDH, QTEXT, has_dots_abreast, has_marks_abreast, is, is_quiet,
-    run, span,
-};
-use super::{SyntaxError, SyntaxErrorKind};
+use super::class::{ATEXT, DCONTENT, HIGH, LDH, QTEXT, is, is_quiet, run, span};
+use super::{SyntaxError, SyntaxErrorKind, usual};
 
 /// RFC 5321 4.5.3.1.1 to 4.5.3.1.3, in octets; a path counts its brackets and its source route.
-const MAX_LOCAL_PART: usize = 64;
+pub(super) const MAX_LOCAL_PART: usize = 64;
 pub(super) const MAX_DOMAIN: usize = 255;
 const MAX_PATH: usize = 256;
 /// RFC 1035 2.3.4.
@@ -51,7 +48,7 @@ impl<'a> Host<'a> {
     }
 
     pub(super) fn parse_with(text: &'a str, label: u16) -> Result<Self, SyntaxError> {
-        if usual_domain(text.as_bytes()) == Some(text.len()) {
+        if usual::domain(text.as_bytes()) == Some(text.len()) {
             return Ok(Self(text));
         }
         match host(label)(text.as_bytes()) {
@@ -315,8 +312,8 @@ pub(super) fn path(octets: &[u8], utf8: bool) -> Result<(Path<'_>, usize), Synta
     match octets {
         [b'<', b'>', ..] => return Ok((Path::Null, 2)),
         [b'<', inside @ ..] => {
-            if let Some(mailbox) = usual_mailbox(inside) {
-                return Ok((Path::Mailbox(mailbox), mailbox.text.len() + 2));
+            if let Some((text, at)) = usual::mailbox(inside) {
+                return Ok((Path::Mailbox(Mailbox { text, at }), text.len() + 2));
             }
         }
         _ => {}
@@ -326,7 +323,7 @@ pub(super) fn path(octets: &[u8], utf8: bool) -> Result<(Path<'_>, usize), Synta
 
 /// The same, whatever it looks like.
 #[inline(never)]
-fn any_path(octets: &[u8], utf8: bool) -> Result<(Path<'_>, usize), SyntaxError> {
+pub(super) fn any_path(octets: &[u8], utf8: bool) -> Result<(Path<'_>, usize), SyntaxError> {
     match octets {
         // RFC 5321 4.1.1.3: in any case.
         [b'<', word @ ..] if word.get(10) == Some(&b'>') => {
@@ -362,46 +359,6 @@ fn any_path(octets: &[u8], utf8: bool) -> Result<(Path<'_>, usize), SyntaxError>
         }
         Err(error) => Err(bad(octets, stopped(&error))),
     }
-}
-
-/// A mailbox and the bracket behind it, as most are: ASCII, no quotes and no literal, no label of more octets than there may
-/// be, no two hyphens side by side. It says nothing of any other.
-#[inline]
-fn usual_mailbox(octets: &[u8]) -> Option<Mailbox<'_>> {
-    let at = usual_local_part(octets)?;
-    let Some((b'@', domain)) = octets.get(at..)?.split_first() else { return None };
-    let end = at + 1 + usual_domain(domain)?;
-    // Beyond the limit of a local part; a domain that is let pass here is shorter than its own.
-    if octets.get(end) != Some(&b'>') || at > MAX_LOCAL_PART {
-        return None;
-    }
-    let text = core::str::from_utf8(octets.get(..end)?).ok()?;
-    Some(Mailbox { text, at })
-}
-
-/// The length of a Dot-string (RFC 5321 4.1.2) in ASCII at the start.
-#[inline]
-fn usual_local_part(octets: &[u8]) -> Option<usize> {
-    let first = span(octets, ATEXT);
-    match octets.get(first..)? {
-        [b'.', ..] if first > 0 => {}
-        _ => return (first > 0).then_some(first),
-    }
-    let end = first + span(octets.get(first..)?, DOTTED_ATEXT);
-    let dots = octets.get(first..end)?;
-    (!matches!(dots, [.., b'.']) && !has_dots_abreast(dots)).then_some(end)
-}
-
-/// The length of a Domain (RFC 5321 4.1.2) in ASCII at the start that is no longer than one label may be, and in which no two
-/// of dots and hyphens stand side by side.
-#[inline]
-fn usual_domain(octets: &[u8]) -> Option<usize> {
-    let end = span(octets, DOTTED_LDH);
-    let domain = octets.get(..end)?;
-    if matches!(domain, [] | [b'-' | b'.', ..] | [.., b'-' | b'.']) || end > MAX_LABEL || has_marks_abreast(domain) {
-        return None;
-    }
-    Some(end)
 }
 
 type Parsed<'a> = IResult<&'a [u8], &'a [u8]>;

@@ -101,7 +101,8 @@ pub(super) fn span(octets: &[u8], classes: u16) -> usize {
     at + rest.iter().position(|&octet| !is(octet, classes)).unwrap_or(rest.len())
 }
 
-const EACH: u64 = 0x0101_0101_0101_0101;
+/// One in each of eight octets.
+pub(super) const EACH: u64 = 0x0101_0101_0101_0101;
 
 /// How many octets at the start are from `LOW` to 126 and neither `A` nor `B`, eight at a time, the last eight overlapping.
 #[inline]
@@ -139,38 +140,6 @@ pub(super) fn value_span(octets: &[u8]) -> usize {
 #[inline]
 pub(super) fn xchar_span(octets: &[u8]) -> usize {
     printable_span::<33, b'=', b'+'>(octets)
-}
-
-/// Whether two dots stand side by side in ASCII.
-#[inline]
-pub(super) fn has_dots_abreast(octets: &[u8]) -> bool {
-    // 128 less what differs from a dot: the high bit is left where that is nothing.
-    are_abreast(octets, |word| (EACH << 7).wrapping_sub(word ^ EACH * 0x2e) & (EACH << 7))
-}
-
-/// Whether two of dots and hyphens stand side by side in octets of [`DOTTED_LDH`].
-#[inline]
-pub(super) fn has_marks_abreast(octets: &[u8]) -> bool {
-    // Letters have bit 6 and digits bit 4; these two have neither.
-    are_abreast(octets, |word| !(word | word >> 2) & EACH << 4)
-}
-
-/// Whether two neighbours are flagged, `flags` having the same bit of each octet.
-#[inline]
-fn are_abreast(octets: &[u8], flags: impl Fn(u64) -> u64) -> bool {
-    let (eights, _) = octets.as_chunks::<8>();
-    let (mut found, mut before) = (0, 0);
-    for eight in eights {
-        let here = flags(u64::from_le_bytes(*eight));
-        found |= here & (here << 8 | before >> 56);
-        before = here;
-    }
-    let last = match octets.last_chunk() {
-        Some(eight) => u64::from_le_bytes(*eight),
-        None => octets.iter().rev().fold(EACH * 0x61, |word, &octet| word << 8 | u64::from(octet)),
-    };
-    let here = flags(last);
-    (found | here & here << 8) != 0
 }
 
 /// One or more octets in one of the classes, as a parser of nom's.
@@ -217,4 +186,32 @@ pub(super) fn cut(octets: &[u8], mark: u8) -> Option<(&[u8], &[u8])> {
 /// terminal: C1 controls (NEL among them), LS and PS. There we are stricter.
 pub(super) fn is_quiet(text: &str) -> bool {
     text.is_ascii() || !text.chars().any(|char| matches!(char, '\u{80}'..='\u{9f}' | '\u{2028}' | '\u{2029}'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{VALUE, XCHAR, printable_span, span, value_span, xchar_span};
+
+    /// Each octet at each place of each length: by eight as by the table.
+    #[test]
+    fn eight_at_a_time_find_what_one_at_a_time_does() {
+        for length in 0..28 {
+            for filler in [b'!', b'~', b'a', b'<', b'>', b'*', b','] {
+                for at in 0..=length {
+                    for octet in 0..=255 {
+                        // Behind it one that may take or give a bit.
+                        for behind in [filler, 0, b'=', b'~', 0xff] {
+                            let mut room = [filler; 32];
+                            (room[at], room[at + 1]) = (octet, behind);
+                            let octets = &room[..length];
+                            let printable = octets.iter().position(|octet| !matches!(octet, b' '..=b'~'));
+                            assert_eq!(value_span(octets), span(octets, VALUE), "{octets:?}");
+                            assert_eq!(xchar_span(octets), span(octets, XCHAR), "{octets:?}");
+                            assert_eq!(printable_span::<32, 0, 0>(octets), printable.unwrap_or(length), "{octets:?}");
+                        }
+                    }
+                }
+            }
+        }
+    }
 }

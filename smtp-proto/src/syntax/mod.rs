@@ -20,6 +20,7 @@ mod params;
 mod registry;
 mod reply;
 mod reply_reader;
+mod usual;
 mod values;
 mod verb;
 mod write;
