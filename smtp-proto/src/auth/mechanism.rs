@@ -51,22 +51,27 @@ impl Mechanism {
     /// The mechanism of that name, in any case of letters (RFC 5321 2.4: a keyword's argument in SMTP).
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
+        Self::of(name.as_bytes())
+    }
+
+    /// The same of octets.
+    pub(crate) fn of(name: &[u8]) -> Option<Self> {
         // Nearly always it is in capitals.
         Some(match name {
-            "PLAIN" => Self::Plain,
-            "LOGIN" => Self::Login,
-            "XOAUTH2" => Self::XOAuth2,
-            "EXTERNAL" => Self::External,
-            "OAUTHBEARER" => Self::OAuthBearer,
-            "SCRAM-SHA-256" => Self::ScramSha256,
-            "SCRAM-SHA-256-PLUS" => Self::ScramSha256Plus,
+            b"PLAIN" => Self::Plain,
+            b"LOGIN" => Self::Login,
+            b"XOAUTH2" => Self::XOAuth2,
+            b"EXTERNAL" => Self::External,
+            b"OAUTHBEARER" => Self::OAuthBearer,
+            b"SCRAM-SHA-256" => Self::ScramSha256,
+            b"SCRAM-SHA-256-PLUS" => Self::ScramSha256Plus,
             _ => return Self::in_any_case(name),
         })
     }
 
-    fn in_any_case(name: &str) -> Option<Self> {
+    fn in_any_case(name: &[u8]) -> Option<Self> {
         // No two have the same length and first letter.
-        let only = match (name.len(), name.as_bytes().first()?) {
+        let only = match (name.len(), name.first()?) {
             (5, b'P' | b'p') => Self::Plain,
             (5, _) => Self::Login,
             (7, _) => Self::XOAuth2,
@@ -76,7 +81,7 @@ impl Mechanism {
             (18, _) => Self::ScramSha256Plus,
             _ => return None,
         };
-        only.name().eq_ignore_ascii_case(name).then_some(only)
+        only.name().as_bytes().eq_ignore_ascii_case(name).then_some(only)
     }
 
     /// Whether who reads the exchange then has the secret: not to be used without TLS (RFC 4954 4, RFC 7628 4).

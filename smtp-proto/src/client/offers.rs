@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::auth::{Mechanism, MechanismSet};
-use crate::syntax::{Capability, Extension, ExtensionSet, ReplyLines};
+use crate::syntax::{Capability, Extension, ExtensionSet, ReplyLines, Words};
 
 /// What the server announced in its reply to EHLO, on the present channel: what it said in plaintext is forgotten
 /// inside TLS (RFC 3207 4.2).
@@ -30,15 +30,19 @@ impl Offers {
                 self.old_auth(line.line);
                 continue;
             };
+            // By octets: nobody asks for its words as text.
+            if extension == Extension::Auth {
+                if let Some(names) = Words::of(line.params) {
+                    self.auth = names.filter_map(Mechanism::of).fold(self.auth, MechanismSet::with);
+                    self.set.insert(extension);
+                }
+                continue;
+            }
             let Some(capability) = Capability::announced(extension, line.params) else { continue };
             self.set.insert(extension);
             match capability {
                 // RFC 1870 4: 0 is no fixed limit.
                 Capability::Size(size) => self.size = size.filter(|size| *size > 0),
-                Capability::Auth(names) => {
-                    let known = names.iter().filter_map(Mechanism::from_name);
-                    self.auth = known.fold(self.auth, MechanismSet::with);
-                }
                 Capability::Limits(limits) => {
                     // RFC 9422 4: at most six digits; what does not parse is no limit, 0 is none either.
                     let limit = |name| limits.value(name)?.parse().ok().filter(|limit| (1..1_000_000).contains(limit));
@@ -57,8 +61,10 @@ impl Offers {
         if !keyword.eq_ignore_ascii_case(b"AUTH=") {
             return;
         }
-        let names = str::from_utf8(names).unwrap_or_default().split_ascii_whitespace();
-        self.auth = names.filter_map(Mechanism::from_name).fold(self.auth, MechanismSet::with);
+        // No name is known but in ASCII, and none in what is no UTF-8.
+        let names = if names.is_ascii() || str::from_utf8(names).is_ok() { names } else { &[] };
+        let names = names.split(u8::is_ascii_whitespace).filter_map(Mechanism::of);
+        self.auth = names.fold(self.auth, MechanismSet::with);
         self.set.insert(Extension::Auth);
     }
 

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::announced::{Announced, FirstWord, fold, look_up};
+use super::class::printable_span;
 
 /// An extension of the registry, by its EHLO keyword.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -376,16 +377,22 @@ impl<'a> Words<'a> {
 
     /// RFC 5321 4.1.1.1: ehlo-param is of %d33-126. Blanks around them go.
     fn parse(text: &'a [u8]) -> Option<Self> {
-        let text = text.trim_ascii();
-        if !text.iter().all(|octet| matches!(octet, b' '..=b'~')) {
-            return None;
-        }
-        str::from_utf8(text).ok().map(Self)
+        str::from_utf8(printable(text)?).ok().map(Self)
+    }
+
+    /// The words of a line that [`parse`](Self::parse) takes, and empty ones where blanks stand side by side.
+    pub(crate) fn of(text: &'a [u8]) -> Option<impl Iterator<Item = &'a [u8]>> {
+        Some(printable(text)?.split(|&octet| octet == b' '))
     }
 
     fn one(self) -> Option<&'a str> {
         (!self.0.is_empty() && !self.0.as_bytes().contains(&b' ')).then_some(self.0)
     }
+}
+
+fn printable(text: &[u8]) -> Option<&[u8]> {
+    let text = text.trim_ascii();
+    (printable_span::<32, 0, 0>(text) == text.len()).then_some(text)
 }
 
 /// So many digits at most, and one at least, that 64 bits hold.

@@ -3,6 +3,7 @@
 //! nom reads what the RFCs give as nested rules: addresses, address literals, source routes, attributes. There a parser is
 //! the rule, put together as the ABNF has it. What is a list of words between single marks (a verb and its argument,
 //! parameters, the lines of a reply, base64, xtext) is cut by hand: one pass over octets, by the table in `class.rs`.
+//! Most addresses are neither quoted nor literals, and `usual.rs` reads those alone; it leaves all others to the rules.
 
 mod address;
 mod announced;

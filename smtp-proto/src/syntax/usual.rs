@@ -121,7 +121,7 @@ mod tests {
             for first in 0..length {
                 for second in first..length {
                     for marks in [*b"..", *b".-", *b"-.", *b"--"] {
-                        let mut room = [b'a'; 40];
+                        let mut room = [[b'a', b'0', b'Z'][length % 3]; 40];
                         (room[first], room[second]) = (marks[0], marks[1]);
                         let octets = &room[..length];
                         let alone = first > 0 && second + 1 < length && second != first + 1;
