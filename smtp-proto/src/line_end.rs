@@ -35,7 +35,7 @@ pub(crate) fn line_end(octets: &[u8]) -> Option<usize> {
 #[inline]
 const fn ends(word: u64) -> u64 {
     const EACH: u64 = 0x0101_0101_0101_0101;
-    let differs = word ^ EACH * 0x0a;
+    let differs = word ^ (EACH * 0x0a);
     differs.wrapping_sub(EACH) & !differs & EACH << 7
 }
 

@@ -109,7 +109,7 @@ pub(super) const EACH: u64 = 0x0101_0101_0101_0101;
 pub(super) fn printable_span<const LOW: u8, const A: u8, const B: u8>(octets: &[u8]) -> usize {
     let foreign = |eight: &[u8; 8]| {
         let word = u64::from_le_bytes(*eight);
-        let is = |mark: u8| (word ^ EACH * u64::from(mark)).wrapping_sub(EACH);
+        let is = |mark: u8| (word ^ (EACH * u64::from(mark))).wrapping_sub(EACH);
         // The high bit of each octet that is foreign, exact for the first of them: only a foreign one carries or borrows.
         let flags = word.wrapping_sub(EACH * u64::from(LOW)) | word.wrapping_add(EACH) | word | is(A) | is(B);
         flags & (EACH << 7)

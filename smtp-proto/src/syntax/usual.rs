@@ -31,7 +31,7 @@ fn local_part(octets: &[u8]) -> Option<usize> {
     }
     let dots = dots.get(..span(dots, DOTTED_ATEXT))?;
     // 128 less what differs from a dot: the high bit is left where nothing does.
-    let is_dot = |word: u64| (EACH << 7).wrapping_sub(word ^ EACH * 0x2e) & EACH << 7;
+    let is_dot = |word: u64| (EACH << 7).wrapping_sub(word ^ (EACH * 0x2e)) & EACH << 7;
     (!dots.ends_with(b".") && !are_abreast(dots, is_dot)).then_some(first + dots.len())
 }
 
