@@ -5,6 +5,7 @@ mod check;
 mod failure;
 #[cfg(test)]
 mod hints;
+mod lines;
 mod manual;
 mod node;
 mod outlet;

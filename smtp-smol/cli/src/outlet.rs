@@ -1,24 +1,23 @@
 //! Where the program writes what others read: standard output, the log, the ledger. Whoever does not read must not stop
 //! mail, so what is written waits in a bounded queue for a thread of its own; what finds no room is dropped, counted, and
-//! spoken of.
+//! spoken of. Of the log and the ledger each line is written at once, for it is to outlive a crash.
 
 use std::fmt;
 use std::io::{self, Write as _};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::lines::Lines;
+
 /// Things that may wait.
-const PLACES: usize = 10_000;
+pub(crate) const PLACES: usize = 10_000;
 /// What they may weigh together, in octets.
-const WEIGHT: usize = 8 << 20;
-/// Lines of standard output that come in so much time are written together: to wake a thread costs more than a line does.
-/// Not so those of the ledger and the log, which are to outlive a crash.
-const PAUSE: Duration = Duration::from_millis(5);
+pub(crate) const WEIGHT: usize = 8 << 20;
 
 /// A queue before something that is written to.
 pub(crate) struct Outlet<T> {
@@ -52,16 +51,6 @@ impl<T: Send + 'static> Outlet<T> {
         weigh: fn(&T) -> usize,
         write: impl FnMut(T, u64) + Send + 'static,
     ) -> io::Result<Self> {
-        Self::with_pause(name, weigh, Duration::ZERO, write)
-    }
-
-    /// The same; once all is written, the thread pauses for so long.
-    fn with_pause(
-        name: Option<&'static str>,
-        weigh: fn(&T) -> usize,
-        pause: Duration,
-        write: impl FnMut(T, u64) + Send + 'static,
-    ) -> io::Result<Self> {
         let (queue, taken) = sync_channel(PLACES);
         let (waiting, weight) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let state = State { name, waiting, weight, lost: AtomicU64::new(0), lost_in_all: AtomicU64::new(0) };
@@ -69,7 +58,7 @@ impl<T: Send + 'static> Outlet<T> {
         let theirs = state.clone();
         thread::Builder::new()
             .name(name.unwrap_or("log").into())
-            .spawn(move || drain(&taken, &theirs, weigh, pause, write))?;
+            .spawn(move || drain(&taken, &theirs, weigh, write))?;
         Ok(Self { queue, weigh, state })
     }
 
@@ -116,14 +105,8 @@ impl<T: Send + 'static> Outlet<T> {
     }
 }
 
-fn drain<T>(
-    taken: &Receiver<T>,
-    state: &State,
-    weigh: fn(&T) -> usize,
-    pause: Duration,
-    mut write: impl FnMut(T, u64),
-) {
-    while let Ok(thing) = next(taken, pause) {
+fn drain<T>(taken: &Receiver<T>, state: &State, weigh: fn(&T) -> usize, mut write: impl FnMut(T, u64)) {
+    while let Ok(thing) = taken.recv() {
         let weight = weigh(&thing);
         let lost = state.lost.swap(0, Ordering::AcqRel);
         if let (Some(name), true) = (state.name, lost > 0) {
@@ -135,26 +118,17 @@ fn drain<T>(
     }
 }
 
-fn next<T>(taken: &Receiver<T>, pause: Duration) -> Result<T, RecvError> {
-    taken.try_recv().or_else(|_| {
-        if !pause.is_zero() {
-            thread::sleep(pause);
-        }
-        taken.recv()
-    })
-}
-
 /// Lines for standard output.
-static STDOUT: OnceLock<Outlet<Vec<u8>>> = OnceLock::new();
+static STDOUT: OnceLock<Arc<Lines>> = OnceLock::new();
 /// The log, and what else is said on standard error.
 static STDERR: OnceLock<Outlet<Vec<u8>>> = OnceLock::new();
 
 /// Makes the outlets for standard output and standard error.
 pub(crate) fn open() -> io::Result<()> {
-    let stdout = Outlet::with_pause(Some("standard output"), Vec::len, PAUSE, |line: Vec<u8>, _| {
+    let stdout = Lines::new("standard output", |lines| {
         // That nobody reads it any more is no reason to stop taking mail.
         let mut out = io::stdout().lock();
-        let _ = out.write_all(&line).and_then(|()| out.flush());
+        let _ = out.write_all(lines).and_then(|()| out.flush());
     })?;
     let stderr = Outlet::new(None, Vec::len, |line: Vec<u8>, lost| {
         let mut out = io::stderr().lock();
@@ -168,11 +142,14 @@ pub(crate) fn open() -> io::Result<()> {
     Ok(())
 }
 
-/// Prints a line, with its line end, on standard output.
-pub(crate) fn print(line: Vec<u8>) {
-    match STDOUT.get() {
-        Some(out) => out.put(line),
-        None => drop(io::stdout().write_all(&line)),
+/// Prints a line on standard output: `line` writes it behind the others, with its line end.
+pub(crate) fn print(line: impl FnOnce(&mut Vec<u8>)) {
+    if let Some(out) = STDOUT.get() {
+        out.put(line);
+    } else {
+        let mut alone = Vec::new();
+        line(&mut alone);
+        let _ = io::stdout().write_all(&alone);
     }
 }
 
@@ -186,12 +163,13 @@ pub(crate) fn say(words: &str) {
 
 /// Waits until both are written, but not for longer than this.
 pub(crate) fn finish(time: Duration) {
-    STDOUT.get().into_iter().chain(STDERR.get()).for_each(|out| out.finish(time));
+    STDOUT.get().iter().for_each(|out| out.finish(time));
+    STDERR.get().iter().for_each(|out| out.finish(time));
 }
 
 /// Lines that standard output and the log have lost.
 pub(crate) fn lost() -> (u64, u64) {
-    (STDOUT.get().map_or(0, Outlet::lost), STDERR.get().map_or(0, Outlet::lost))
+    (STDOUT.get().map_or(0, |out| out.lost()), STDERR.get().map_or(0, Outlet::lost))
 }
 
 /// The log's way to standard error.

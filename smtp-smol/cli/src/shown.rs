@@ -11,8 +11,7 @@ pub(crate) struct Shown<'a>(pub(crate) &'a str);
 impl Shown<'_> {
     /// Puts it behind a line.
     pub(crate) fn push(self, line: &mut Vec<u8>) {
-        // To look at all of it takes less than to stop at the first.
-        if self.0.bytes().fold(false, |found, octet| found | is_special(octet)) {
+        if self.0.bytes().any(|octet| SPECIAL[usize::from(octet)]) {
             // Writing to a vector does not fail.
             let _ = write!(line, "{self}");
         } else {
@@ -38,6 +37,18 @@ impl fmt::Display for Shown<'_> {
         }
     }
 }
+
+/// The same of each octet: nearly all text has none of them, and a look into a table is the quickest to tell so.
+static SPECIAL: [bool; 256] = {
+    let (mut table, mut octet) = ([false; 256], u8::MAX);
+    loop {
+        table[octet as usize] = is_special(octet);
+        octet = match octet.checked_sub(1) {
+            Some(less) => less,
+            None => break table,
+        };
+    }
+};
 
 /// What may have to be written otherwise in [`Shown`].
 const fn is_special(octet: u8) -> bool {

@@ -58,6 +58,11 @@ impl Books {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).live.add(entry);
     }
 
+    /// Whether a ledger is kept, of what is counted.
+    pub(crate) const fn are_written(&self) -> bool {
+        self.file.is_some()
+    }
+
     /// The ledger file has been moved away: a new one is begun.
     pub(crate) fn rotate(&self) {
         self.moved.store(true, Ordering::Release);

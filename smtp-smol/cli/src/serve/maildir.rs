@@ -1,17 +1,15 @@
 //! A Maildir: a message lies in `new/` whole and synced, or not at all.
 
-use std::cell::RefCell;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use smtp_proto::text::LocalNewlines;
 
-use crate::shown::push_number;
+use super::id::Id;
 
 /// A file in `tmp/` that nobody has touched for so long belongs to a delivery that will never end: the rule of the Maildir
 /// format.
@@ -63,7 +61,7 @@ impl Maildir {
         // `/` and `:` have a meaning in names of messages.
         let host = host.replace(['/', ':'], "_");
         let maildir = Self { root: root.to_owned(), host, newline, new, swept: AtomicU64::new(0) };
-        drop(maildir.draft(&unique())?);
+        drop(maildir.draft(&Id::unique())?);
         Ok(maildir)
     }
 
@@ -132,30 +130,6 @@ impl Drop for Draft {
     }
 }
 
-/// An id that no other message has: the time, this process, and a count.
-pub(crate) fn unique() -> Arc<str> {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    // It does not change, and the system would be asked each time.
-    static PROCESS: LazyLock<String> = LazyLock::new(|| format!("P{}Q", std::process::id()));
-    thread_local! {
-        /// The second, what ids of it begin with, and room for one.
-        static LAST: RefCell<(u64, Vec<u8>, Vec<u8>)> = const { RefCell::new((u64::MAX, Vec::new(), Vec::new())) };
-    }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    LAST.with_borrow_mut(|(second, start, id)| {
-        if *second != now.as_secs() {
-            *second = now.as_secs();
-            *start = format!("{second}.M").into();
-        }
-        id.clear();
-        id.extend_from_slice(start);
-        push_number(id, now.subsec_micros().into(), 6);
-        id.extend_from_slice(PROCESS.as_bytes());
-        push_number(id, COUNT.fetch_add(1, Ordering::Relaxed), 1);
-        str::from_utf8(id).unwrap_or_default().into()
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,12 +140,12 @@ mod tests {
         let root = folder.path().join("mail");
         let maildir = Maildir::open(&root, "mx.example.net", Newline::Lf).expect("opened");
         let count = |name: &str| fs::read_dir(root.join(name)).expect("read").count();
-        let mut draft = maildir.draft(&unique()).expect("begun");
+        let mut draft = maildir.draft(&Id::unique()).expect("begun");
         draft.write(b"half").expect("written");
         assert_eq!((count("tmp"), count("new")), (1, 0));
         drop(draft);
         assert_eq!((count("tmp"), count("new")), (0, 0));
-        let mut draft = maildir.draft(&unique()).expect("begun");
+        let mut draft = maildir.draft(&Id::unique()).expect("begun");
         draft.write(b"whole").expect("written");
         maildir.commit(draft).expect("committed");
         assert_eq!((count("tmp"), count("new")), (0, 1));
@@ -182,7 +156,7 @@ mod tests {
         for (newline, expected) in [(Newline::Lf, &b"a\n\xe9\rb\n\r"[..]), (Newline::Crlf, b"a\r\n\xe9\rb\r\n\r")] {
             let folder = tempfile::tempdir().expect("a folder");
             let maildir = Maildir::open(folder.path(), "mx.example.net", newline).expect("opened");
-            let mut draft = maildir.draft(&unique()).expect("begun");
+            let mut draft = maildir.draft(&Id::unique()).expect("begun");
             for piece in [&b"a\r"[..], b"\n\xe9\rb\r\n", b"\r"] {
                 draft.write(piece).expect("written");
             }
@@ -216,15 +190,7 @@ mod tests {
         // Not at each message.
         let file = File::create(tmp.join("older")).expect("made");
         file.set_times(fs::FileTimes::new().set_accessed(UNIX_EPOCH).set_modified(UNIX_EPOCH)).expect("set");
-        drop(maildir.draft(&unique()).expect("begun"));
+        drop(maildir.draft(&Id::unique()).expect("begun"));
         assert_eq!(left().len(), 4);
-    }
-
-    #[test]
-    fn ids_are_unique() {
-        let mut ids: Vec<_> = (0..1000).map(|_| unique()).collect();
-        ids.sort();
-        ids.dedup();
-        assert_eq!(ids.len(), 1000);
     }
 }

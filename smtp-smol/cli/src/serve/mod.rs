@@ -9,6 +9,7 @@ mod deliver;
 mod except;
 mod faults;
 mod head;
+mod id;
 mod letter;
 mod listen;
 mod listener;

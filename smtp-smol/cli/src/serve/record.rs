@@ -9,6 +9,8 @@ use serde::{Serialize, Serializer};
 use smtp_audit::ledger::Tls;
 use smtp_proto::tls::{Hop, TlsVersion};
 
+use super::deliver::Paths;
+use super::id::Id;
 use crate::shown::{Shown, push_number};
 
 /// A message that was taken, for the line that is printed.
@@ -26,23 +28,22 @@ pub(crate) struct Taken<'a> {
     pub(crate) user: Option<&'a str>,
     pub(crate) tls: &'a Tls<'a>,
     pub(crate) from: &'a str,
-    pub(crate) to: &'a [String],
+    pub(crate) to: &'a Paths,
     pub(crate) size: u64,
-    pub(crate) id: &'a str,
+    #[serde(serialize_with = "id")]
+    pub(crate) id: &'a Id,
 }
 
 impl Taken<'_> {
-    /// With its line end.
-    pub(crate) fn line(&self, json: bool) -> Vec<u8> {
-        let mut line = Vec::with_capacity(256);
+    /// Writes it behind others, with its line end.
+    pub(crate) fn write(&self, json: bool, line: &mut Vec<u8>) {
         if json {
             // Writing to a vector does not fail.
-            let _ = serde_json::to_writer(&mut line, self);
+            let _ = serde_json::to_writer(&mut *line, self);
         } else {
-            self.words(&mut line);
+            self.words(line);
         }
         line.push(b'\n');
-        line
     }
 
     fn words(&self, line: &mut Vec<u8>) {
@@ -106,9 +107,8 @@ fn push_time(line: &mut Vec<u8>, time: Timestamp) {
         }
         line.extend_from_slice(words.as_bytes());
     });
-    line.push(b'.');
-    push_number(line, nanosecond / 1_000_000, 3);
-    line.push(b'Z');
+    let digit = |of: u64| b'0' + u8::try_from(nanosecond / of % 10).unwrap_or_default();
+    line.extend_from_slice(&[b'.', digit(100_000_000), digit(10_000_000), digit(1_000_000), b'Z']);
 }
 
 fn push_peer(line: &mut Vec<u8>, peer: Option<IpAddr>) {
@@ -116,18 +116,23 @@ fn push_peer(line: &mut Vec<u8>, peer: Option<IpAddr>) {
         line.extend_from_slice(peer_name(peer).as_bytes());
         return;
     };
-    for (index, octet) in address.octets().into_iter().enumerate() {
-        if index > 0 {
-            line.push(b'.');
-        }
+    // A dot before each, and at most three digits.
+    let (mut text, mut end) = ([b'.'; 16], 0);
+    let mut push = |digit| {
+        text[end % 16] = digit;
+        end += 1;
+    };
+    for octet in address.octets() {
+        push(b'.');
         if octet >= 100 {
-            line.push(b'0' + octet / 100);
+            push(b'0' + octet / 100);
         }
         if octet >= 10 {
-            line.push(b'0' + octet / 10 % 10);
+            push(b'0' + octet / 10 % 10);
         }
-        line.push(b'0' + octet % 10);
+        push(b'0' + octet % 10);
     }
+    line.extend_from_slice(text.get(1..end).unwrap_or_default());
 }
 
 fn time<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
@@ -141,6 +146,10 @@ fn peer<S: Serializer>(peer: &Option<IpAddr>, serializer: S) -> Result<S::Ok, S:
     let mut line = Vec::with_capacity(40);
     push_peer(&mut line, *peer);
     serializer.serialize_str(str::from_utf8(&line).unwrap_or_default())
+}
+
+fn id<S: Serializer>(id: &Id, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(id)
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! A message as it comes in, and what is said of it.
 
 use std::cell::Cell;
-use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use smtp_proto::Leniencies;
@@ -11,19 +10,20 @@ use smtp_proto::tls::Rehearsed;
 use smtp_proto::trace::{Date, Received};
 use smtp_smol::Peer;
 
-use crate::serve::head;
-use crate::serve::letter::{Letter, hold};
-use crate::serve::maildir::unique;
+use super::paths::Paths;
+use crate::serve::head::Looking;
+use crate::serve::id::Id;
+use crate::serve::letter::Letter;
 use crate::serve::next_hop::{Answer, Passage};
 
 #[derive(Debug)]
 pub(super) struct Envelope {
     pub(super) from: String,
-    pub(super) to: Vec<String>,
+    pub(super) to: Paths,
     /// Recipients that were asked to come again.
-    pub(super) asked: Vec<String>,
+    pub(super) asked: Paths,
     /// Recipients that were refused.
-    pub(super) turned_away: Vec<String>,
+    pub(super) turned_away: Paths,
     /// The code by which recipients were refused last: those of domains that are not ours, and by the next hop.
     pub(super) refused_by: Option<u16>,
     pub(super) rehearsed: Option<Rehearsed>,
@@ -33,10 +33,10 @@ pub(super) struct Envelope {
     pub(super) excepted: bool,
     /// What was let pass in it.
     pub(super) lenient: Leniencies,
-    pub(super) id: Arc<str>,
+    pub(super) id: Id,
     pub(super) size: u64,
-    /// The first octets of the text.
-    pub(super) head: Vec<u8>,
+    /// What is seen of its text.
+    pub(super) looking: Looking,
     pub(super) refused: bool,
     /// The next hop did not want the text, before it came.
     pub(super) text_refused: bool,
@@ -47,33 +47,26 @@ pub(super) struct Envelope {
 
 impl Envelope {
     pub(super) fn new(from: &str) -> Self {
+        let mut spare = SPARE.take();
+        spare.from.push_str(from);
         Self {
-            from: from.into(),
-            to: Vec::new(),
-            asked: Vec::new(),
-            turned_away: Vec::new(),
+            from: spare.from,
+            to: spare.to,
+            asked: Paths::default(),
+            turned_away: Paths::default(),
             refused_by: None,
             rehearsed: None,
             exempt: false,
             excepted: false,
             lenient: Leniencies::STRICT,
-            id: unique(),
+            id: Id::unique(),
             size: 0,
-            head: Vec::new(),
+            looking: Looking::within(spare.text),
             refused: false,
             text_refused: false,
             letter: Letter::default(),
             passage: None,
         }
-    }
-
-    /// Holds the beginning of the text, which comes piece by piece.
-    pub(super) fn look_at(&mut self, text: &[u8]) {
-        if self.head.capacity() == 0 {
-            self.head = SPARE.take();
-        }
-        let room = head::LOOKED_AT.saturating_sub(self.head.len());
-        hold(&mut self.head, text.get(..room.min(text.len())).unwrap_or_default());
     }
 
     /// Our own trace field (RFC 5321 4.4).
@@ -87,31 +80,38 @@ impl Envelope {
             tls: peer.session.tls(),
             id: &self.id,
             // RFC 5321 7.2: more than one would tell them of each other.
-            recipient: if let [only] = self.to.as_slice() { Some(only) } else { None },
+            recipient: self.to.only(),
             date: &date(),
         }
         .write(&mut field);
         field
     }
-
-    /// What is said of one that is taken.
-    pub(super) fn taken(&self) -> Said {
-        Said::Taken(["Ok: taken as ", &self.id].concat())
-    }
 }
 
+/// Memory that an envelope leaves to the next of its thread.
+#[derive(Default)]
+struct Spare {
+    from: String,
+    to: Paths,
+    text: Vec<u8>,
+}
+
+/// More than this is no envelope's but a rare one's.
+const SPARED: usize = 4 << 10;
+
 thread_local! {
-    /// What the last message was held in serves the next of this thread.
-    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static SPARE: Cell<Spare> = const { Cell::new(Spare { from: String::new(), to: Paths::EMPTY, text: Vec::new() }) };
 }
 
 impl Drop for Envelope {
     fn drop(&mut self) {
-        let mut held = std::mem::take(&mut self.head);
-        if held.capacity() > 0 {
-            held.clear();
+        let (mut from, mut to) = (std::mem::take(&mut self.from), std::mem::take(&mut self.to));
+        let text = std::mem::take(&mut self.looking).into_memory();
+        from.clear();
+        to.clear();
+        if from.capacity() + to.held() + text.capacity() <= SPARED {
             // Where the thread ends there is no next.
-            let _ = SPARE.try_with(|spare| spare.set(held));
+            let _ = SPARE.try_with(|spare| spare.set(Spare { from, to, text }));
         }
     }
 }
@@ -120,7 +120,7 @@ impl Drop for Envelope {
 #[derive(Debug)]
 pub(super) enum Said {
     /// It was taken here.
-    Taken(String),
+    Taken(Id),
     /// It was not.
     Refused(Reply<'static>),
     /// What the next hop says.
@@ -128,9 +128,19 @@ pub(super) enum Said {
 }
 
 impl Said {
+    pub(super) fn code(&self) -> u16 {
+        match self {
+            Self::Taken(_) => 250,
+            said => match said.verdict() {
+                Verdict::Refuse(reply) => reply.code(),
+                _ => 250,
+            },
+        }
+    }
+
     pub(super) fn verdict(&self) -> Verdict<'_> {
         match self {
-            Self::Taken(words) => Verdict::AcceptWith(words),
+            Self::Taken(id) => Verdict::AcceptWith(id.taken()),
             Self::Refused(reply) => Verdict::Refuse(*reply),
             Self::Hop(answer) => answer.verdict(),
         }

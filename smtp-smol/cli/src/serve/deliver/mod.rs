@@ -4,6 +4,7 @@ mod account;
 mod envelope;
 mod limits;
 mod office;
+mod paths;
 mod told;
 
 use std::io;
@@ -20,7 +21,7 @@ use smtp_proto::{Leniencies, trace};
 use smtp_smol::{Handler, Peer};
 
 use super::faults::{concerns_text, line_of};
-use super::maildir::unique;
+use super::id::Id;
 use super::next_hop::{Answer, Who};
 use super::recipients::NOT_OURS;
 use super::record::{Taken, peer_name};
@@ -31,6 +32,7 @@ use account::ending;
 use envelope::{Envelope, Said};
 pub(crate) use limits::Limits;
 pub(crate) use office::{Desk, MailGoes, Office};
+pub(crate) use paths::Paths;
 
 const TRY_LATER: Reply<'static> = Reply::fixed(451, (4, 3, 0), "The message could not be stored; try again later");
 /// RFC 5321 4.2.3, RFC 3463 3.4.
@@ -47,7 +49,7 @@ const NOT_YET: Reply<'static> =
 pub(crate) struct Clerk {
     office: Arc<Office>,
     /// By which log and output name the session.
-    id: Arc<str>,
+    id: Id,
     peer: Option<SocketAddr>,
     /// The name of its host, where somebody who is trusted has told it.
     name: Option<Box<str>>,
@@ -78,7 +80,7 @@ impl Clerk {
         office.metrics.open(1);
         Self {
             office,
-            id: unique(),
+            id: Id::unique(),
             peer,
             name: None,
             began: None,
@@ -105,39 +107,37 @@ impl Clerk {
         excepted.is_some_and(|excepted| excepted.hold(self.address(), peer.session.hello(), from))
     }
 
-    /// Stores the message or lets the next hop have it, and keeps account of it; says what its sender is told.
-    async fn take(&mut self, peer: &Peer<'_>) -> Vec<Said> {
-        let Some(mut envelope) = self.envelope.take() else { return Vec::new() };
+    /// Stores the message or lets the next hop have it, and keeps account of it; finds out what its sender is told.
+    async fn take(&mut self, peer: &Peer<'_>) {
+        self.said.clear();
+        let Some(mut envelope) = self.envelope.take() else { return };
         let office = self.office.clone();
-        let said = match &office.mail_goes {
-            MailGoes::Nowhere => vec![envelope.taken()],
+        match &office.mail_goes {
+            MailGoes::Nowhere => self.said.push(Said::Taken(envelope.id)),
             MailGoes::To(maildir) => match envelope.letter.store(maildir, &envelope.id).await {
-                Ok(()) => vec![envelope.taken()],
+                Ok(()) => self.said.push(Said::Taken(envelope.id)),
                 Err(error) => {
                     tracing::error!(%error, "a message could not be stored; its sender has been told to try again");
                     let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-                    vec![Said::Refused(if full { NO_ROOM } else { TRY_LATER })]
+                    self.said.push(Said::Refused(if full { NO_ROOM } else { TRY_LATER }));
                 }
             },
             MailGoes::Through(_) => match envelope.passage.take() {
                 Some(passage) => {
                     let finished = timed(&self.office.metrics, Box::pin(passage.finish())).await;
-                    finished.into_iter().map(Said::Hop).collect()
+                    self.said.extend(finished.into_iter().map(Said::Hop));
                 }
-                None => vec![Said::Refused(TRY_LATER)],
+                None => self.said.push(Said::Refused(TRY_LATER)),
             },
-        };
-        let code = |said: &Said| match said.verdict() {
-            Verdict::Refuse(reply) => reply.code(),
-            _ => 250,
-        };
+        }
         let now = Timestamp::now();
-        let accepted = said.iter().map(code).find(|code| *code < 400);
-        envelope.refused_by = said.iter().map(code).find(|code| *code >= 400).filter(|_| accepted.is_none());
+        let accepted = self.said.iter().map(Said::code).find(|code| *code < 400);
+        envelope.refused_by = self.said.iter().map(Said::code).find(|code| *code >= 400).filter(|_| accepted.is_none());
         let ending = ending(accepted.or(envelope.refused_by).unwrap_or(451));
         self.envelope = Some(envelope);
-        self.count(peer, now, ending);
-        let Some(envelope) = self.envelope.take() else { return said };
+        let tls = Tls::from(peer.session);
+        self.count_with(peer, now, ending, tls.clone());
+        let Some(envelope) = self.envelope.take() else { return };
         if ending == Ending::Accepted {
             let taken = Taken {
                 time: now,
@@ -145,15 +145,14 @@ impl Clerk {
                 session: &self.id,
                 helo: peer.session.hello(),
                 user: peer.session.identity().map(Identity::name),
-                tls: &Tls::from(peer.session),
+                tls: &tls,
                 from: &envelope.from,
                 to: &envelope.to,
                 size: envelope.size,
                 id: &envelope.id,
             };
-            outlet::print(taken.line(self.office.json));
+            outlet::print(|line| taken.write(self.office.json, line));
         }
-        said
     }
 
     fn say(&mut self, answer: Answer) -> Verdict<'_> {
@@ -290,7 +289,7 @@ impl Handler for Clerk {
         let to = rcpt.path.as_str();
         if !self.office.desks[peer.listener].domains.hold(&rcpt.path) {
             envelope.refused_by = Some(NOT_OURS.code());
-            envelope.turned_away.push(to.into());
+            envelope.turned_away.push(to);
             return Verdict::Refuse(NOT_OURS);
         }
         // Whoever comes by a Unix socket has no TLS to come back with.
@@ -299,7 +298,7 @@ impl Handler for Clerk {
             match rehearsing.rcpt(from.ip(), &envelope.from, to, peer.session.tls().is_some()) {
                 Ok(found) => envelope.rehearsed = envelope.rehearsed.or(found),
                 Err(verdict) => {
-                    envelope.asked.push(to.into());
+                    envelope.asked.push(to);
                     return verdict;
                 }
             }
@@ -307,14 +306,14 @@ impl Handler for Clerk {
         if let Some(passage) = &mut envelope.passage {
             let answer = timed(&self.office.metrics, Box::pin(passage.rcpt(rcpt))).await;
             if answer.is_positive() {
-                envelope.to.push(to.into());
+                envelope.to.push(to);
             } else {
                 envelope.refused_by = Some(answer.reply().code());
-                envelope.turned_away.push(to.into());
+                envelope.turned_away.push(to);
             }
             return self.say(answer);
         }
-        envelope.to.push(to.into());
+        envelope.to.push(to);
         Verdict::Accept
     }
 
@@ -350,7 +349,7 @@ impl Handler for Clerk {
     async fn chunk(&mut self, text: &[u8]) {
         let Some(envelope) = &mut self.envelope else { return };
         envelope.size += text.len() as u64;
-        envelope.look_at(text);
+        envelope.looking.add(text, &self.office.unwanted_if);
         match (&self.office.mail_goes, &mut envelope.passage) {
             (MailGoes::To(maildir), _) => envelope.letter.add(maildir, &envelope.id, text).await,
             (MailGoes::Through(_), Some(passage)) => Box::pin(passage.text(text)).await,
@@ -361,7 +360,7 @@ impl Handler for Clerk {
     async fn message(&mut self, peer: &Peer<'_>, end: MessageEnd) -> Verdict<'_> {
         // RFC 2033 4.2: in LMTP each recipient is asked about. The message is stored or handed on once, for all of them.
         if end.recipient.is_none_or(|index| index == 0) {
-            self.said = self.take(peer).await;
+            self.take(peer).await;
         }
         let index = usize::try_from(end.recipient.unwrap_or(0)).unwrap_or(usize::MAX);
         let said = if let [one] = &self.said[..] { Some(one) } else { self.said.get(index) };

@@ -27,6 +27,7 @@ use smtp_proto::tls::TlsFailure;
 use smtp_smol::{Client, ClientTls, Lent, Pool, PoolLimits, Stopped, Target};
 
 use crate::failure::Failure;
+use crate::serve::id::Id;
 pub(crate) use answer::Answer;
 pub(crate) use offers::Offered;
 pub(crate) use options::{Announce, NextHopOptions};
@@ -223,7 +224,7 @@ impl NextHop {
     /// A transaction that comes to nothing, for a client on this machine. Any answer is one, such as that there is no room now.
     async fn try_mail(&self, mut hop: Lent) -> Result<(), String> {
         let failed = |stopped: Stopped| stopped.to_string();
-        let (here, nobody) = (std::net::SocketAddr::from(([127, 0, 0, 1], 25)), Arc::default());
+        let (here, nobody) = (std::net::SocketAddr::from(([127, 0, 0, 1], 25)), Id::EMPTY);
         let who = Who {
             address: Some(here),
             helo: None,

@@ -14,6 +14,7 @@ use super::answer::{self, Answer, is_out_of_step};
 use super::places::Taken;
 use super::watch::Watch;
 use super::{Announce, NextHop, Offered};
+use crate::serve::id::Id;
 
 /// Who the client is, for the next hop.
 #[derive(Clone, Copy, Debug)]
@@ -28,9 +29,9 @@ pub(crate) struct Who<'a> {
     /// Its host's name, where somebody who is trusted has told it.
     pub(crate) name: Option<&'a str>,
     /// Our name for the session.
-    pub(crate) session: &'a Arc<str>,
+    pub(crate) session: &'a Id,
     /// Our name for the message.
-    pub(crate) id: &'a Arc<str>,
+    pub(crate) id: &'a Id,
 }
 
 /// A transaction with the next hop. Dropped, it is given up: a text that has begun can be taken back by the end of the
@@ -39,7 +40,7 @@ pub(crate) struct Who<'a> {
 pub(crate) struct Passage {
     hop: Arc<NextHop>,
     /// By which the log names session and message.
-    names: [Arc<str>; 2],
+    names: [Id; 2],
     /// Gone when the connection is of no more use.
     lent: Option<Lent>,
     _place: Taken,
@@ -124,7 +125,7 @@ impl NextHop {
             let binary = mail.params.body() == Body::BinaryMime;
             let passage = Passage {
                 hop: self.clone(),
-                names: [who.session.clone(), who.id.clone()],
+                names: [*who.session, *who.id],
                 lent: Some(lent),
                 _place: place,
                 offered,
