@@ -91,7 +91,9 @@ impl Looking {
             let Some(end) = end_of_field(text).filter(|end| *end < text.len()) else { return text };
             let (field, after) = text.split_at(end);
             if is_field(field) {
-                self.fields.note(field, unwanted_if);
+                if is_asked(field, unwanted_if) {
+                    self.fields.note(field, unwanted_if);
+                }
                 text = after;
             } else {
                 self.in_text = true;
@@ -105,14 +107,6 @@ impl Looking {
 
 impl Fields {
     fn note(&mut self, field: &[u8], unwanted_if: &[UnwantedIf]) {
-        // Nearly all fields are of no interest, and that their first octet says.
-        let asked = |first: &u8| {
-            first.eq_ignore_ascii_case(&b'C')
-                || unwanted_if.iter().any(|unwanted| unwanted.first().eq_ignore_ascii_case(first))
-        };
-        if !field.first().is_some_and(asked) {
-            return;
-        }
         let Some(colon) = memchr(b':', field) else { return };
         let (name, value) = (field[..colon].trim_ascii_end(), field[colon + 1..].trim_ascii());
         self.unwanted |= unwanted_if.iter().any(|unwanted| unwanted.holds(name, value));
@@ -135,6 +129,16 @@ fn end_of_field(head: &[u8]) -> Option<usize> {
             return Some(end);
         }
     }
+}
+
+/// Nearly all fields are of no interest, and that their first octet says.
+#[inline]
+fn is_asked(field: &[u8], unwanted_if: &[UnwantedIf]) -> bool {
+    let asked = |first: &u8| {
+        first.eq_ignore_ascii_case(&b'C')
+            || unwanted_if.iter().any(|unwanted| unwanted.first().eq_ignore_ascii_case(first))
+    };
+    field.first().is_some_and(asked)
 }
 
 /// The head ends with an empty line.

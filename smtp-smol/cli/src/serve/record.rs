@@ -21,7 +21,8 @@ pub(crate) struct Taken<'a> {
     #[serde(serialize_with = "peer")]
     pub(crate) peer: Option<IpAddr>,
     /// The session, as the log names it.
-    pub(crate) session: &'a str,
+    #[serde(serialize_with = "id")]
+    pub(crate) session: &'a Id,
     pub(crate) helo: Option<&'a str>,
     /// Who has authenticated.
     #[serde(skip_serializing_if = "Option::is_none")]
