@@ -5,6 +5,7 @@ use smtp_proto::tls::{Condition, Hop, Ledger, Retries};
 
 use crate::count::account::Account;
 use crate::count::clients::Clients;
+use crate::count::names::Domains;
 use crate::count::seen::Untold;
 use crate::ledger::Entry;
 use crate::show::Report;
@@ -31,6 +32,8 @@ pub struct Live {
     ledger: Ledger,
     clients: Clients,
     account: Account,
+    /// Of senders: most mail is of few.
+    domains: Domains,
 }
 
 impl Live {
@@ -45,11 +48,15 @@ impl Live {
             *self.account.untold.entry(Untold::Line.why().into()).or_default() += 1;
         }
         self.account.withheld.add(entry);
-        entry.with_counted(|record| {
-            let group = entry.tls.group.as_deref().map(str::as_bytes);
-            self.clients.add(record, entry.tls.offered, group, entry.lenient);
-            self.retries.add(record, |record| self.ledger.add(record));
-        });
+        let domains = &mut self.domains;
+        entry.with_counted(
+            |domain| domains.registrable(domain),
+            |record| {
+                let group = entry.tls.group.as_deref().map(str::as_bytes);
+                self.clients.add(record, entry.tls.offered, group, entry.lenient);
+                self.retries.add(record, |record| self.ledger.add(record));
+            },
+        );
     }
 
     /// What has come of TLS so far. An attempt that may be made again counts as it stands.

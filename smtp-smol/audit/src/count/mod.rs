@@ -9,7 +9,7 @@ pub(crate) mod day;
 mod days;
 pub(crate) mod desk;
 pub(crate) mod held;
-mod names;
+pub(crate) mod names;
 mod per_sender;
 pub(crate) mod rows;
 pub(crate) mod seal;

@@ -22,8 +22,8 @@ pub(super) struct Name {
 }
 
 /// The same of names that are comparable, as ledgers hold them.
-#[derive(Debug, Default)]
-pub(super) struct Domains(Vec<(Box<str>, Range<usize>)>);
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Domains(Vec<(Box<str>, Range<usize>)>);
 
 /// So many places there are.
 const PLACES: usize = 1 << 11;
@@ -32,7 +32,7 @@ const LONGEST: usize = 255;
 
 impl Domains {
     /// The part of a domain that somebody has registered.
-    pub(super) fn registrable<'n>(&mut self, domain: &'n str) -> &'n str {
+    pub(crate) fn registrable<'n>(&mut self, domain: &'n str) -> &'n str {
         if domain.len() > LONGEST {
             return crate::ledger::registrable(domain);
         }

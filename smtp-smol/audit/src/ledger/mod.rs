@@ -257,8 +257,12 @@ impl<'a> Entry<'a> {
     }
 
     /// The same, without names that change nothing in what is counted of all mail: those of recipients where a sender is
-    /// counted, and of a host that is known by its address.
-    pub(crate) fn with_counted<T>(&self, then: impl FnOnce(&Record<'_>) -> T) -> T {
+    /// counted, and of a host that is known by its address. Somebody else may know which part of the sender's is registrable.
+    pub(crate) fn with_counted<'e, T>(
+        &'e self,
+        registrable: impl FnOnce(&'e str) -> &'e str,
+        then: impl FnOnce(&Record<'_>) -> T,
+    ) -> T {
         let named = self.sender_domain.as_deref().is_some_and(|domain| !domain.is_empty());
         if self.direction == Direction::Inbound && named && self.peer.is_some() {
             let mut record = self.record();
