@@ -129,10 +129,13 @@ impl Logs {
         desk: &mut Desk,
     ) {
         let mut shapes = Shapes::default();
-        let mut number = 0;
-        while let Some(line) = lines.next() {
-            number += 1;
-            Form::of(line, &mut shapes, |form| self.form(form, number, source, only, calendar, desk));
+        let (mut number, mut room) = (0, Vec::new());
+        while let Some(piece) = lines.piece(room) {
+            for line in piece.lines() {
+                number += 1;
+                Form::of(line, &mut shapes, |form| self.form(form, number, source, only, calendar, desk));
+            }
+            room = piece.into_room();
         }
         if let Some(error) = lines.failed() {
             desk.broken.cut_short(&source.path, number, &error);

@@ -69,6 +69,23 @@ pub(crate) fn near(text: &[u8], what: u8) -> Option<usize> {
     rest.iter().position(|octet| *octet == what).map(|found| at + found)
 }
 
+/// Where an octet last stands, of a short text: eight at a time.
+#[inline]
+pub(crate) fn near_end(text: &[u8], what: u8) -> Option<usize> {
+    let pattern = ONES * u64::from(what);
+    let mut rest = text;
+    while let Some((before, eight)) = rest.split_last_chunk() {
+        let differs = u64::from_be_bytes(*eight) ^ pattern;
+        // As above: the last octet is the lowest here.
+        let zero = differs.wrapping_sub(ONES) & !differs & HIGHEST;
+        if zero != 0 {
+            return Some(before.len() + 7 - zero.trailing_zeros() as usize / 8);
+        }
+        rest = before;
+    }
+    rest.iter().rposition(|octet| *octet == what)
+}
+
 pub(crate) fn find_no_case(text: &[u8], what: &[u8]) -> Option<usize> {
     text.windows(what.len()).position(|window| eq(window, what))
 }
@@ -279,7 +296,7 @@ pub(crate) fn rfc5322(text: &[u8]) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{eight, find, find_last, iso, near, rfc5322, text_ip, zone};
+    use super::{eight, find, find_last, iso, near, near_end, rfc5322, text_ip, zone};
 
     #[test]
     fn what_is_found_is_what_a_plain_search_finds() {
@@ -294,6 +311,7 @@ mod tests {
                 }
                 for octet in 0..=255 {
                     assert_eq!(near(text, octet), text.iter().position(|other| *other == octet));
+                    assert_eq!(near_end(text, octet), text.iter().rposition(|other| *other == octet));
                 }
             }
         }

@@ -16,7 +16,7 @@
 use memchr::memchr;
 
 use super::stamp::Stamp;
-use crate::read::scan::near;
+use crate::read::scan::{near, near_end};
 
 /// A line in its parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ impl<'a> Line<'a> {
 
     /// Of a program's whole name.
     pub(crate) fn new(stamp: Stamp<'a>, host: &'a [u8], tag: &'a [u8], process: &'a [u8], text: &'a [u8]) -> Self {
-        let slash = tag.iter().rposition(|octet| *octet == b'/');
+        let slash = near_end(tag, b'/');
         let (instance, program) = slash.map_or((&[][..], tag), |slash| (&tag[..slash], &tag[slash + 1..]));
         Self { stamp, host, instance, program, process, text: text.strip_suffix(b"\r").unwrap_or(text) }
     }
@@ -92,7 +92,7 @@ fn usual(line: &[u8]) -> Option<Line<'_>> {
 #[inline]
 fn numbered(tag: &[u8]) -> (&[u8], &[u8]) {
     if let [name @ .., b']'] = tag
-        && let Some(open) = name.iter().rposition(|octet| *octet == b'[')
+        && let Some(open) = near_end(name, b'[')
     {
         return (&name[..open], &name[open + 1..]);
     }
