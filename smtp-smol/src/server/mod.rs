@@ -15,7 +15,7 @@ use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use smol::channel::{Receiver, Sender};
 use smol::future::{FutureExt as _, or};
@@ -374,7 +374,7 @@ struct Connections<M> {
 
 impl<H: Handler, M: Fn(Option<SocketAddr>) -> H + Clone + Send + Sync + 'static> Connections<M> {
     async fn accept(self, door: Watch) {
-        let mut failing = false;
+        let mut failed = None::<Instant>;
         let mut stopping = pin!(self.shared.stop.recv());
         loop {
             let accepted = or(async { Some(door.accept().await) }, async {
@@ -384,12 +384,12 @@ impl<H: Handler, M: Fn(Option<SocketAddr>) -> H + Clone + Send + Sync + 'static>
             match accepted.await {
                 None => return,
                 Some(Ok((socket, address))) => {
-                    failing = false;
                     self.welcome(socket, address);
                 }
                 Some(Err(error)) => {
                     // Such as no descriptors left. Those that are connected must not suffer by a busy loop, nor the log.
-                    if !std::mem::replace(&mut failing, true) {
+                    // Where one is let in for each that ends it fails again and again: one trouble, until a minute went well.
+                    if failed.replace(Instant::now()).is_none_or(|at| at.elapsed() > Duration::from_secs(60)) {
                         tracing::warn!(%error, "connections cannot be accepted; trying again");
                     }
                     Timer::after(Duration::from_millis(50)).await;
