@@ -181,8 +181,8 @@ impl Row {
         }
     }
 
-    /// An entry whose texts do not stand in its line as they are: they are put behind these, and the row's text begins there. `None` where that is
-    /// more than any line has.
+    /// An entry whose texts do not stand in its line as they are: they are put behind these, and the row's text begins there.
+    /// `None` where that is more than any line has.
     pub(crate) fn of(entry: &Entry<'_>, texts: &mut Vec<u8>) -> Option<Self> {
         let first = texts.len();
         texts.push(b'{');

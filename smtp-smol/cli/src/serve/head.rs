@@ -23,6 +23,8 @@ pub(crate) struct Looking {
     came: usize,
     /// A field that may go on, or a line that has not ended.
     held: Vec<u8>,
+    /// So much of a field that is held was searched for its end.
+    searched: usize,
     fields: Fields,
     /// The fields have ended.
     in_text: bool,
@@ -73,7 +75,7 @@ impl Looking {
     pub(crate) fn seen(&self, unwanted_if: &[UnwantedIf]) -> Seen {
         let (mut fields, mut rest) = (self.fields.clone(), &self.held[..]);
         if !self.in_text {
-            while let Some((field, after)) = end_of_field(rest).map(|end| rest.split_at(end))
+            while let Some((field, after)) = end_of_field(rest, 0).map(|end| rest.split_at(end))
                 && is_field(field)
             {
                 fields.note(field, unwanted_if);
@@ -88,7 +90,12 @@ impl Looking {
     fn look<'t>(&mut self, mut text: &'t [u8], unwanted_if: &[UnwantedIf]) -> &'t [u8] {
         while !self.in_text {
             // A line that goes on with it may follow.
-            let Some(end) = end_of_field(text).filter(|end| *end < text.len()) else { return text };
+            let searched = std::mem::take(&mut self.searched);
+            let Some(end) = end_of_field(text, searched).filter(|end| *end < text.len()) else {
+                // From the line end that may be the field's own: however many lines it goes on in, each is looked at once.
+                self.searched = memrchr(b'\n', text).unwrap_or_default();
+                return text;
+            };
             let (field, after) = text.split_at(end);
             if is_field(field) {
                 if is_asked(field, unwanted_if) {
@@ -120,9 +127,8 @@ impl Fields {
     }
 }
 
-/// Where the first line ends, with those that it goes on in (RFC 5322 2.2.3).
-fn end_of_field(head: &[u8]) -> Option<usize> {
-    let mut end = 0;
+/// Where the first line ends, with those that it goes on in (RFC 5322 2.2.3). Before `end` it does not.
+fn end_of_field(head: &[u8], mut end: usize) -> Option<usize> {
     loop {
         end += memchr(b'\n', head.get(end..)?)? + 1;
         if !matches!(head.get(end), Some(b' ' | b'\t')) {
