@@ -8,6 +8,6 @@ program=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directo
 count() {
     valgrind --tool=callgrind --callgrind-out-file=/dev/null "$program" "$@" 2>&1 | sed -n 's/.*refs: *//p' | tr -d ,
 }
-for lines in 1 13; do
+for lines in 0 1 13; do
     printf '%2d lines: %d\n' "$lines" $((($(count "$lines" 1100) - $(count "$lines" 100)) / 1000))
 done

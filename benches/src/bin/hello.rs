@@ -1,5 +1,5 @@
 //! Greeted, and told what the server offers, so many times: `hello LINES ROUNDS`, to be counted by `hello.sh`. With one line
-//! the server offers nothing.
+//! the server offers nothing; with none the reply has not come.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let config: Arc<Config> = Config::new("client.example")?.tls(Tls::Never).shared();
     for _ in 0..rounds {
         let mut session = Session::new(config.clone(), Channel::Plain);
-        for words in ["220 mx.example.net\r\n", &reply] {
+        for words in ["220 mx.example.net\r\n", &reply].into_iter().filter(|words| !words.is_empty()) {
             let mut input = black_box(words.as_bytes());
             let want = loop {
                 match session.step(&mut input) {
@@ -50,7 +50,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             assert!(matches!(want, Want::Input | Want::Decision), "{want:?}");
             session.sent(black_box(session.output()).len());
         }
-        assert!(session.is_open(), "the reply was learnt");
+        assert_eq!(session.is_open(), lines > 0, "the reply was learnt");
     }
     Ok(())
 }
