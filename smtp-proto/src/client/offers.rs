@@ -127,3 +127,38 @@ impl Offers {
             .any(|each| matches!(each, Capability::Other { keyword: other, .. } if other.eq_ignore_ascii_case(keyword)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Offers;
+    use crate::auth::{Mechanism, MechanismSet};
+    use crate::syntax::{Extension, ReplyLines};
+
+    fn told(line: &[u8]) -> Offers {
+        let raw = [b"250-mx\r\n250 ", line, b"\r\n"].concat();
+        let mut offers = Offers::default();
+        offers.learn(&ReplyLines::parse(&raw).expect("a good reply").expect("a whole one"));
+        offers
+    }
+
+    /// `AUTH=` of before RFC 2554 is taken for AUTH, its names told apart by any blanks; names that are not known do no harm, and
+    /// what is no UTF-8 has no name.
+    #[test]
+    fn the_old_way_to_announce_auth() {
+        let both = MechanismSet::EMPTY.with(Mechanism::Plain).with(Mechanism::Login);
+        for (line, known) in [
+            (&b"AUTH=PLAIN LOGIN"[..], both),
+            (b"auth=login\tplain", both),
+            (b"AUTH=PLAIN \xc3\xbc LOGIN", both),
+            (b"AUTH=PLAIN \xff LOGIN", MechanismSet::EMPTY),
+            (b"AUTH=", MechanismSet::EMPTY),
+        ] {
+            let offers = told(line);
+            assert_eq!(offers.mechanisms(), known, "{}", line.escape_ascii());
+            assert!(offers.has(Extension::Auth), "{}", line.escape_ascii());
+        }
+        for line in [&b"AUTH-PLAIN"[..], b"BUTH=PLAIN", b"AUTH"] {
+            assert_eq!(told(line).mechanisms(), MechanismSet::EMPTY, "{}", line.escape_ascii());
+        }
+    }
+}
