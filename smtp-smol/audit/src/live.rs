@@ -53,7 +53,7 @@ impl Live {
             |domain| domains.registrable(domain),
             |record| {
                 let group = entry.tls.group.as_deref().map(str::as_bytes);
-                self.clients.add(record, entry.tls.offered, group, entry.lenient);
+                self.clients.add(record, entry.tls.offered, group, entry.lenient, &mut None);
                 self.retries.add(record, |record| self.ledger.add(record));
             },
         );

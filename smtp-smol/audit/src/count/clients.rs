@@ -101,13 +101,14 @@ impl Clients {
     }
 
     /// Adds a line of a ledger, if it is of wanted mail that came in. Attempts at one message need not be known again:
-    /// taken it was once.
+    /// taken it was once. The number of the sender is put down where it is not known.
     pub(crate) fn add(
         &mut self,
         record: &Record<'_>,
         offered: Option<TlsOffer>,
         group: Option<&[u8]>,
         lenient: Leniencies,
+        known: &mut Option<u32>,
     ) {
         if record.direction != Direction::Inbound || record.end != Disposition::Accepted || record.wanted != Wanted::Yes
         {
@@ -115,8 +116,9 @@ impl Clients {
         }
         self.offers += u64::from(offered.is_some());
         self.group(record.time, record.hop, group);
-        let party = record.party().unwrap_or_default();
-        let Some(sender) = self.count_tls(party, record.hop, offered, group) else { return };
+        *known = known.or_else(|| self.number(record.party().unwrap_or_default()));
+        let Some(sender) = *known else { return };
+        self.count_tls(sender, record.hop, offered, group);
         // Of mail without a fault nothing is written down: it is in the number of all.
         for leniency in lenient.iter() {
             if let Place::Rare(which) = Question::Strict(leniency).place() {
@@ -132,13 +134,14 @@ impl Clients {
         if record.direction == Direction::Inbound && record.wanted == Wanted::Yes {
             let group = group.map(str::as_bytes);
             self.group(record.time, record.hop, group);
-            self.count_tls(record.party().unwrap_or_default(), record.hop, None, group);
+            if let Some(sender) = self.number(record.party().unwrap_or_default()) {
+                self.count_tls(sender, record.hop, None, group);
+            }
         }
     }
 
-    /// Counts by what each question that is asked of all says; returns the number of the sender.
-    fn count_tls(&mut self, party: &str, hop: Hop, offered: Option<TlsOffer>, group: Option<&[u8]>) -> Option<u32> {
-        let sender = self.number(party)?;
+    /// Counts by what each question that is asked of all says.
+    fn count_tls(&mut self, sender: u32, hop: Hop, offered: Option<TlsOffer>, group: Option<&[u8]>) {
         let used = post_quantum(hop, group);
         // In the order of `Question::COMMON`.
         let met = [
@@ -148,10 +151,9 @@ impl Clients {
             could_post_quantum(hop, offered, used),
         ];
         self.senders.add_one(sender, met);
-        Some(sender)
     }
 
-    /// The number of a sender.
+    /// The number of a sender, which stays as it is.
     fn number(&mut self, party: &str) -> Option<u32> {
         let known = self.senders.find(party);
         if known.is_some() || self.senders.len() < self.told_apart {
@@ -299,7 +301,7 @@ mod tests {
             let mut record = *record;
             record.sender = Some(sender);
             let group = entry.tls.group.as_deref().map(str::as_bytes);
-            clients.add(&record, entry.tls.offered, group, entry.lenient);
+            clients.add(&record, entry.tls.offered, group, entry.lenient, &mut None);
         });
     }
 

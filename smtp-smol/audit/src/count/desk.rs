@@ -13,7 +13,7 @@ use super::aside::{Aside, Broken, LedgerLines, Lines};
 use super::cells::{Head, Table};
 use super::clients::Clients;
 use super::held::Held;
-use super::names::{Domains, Names, lowered};
+use super::names::{Domains, Names, Sender, SenderNumber, Senders, lowered};
 use super::rows::Rows;
 use super::seal::Seal;
 use super::seen::{Seen, Untold};
@@ -78,6 +78,7 @@ pub(crate) struct Desk {
     names: [Names; 3],
     /// Of ledgers.
     domains: Domains,
+    senders: Senders,
     /// What is counted elsewhere, where this is the front of a desk.
     held: Option<Held>,
 }
@@ -110,6 +111,7 @@ impl Desk {
             messages: 0,
             names: Default::default(),
             domains: Domains::default(),
+            senders: Senders::default(),
             held: None,
         }
     }
@@ -184,19 +186,34 @@ impl Desk {
         true
     }
 
+    /// The sender of a row of a ledger file, while what was read is at hand.
+    pub(crate) fn sender(&mut self, domain: &[u8]) -> Option<SenderNumber> {
+        self.senders.number(domain)
+    }
+
     /// Takes a row of a ledger file, with its names as they are in its text.
-    pub(crate) fn take_row(&mut self, row: &Row, text: &[u8]) {
+    pub(crate) fn take_row(&mut self, row: &Row, text: &[u8], sender: Option<SenderNumber>) {
+        let mut senders = std::mem::take(&mut self.senders);
+        let known = sender.and_then(|number| senders.get(number));
+        let mut client = known.and_then(|sender| sender.client);
+        self.count_row(row, text, known.map(Sender::registrable), &mut client);
+        if let Some(sender) = sender.and_then(|number| senders.get_mut(number)) {
+            sender.client = client;
+        }
+        self.senders = senders;
+    }
+
+    fn count_row(&mut self, row: &Row, text: &[u8], sender: Option<&str>, client: &mut Option<u32>) {
         self.messages += 1;
         let mut record = row.record();
         if self.since.is_some_and(|since| record.time < since) {
             self.aside.early += 1;
             return;
         }
-        let domain = utf8(row.sender_domain(text));
         let mut domains = std::mem::take(&mut self.domains);
-        if !domain.is_empty() {
-            record.sender = Some(domains.registrable(domain));
-        }
+        let domain = || utf8(row.sender_domain(text));
+        let found = || Some(domain()).filter(|domain| !domain.is_empty());
+        record.sender = sender.or_else(|| found().map(|domain| domains.registrable(domain)));
         // Of most mail nobody asks for other names.
         let all = self.rows.is_some() || matches!(self.ledger.scope(), Scope::Recipients(_));
         let outbound = record.direction == Direction::Outbound;
@@ -223,9 +240,9 @@ impl Desk {
         self.domains = domains;
         let excepted = || {
             let host = row.helo(text).map(utf8);
-            is_excepted(self.except.as_ref(), record.hop, record.direction, record.peer, host, domain)
+            is_excepted(self.except.as_ref(), record.hop, record.direction, record.peer, host, domain())
         };
-        if row.by_exception() || excepted() {
+        if row.by_exception() || (self.except.is_some() && excepted()) {
             self.aside.excepted += 1;
             if let Some(parties) = &mut self.parties {
                 parties.add(&record);
@@ -238,8 +255,10 @@ impl Desk {
         if self.ledger.scope().holds(&record) {
             let seal = self.seal.as_ref();
             let number = |number| seal.map_or(number, |seal| seal.number("sender", number));
-            self.withheld.add_as(row.ending, row.reason(text), domain, number);
-            self.clients.add(&record, row.offered, row.group(text), row.lenient);
+            if row.reason(text).is_some() {
+                self.withheld.add_as(row.ending, row.reason(text), domain(), number);
+            }
+            self.clients.add(&record, row.offered, row.group(text), row.lenient, client);
         }
         let entry = self.rows.is_some().then(|| row.entry(text));
         self.sinks().take(&record, entry.as_ref(), true);

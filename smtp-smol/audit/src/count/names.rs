@@ -25,6 +25,28 @@ pub(super) struct Name {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Domains(Vec<(Box<str>, Range<usize>)>);
 
+/// Senders' domains as ledgers hold them, by numbers: a line that is held back keeps the number, and what is found out of a
+/// sender once is known when it writes again. Of those that come when there is no room there is no number.
+#[derive(Debug, Default)]
+pub(crate) struct Senders {
+    senders: Vec<Sender>,
+    /// One more than the number of a sender, at the place that its hash says or behind it; 0 where there is none.
+    table: Vec<u16>,
+}
+
+/// A sender's domain.
+#[derive(Debug)]
+pub(crate) struct Sender {
+    domain: Box<str>,
+    registrable: Range<usize>,
+    /// Among the [`Clients`](super::clients::Clients).
+    pub(super) client: Option<u32>,
+}
+
+/// Which of the senders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SenderNumber(u16);
+
 /// So many places there are.
 const PLACES: usize = 1 << 11;
 /// A name longer than this is none of a domain's (RFC 5321 4.5.3.1.2), and not kept.
@@ -41,13 +63,57 @@ impl Domains {
         }
         let (known, within) = &mut self.0[place(domain.as_bytes())];
         if **known != *domain {
-            let part = crate::ledger::registrable(domain);
-            // A dot may stand behind it.
-            let start = part.as_ptr().addr().wrapping_sub(domain.as_ptr().addr());
-            *within = start..start.wrapping_add(part.len());
+            *within = registrable_within(domain);
             *known = domain.into();
         }
         domain.get(within.clone()).unwrap_or(domain)
+    }
+}
+
+impl Senders {
+    /// So many are known by number.
+    const MOST: u16 = 1 << 14;
+    /// So far a sender stands from the place of its hash at most: names that were made to meet cost no more than that.
+    const FAR: usize = 64;
+
+    /// The number of this one.
+    pub(super) fn number(&mut self, domain: &[u8]) -> Option<SenderNumber> {
+        if self.table.is_empty() {
+            self.table = vec![0; usize::from(Self::MOST) * 4];
+        }
+        let hash = hashed(domain);
+        let mut free = None;
+        for far in 0..Self::FAR {
+            let place = hash.wrapping_add(far) % self.table.len();
+            let Some(number) = self.table[place].checked_sub(1) else {
+                free = Some(place);
+                break;
+            };
+            if self.senders.get(usize::from(number)).is_some_and(|known| known.domain.as_bytes() == domain) {
+                return Some(SenderNumber(number));
+            }
+        }
+        let place = free?;
+        let number = u16::try_from(self.senders.len()).ok().filter(|number| *number < Self::MOST)?;
+        let domain = std::str::from_utf8(domain).ok().filter(|domain| (1..=LONGEST).contains(&domain.len()))?;
+        self.table[place] = number + 1;
+        self.senders.push(Sender { domain: domain.into(), registrable: registrable_within(domain), client: None });
+        Some(SenderNumber(number))
+    }
+
+    pub(super) fn get(&self, number: SenderNumber) -> Option<&Sender> {
+        self.senders.get(usize::from(number.0))
+    }
+
+    pub(super) fn get_mut(&mut self, number: SenderNumber) -> Option<&mut Sender> {
+        self.senders.get_mut(usize::from(number.0))
+    }
+}
+
+impl Sender {
+    /// The part of its domain that somebody has registered.
+    pub(super) fn registrable(&self) -> &str {
+        self.domain.get(self.registrable.clone()).unwrap_or(&self.domain)
     }
 }
 
@@ -93,9 +159,21 @@ impl Name {
 
 /// Where a name is looked for.
 fn place(name: &[u8]) -> usize {
+    hashed(name) % PLACES
+}
+
+fn hashed(name: &[u8]) -> usize {
     let mut hasher = FxHasher::default();
     hasher.write(name);
-    (hasher.finish() >> 32) as usize % PLACES
+    (hasher.finish() >> 32) as usize
+}
+
+/// Where the part of a domain stands that somebody has registered.
+fn registrable_within(domain: &str) -> Range<usize> {
+    let part = crate::ledger::registrable(domain);
+    // A dot may stand behind it.
+    let start = part.as_ptr().addr().wrapping_sub(domain.as_ptr().addr());
+    start..start.wrapping_add(part.len())
 }
 
 pub(super) fn lowered(address: &[u8]) -> String {
@@ -142,7 +220,43 @@ fn registrable(domain: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Domains, Names};
+    use super::{Domains, Names, Senders};
+
+    #[test]
+    fn senders_keep_their_numbers_and_those_without_room_have_none() {
+        let mut senders = Senders::default();
+        let name = |number: u16| format!("mx.sender{number}.example");
+        for round in 0..2 {
+            for number in 0..Senders::MOST + 100 {
+                let told = senders.number(name(number).as_bytes());
+                assert_eq!(told.map(|told| told.0), (number < Senders::MOST).then_some(number), "{round}");
+                let Some(sender) = told.and_then(|told| senders.get_mut(told)) else { continue };
+                assert_eq!(sender.registrable(), format!("sender{number}.example"));
+                assert_eq!(sender.client, (round == 1).then(|| number.into()));
+                sender.client = Some(number.into());
+            }
+        }
+        // Those that stand too close to others have none.
+        let mut senders = Senders::default();
+        let meet = senders.number(b"a.example").map(|_| super::hashed(b"a.example"));
+        for far in 0..Senders::FAR {
+            senders.table[(meet.unwrap_or(0) + far) % (usize::from(Senders::MOST) * 4)] = 1;
+        }
+        assert_eq!(senders.number(b"a.example").map(|told| told.0), Some(0));
+        senders.senders[0].domain = "b.example".into();
+        assert_eq!(senders.number(b"a.example"), None);
+        let mut senders = Senders::default();
+        for wrong in [&b""[..], b"\xff.example", "x".repeat(256).as_bytes()] {
+            assert_eq!(senders.number(wrong), None);
+        }
+        assert_eq!(
+            senders
+                .number(b"co.uk")
+                .and_then(|told| senders.get_mut(told))
+                .map(|sender| sender.registrable().to_owned()),
+            Some("co.uk".into())
+        );
+    }
 
     #[test]
     fn domains_of_ledgers_are_found_as_they_are_looked_up() {

@@ -116,6 +116,11 @@ impl<'a> Reader<'a> {
             row.hop = Hop::Used { version: version.and_then(version_of), certificate };
         }
         row.group = rest.maybe(b",\"group\":")?;
+        row.common_group = row.group.and_then(|place| match place.of(line) {
+            b"x25519" => Some("x25519"),
+            b"X25519MLKEM768" => Some("X25519MLKEM768"),
+            _ => None,
+        });
         let offered = rest.maybe_word(b",\"offered_version\":")?.and_then(version_of);
         let post_quantum = rest.flag(b",\"post_quantum\":")?.unwrap_or_default();
         row.offered = offered.map(|most| TlsOffer::new(most, post_quantum));

@@ -35,6 +35,8 @@ pub(crate) struct Row {
     pub(crate) hop: Hop,
     pub(super) cipher: Option<Place>,
     pub(super) group: Option<Place>,
+    /// That group, where it is one of those that there mostly are.
+    pub(super) common_group: Option<&'static str>,
     pub(crate) offered: Option<TlsOffer>,
     pub(super) by_proxy: bool,
     pub(super) reason: Option<Place>,
@@ -81,6 +83,7 @@ impl Row {
         hop: Hop::Unknown,
         cipher: None,
         group: None,
+        common_group: None,
         offered: None,
         by_proxy: false,
         reason: None,
@@ -121,7 +124,8 @@ impl Row {
     }
 
     pub(crate) fn group<'t>(&self, text: &'t [u8]) -> Option<&'t [u8]> {
-        self.group.map(|place| place.of(text))
+        // What the text says of it may have been read long ago.
+        self.common_group.map(str::as_bytes).or_else(|| self.group.map(|place| place.of(text)))
     }
 
     pub(crate) fn reason<'t>(&self, text: &'t [u8]) -> Option<&'t [u8]> {
@@ -148,6 +152,34 @@ impl Row {
         record
     }
 
+    /// Puts behind these texts what may be asked for later, and nobody asks for the cipher: the row's text
+    /// then begins there, and the line is no longer needed.
+    pub(crate) fn leave(&mut self, line: &[u8], texts: &mut Vec<u8>) -> Option<()> {
+        let first = texts.len();
+        texts.push(b'{');
+        let mut put = |place: &mut Place| {
+            let start = texts.len() - first;
+            texts.extend_from_slice(place.of(line));
+            Place::new(start, texts.len() - first).map(|there| *place = there)
+        };
+        if let Some((names, _)) = &mut self.stamp {
+            names.iter_mut().try_for_each(&mut put)?;
+        }
+        self.cipher = None;
+        if self.common_group.is_some() {
+            self.group = None;
+        }
+        let all = [
+            &mut self.id,
+            &mut self.helo,
+            &mut self.sender_domain,
+            &mut self.recipient_domains,
+            &mut self.group,
+            &mut self.reason,
+        ];
+        all.into_iter().flatten().try_for_each(put)
+    }
+
     /// All that it says.
     pub(crate) fn entry<'t>(&self, text: &'t [u8]) -> Entry<'t> {
         let maybe = |place: Option<Place>| place.map(|place| Cow::Borrowed(place.text(text)));
@@ -169,7 +201,7 @@ impl Row {
             tls: Tls {
                 hop: self.hop,
                 cipher: maybe(self.cipher),
-                group: maybe(self.group),
+                group: self.common_group.map(Cow::Borrowed).or_else(|| maybe(self.group)),
                 offered: self.offered,
                 by_proxy: self.by_proxy,
                 reason: maybe(self.reason),
@@ -222,6 +254,7 @@ impl Row {
             hop: tls.hop,
             cipher,
             group,
+            common_group: None,
             offered: tls.offered,
             by_proxy: tls.by_proxy,
             reason,

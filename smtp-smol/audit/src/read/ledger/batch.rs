@@ -1,21 +1,23 @@
-//! A piece of a ledger's lines, on its way to the desk. What they say stays where it was read, however long they are held
-//! back: nothing is copied of a line without escapes. The room that a batch took is used again.
+//! A piece of a ledger's lines, on its way to the desk. Of what they say there is kept what may be asked for, so that all that is
+//! held back is little, and the block into which was read is read into again while it is in the cache. The room that a batch took
+//! is used again, too.
 
 use std::io;
+use std::ops::Range;
 
 use jiff::Timestamp;
 
 use crate::ledger::{Entry, Reader, Row, Wrong};
-use crate::read::blocks::{self, Lines, Piece};
+use crate::read::blocks::{self, Lines};
 
 /// Lines that were read.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
-    piece: Piece,
+    octets: usize,
     lines: Vec<Line>,
-    rows: Vec<(Text, Row)>,
-    /// Of those whose texts do not stand in their line as they are.
-    apart: Vec<u8>,
+    /// Each with where its text is among these.
+    rows: Vec<(Range<usize>, Row)>,
+    texts: Vec<u8>,
 }
 
 /// What a line is.
@@ -28,66 +30,53 @@ pub(super) enum Line {
     Empty,
 }
 
-/// Where a row's text stands.
-#[derive(Clone, Copy, Debug)]
-struct Text {
-    start: usize,
-    end: usize,
-    apart: bool,
-}
-
 impl Batch {
-    /// The next piece of a file, or why there is none; in the room of one that is no longer needed.
-    pub(super) fn next(from: &mut Lines<'_>, room: Self) -> Option<io::Result<Self>> {
-        let Self { piece, mut lines, mut rows, mut apart } = room;
-        let Some(piece) = from.piece(piece.into_room()) else { return from.failed().map(Err) };
-        lines.clear();
-        rows.clear();
-        apart.clear();
-        let mut batch = Self { piece, lines, rows, apart };
-        batch.read();
+    /// The next piece of a file, or why there is none; in the room of a batch that is no longer needed, and read into this
+    /// block.
+    pub(super) fn next(from: &mut Lines<'_>, block: &mut Vec<u8>, room: Self) -> Option<io::Result<Self>> {
+        let Some(piece) = from.piece(std::mem::take(block)) else { return from.failed().map(Err) };
+        let mut batch = room;
+        batch.lines.clear();
+        batch.rows.clear();
+        batch.texts.clear();
+        batch.octets = piece.octets().len();
+        let mut reader = Reader::default();
+        for line in piece.lines() {
+            let line = batch.read(line, &mut reader);
+            batch.lines.push(line);
+        }
+        *block = piece.into_room();
         Some(Ok(batch))
     }
 
-    fn read(&mut self) {
-        let Self { piece, lines, rows, apart } = self;
-        let octets = piece.octets();
-        let mut reader = Reader::default();
-        for line in piece.lines() {
-            let line = match line {
-                blocks::Line::Line(line) => line,
-                blocks::Line::TooLong => {
-                    lines.push(Line::Wrong("a line too long for a ledger".into()));
-                    continue;
+    fn read<'l>(&mut self, line: blocks::Line<'l>, reader: &mut Reader<'l>) -> Line {
+        let too_long = || Line::Wrong("a line too long for a ledger".into());
+        let line = match line {
+            blocks::Line::TooLong => return too_long(),
+            blocks::Line::Line(b"") => return Line::Empty,
+            blocks::Line::Line(line) => line,
+        };
+        let (number, start) = (self.rows.len(), self.texts.len());
+        self.rows.push((0..0, Row::EMPTY));
+        if let Some((place, row)) = self.rows.last_mut()
+            && reader.read_into(line, row).is_some()
+            && row.leave(line, &mut self.texts).is_some()
+        {
+            *place = start..self.texts.len();
+            return Line::Row(number);
+        }
+        self.rows.pop();
+        self.texts.truncate(start);
+        match Entry::parse(line) {
+            Ok(entry) => match Row::of(&entry, &mut self.texts) {
+                Some(row) => {
+                    self.rows.push((start..self.texts.len(), row));
+                    Line::Row(number)
                 }
-            };
-            if line.is_empty() {
-                lines.push(Line::Empty);
-                continue;
-            }
-            let start = line.as_ptr().addr() - octets.as_ptr().addr();
-            rows.push((Text { start, end: start + line.len(), apart: false }, Row::EMPTY));
-            if let Some((_, row)) = rows.last_mut()
-                && reader.read_into(line, row).is_some()
-            {
-                lines.push(Line::Row(rows.len() - 1));
-                continue;
-            }
-            rows.pop();
-            lines.push(match Entry::parse(line) {
-                Ok(entry) => {
-                    let start = apart.len();
-                    match Row::of(&entry, apart) {
-                        Some(row) => {
-                            rows.push((Text { start, end: apart.len(), apart: true }, row));
-                            Line::Row(rows.len() - 1)
-                        }
-                        None => Line::Wrong("a line too long for a ledger".into()),
-                    }
-                }
-                Err(Wrong::Version(_)) => Line::OtherVersion,
-                Err(wrong) => Line::Wrong(wrong.to_string()),
-            });
+                None => too_long(),
+            },
+            Err(Wrong::Version(_)) => Line::OtherVersion,
+            Err(wrong) => Line::Wrong(wrong.to_string()),
         }
     }
 
@@ -98,9 +87,8 @@ impl Batch {
 
     /// A row, and the text in which its places are.
     pub(super) fn row(&self, number: usize) -> Option<(&Row, &[u8])> {
-        let (text, row) = self.rows.get(number)?;
-        let octets = if text.apart { &self.apart } else { self.piece.octets() };
-        Some((row, octets.get(text.start..text.end)?))
+        let (place, row) = self.rows.get(number)?;
+        Some((row, self.texts.get(place.clone())?))
     }
 
     /// When this row's transaction ended.
@@ -111,18 +99,18 @@ impl Batch {
     /// A batch of this row alone.
     pub(super) fn alone(&self, number: usize) -> Option<Self> {
         let (row, text) = self.row(number)?;
-        let whole = Text { start: 0, end: text.len(), apart: true };
-        Some(Self { rows: vec![(whole, row.clone())], apart: text.into(), ..Self::default() })
+        let (rows, texts) = (vec![(0..text.len(), row.clone())], text.into());
+        Some(Self { octets: 0, lines: Vec::new(), rows, texts })
     }
 
     /// So many were read for it.
-    pub(super) fn octets(&self) -> usize {
-        self.piece.octets().len()
+    pub(super) const fn octets(&self) -> usize {
+        self.octets
     }
 
     /// Whether its room is no more than ledgers need that are none of somebody's jokes.
     pub(super) const fn is_usual(&self) -> bool {
-        self.lines.capacity() <= MANY && self.rows.capacity() <= MANY && self.apart.capacity() <= MANY << 6
+        self.lines.capacity() <= MANY && self.rows.capacity() <= MANY && self.texts.capacity() <= MANY << 6
     }
 }
 
@@ -154,24 +142,25 @@ mod tests {
         let empty = WHOLE.replace(r#"["b","c"]"#, r#"["",""]"#);
         let later = WHOLE.replace("\"v\":2", "\"v\":9");
         let lines = [WHOLE, bare, "", &escaped, "{", &umlaut, &later, &quoted, &none, &empty, WHOLE];
-        let mut room = Batch::default();
+        let (mut room, mut block) = (Batch::default(), Vec::new());
         for spoilt in [&b""[..], b"\xff\n", b""] {
             let octets = [lines.join("\n").as_bytes(), b"\n", spoilt].concat();
-            let batch = Batch::next(&mut Lines::new(Blocks::new(&*octets)), room).expect("a piece").expect("read");
+            let batch =
+                Batch::next(&mut Lines::new(Blocks::new(&*octets)), &mut block, room).expect("a piece").expect("read");
             for (at, line) in octets.trim_ascii_end().split(|octet| *octet == b'\n').enumerate() {
                 let told = batch.line(at).expect("a line");
                 match Entry::parse(line) {
-                    Ok(entry) => {
+                    Ok(mut entry) => {
                         let Line::Row(number) = told else { panic!("{at}: {told:?}") };
                         let (row, text) = batch.row(*number).expect("a row");
+                        // Nobody asks for it.
+                        entry.tls.cipher = row.entry(text).tls.cipher;
                         assert_eq!(row.entry(text), entry, "{at}");
                         let alone = batch.alone(*number).expect("a row");
                         let (row, text) = alone.row(0).expect("a row");
                         assert_eq!(row.entry(text), entry, "{at}");
                         let (time, stamp) = (batch.time(*number), row.stamp(text));
                         assert_eq!((time, stamp.is_some()), (Some(entry.time), entry.stamp.is_some()));
-                        // Only of what has escapes, or is of another form, the texts are copied.
-                        assert_eq!(batch.rows[*number].0.apart, [1, 3, 7].contains(&at), "{at}");
                     }
                     Err(Wrong::Version(_)) => assert!(matches!(told, Line::OtherVersion)),
                     Err(_) if line.is_empty() => assert!(matches!(told, Line::Empty)),
@@ -186,7 +175,7 @@ mod tests {
     #[test]
     fn room_for_more_lines_than_any_ledger_has_is_given_back() {
         for (octets, usual) in [("\n".repeat(200_000), false), (format!("{WHOLE}\n").repeat(500), true)] {
-            let batch = Batch::next(&mut Lines::new(Blocks::new(octets.as_bytes())), Batch::default());
+            let batch = Batch::next(&mut Lines::new(Blocks::new(octets.as_bytes())), &mut Vec::new(), Batch::default());
             assert_eq!(batch.expect("a piece").expect("read").is_usual(), usual);
         }
     }

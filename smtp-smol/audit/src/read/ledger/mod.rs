@@ -14,6 +14,7 @@ use jiff::Timestamp;
 
 use self::batch::{Batch, Line};
 use crate::count::desk::Desk;
+use crate::count::names::SenderNumber;
 use crate::ledger::Entry;
 use crate::read::blocks::Lines;
 use crate::source::Source;
@@ -21,7 +22,7 @@ use crate::source::Source;
 /// So many lines are held back, in case one of before them comes late.
 const HELD: usize = 1 << 14;
 /// A line that is held back while so many octets more were read, as its time lies far ahead, no longer keeps the piece of the
-/// file in memory in which it came.
+/// file in memory with which it came.
 const BEHIND: u64 = 16 << 20;
 
 /// Whether this is the beginning of a ledger: of its first lines one is, whatever became of the others.
@@ -142,7 +143,7 @@ impl<'r> File<'r> {
 
 /// Where lines come from, piece by piece.
 enum Batches<'r> {
-    Here(Lines<'r>, Arc<Rooms>),
+    Here(Lines<'r>, Vec<u8>, Arc<Rooms>),
     Ahead(Receiver<io::Result<Batch>>),
 }
 
@@ -155,7 +156,7 @@ impl<'r> Batches<'r> {
         'r: 's,
     {
         if !ahead {
-            return Self::Here(lines, Arc::clone(rooms));
+            return Self::Here(lines, Vec::new(), Arc::clone(rooms));
         }
         let (sender, receiver) = sync_channel(Self::AHEAD);
         let shared = Arc::new(Mutex::new(Some(lines)));
@@ -164,7 +165,8 @@ impl<'r> Batches<'r> {
             let (shared, rooms) = (Arc::clone(&shared), Arc::clone(rooms));
             move || {
                 let Some(mut lines) = take(&shared) else { return };
-                while let Some(batch) = Batch::next(&mut lines, rooms.take()) {
+                let mut block = Vec::new();
+                while let Some(batch) = Batch::next(&mut lines, &mut block, rooms.take()) {
                     // Nobody asks any more where another thread has failed.
                     if sender.send(batch).is_err() {
                         return;
@@ -176,7 +178,7 @@ impl<'r> Batches<'r> {
             Ok(_) => Self::Ahead(receiver),
             // Without another thread it takes longer.
             Err(_) => match take(&shared) {
-                Some(lines) => Self::Here(lines, Arc::clone(rooms)),
+                Some(lines) => Self::Here(lines, Vec::new(), Arc::clone(rooms)),
                 None => Self::Ahead(receiver),
             },
         }
@@ -184,7 +186,7 @@ impl<'r> Batches<'r> {
 
     fn next(&mut self) -> Option<io::Result<Batch>> {
         match self {
-            Self::Here(lines, rooms) => Batch::next(lines, rooms.take()),
+            Self::Here(lines, block, rooms) => Batch::next(lines, block, rooms.take()),
             Self::Ahead(receiver) => receiver.recv().ok(),
         }
     }
@@ -217,12 +219,13 @@ struct Held {
     number: usize,
     time: Timestamp,
     millisecond: i64,
+    sender: Option<SenderNumber>,
 }
 
 impl Held {
     fn new(batch: Rc<Batch>, octets: u64, number: usize) -> Self {
         let time = batch.time(number).unwrap_or_default();
-        Self { batch, octets, number, time, millisecond: time.as_millisecond() }
+        Self { batch, octets, number, time, millisecond: time.as_millisecond(), sender: None }
     }
 
     /// No longer needs the batch in which it came.
@@ -239,7 +242,7 @@ impl Held {
 
     fn take(self, desk: &mut Desk, rooms: &Rooms) {
         if let Some((row, text)) = self.batch.row(self.number) {
-            desk.take_row(row, text);
+            desk.take_row(row, text, self.sender);
         }
         if let Some(batch) = Rc::into_inner(self.batch) {
             rooms.put(batch);
@@ -265,9 +268,12 @@ struct Order {
 }
 
 impl Order {
-    fn push(&mut self, held: Held, desk: &mut Desk) {
+    fn push(&mut self, mut held: Held, desk: &mut Desk) {
         if !desk.arrived(held.stamp()) {
             return;
+        }
+        if let Some((row, text)) = held.batch.row(held.number) {
+            held.sender = desk.sender(row.sender_domain(text));
         }
         // All but always it is the last.
         match self.held.back() {
