@@ -13,7 +13,7 @@ use super::aside::{Aside, Broken, LedgerLines, Lines};
 use super::cells::{Head, Table};
 use super::clients::Clients;
 use super::held::Held;
-use super::names::{Domains, Names, Sender, SenderNumber, Senders, lowered};
+use super::names::{Domains, Name, Names, Sender, SenderNumber, Senders, lowered};
 use super::rows::Rows;
 use super::seal::Seal;
 use super::seen::{Seen, Untold};
@@ -375,8 +375,12 @@ impl Desk {
             return;
         }
         let [sender, host, to] = &mut self.names;
+        // Of most mail nobody asks for other names than the sender's.
+        let all = self.rows.is_some() || matches!(self.ledger.scope(), Scope::Recipients(_));
+        let outbound = seen.direction == Direction::Outbound;
         let (one, many, more);
         let to: &[&str] = match seen.to {
+            _ if !(all || outbound) => &[],
             [] => &[],
             [address] => {
                 one = [to.find(address).lower()];
@@ -389,14 +393,13 @@ impl Desk {
             }
         };
         let sender = sender.find(seen.sender);
-        // Of most mail nobody asks for the host's name.
-        let asked = sender.lower().is_empty() || seen.peer.is_none() || seen.direction == Direction::Outbound;
-        let host = host.find(if asked { seen.host } else { &[] });
-        let excepted =
-            is_excepted(self.except.as_ref(), seen.hop, seen.direction, seen.peer, Some(host.lower()), sender.lower());
+        let asked = sender.lower().is_empty() || seen.peer.is_none() || outbound;
+        let host = asked.then(|| host.find(seen.host));
+        let name = host.map(Name::lower).or(Some(""));
+        let excepted = is_excepted(self.except.as_ref(), seen.hop, seen.direction, seen.peer, name, sender.lower());
         let mut record = Record::new(seen.time, seen.direction);
         record.peer = seen.peer;
-        record.host = host.registrable();
+        record.host = host.and_then(Name::registrable);
         record.sender = sender.registrable();
         record.recipient_domains = to;
         record.recipients = seen.recipients;

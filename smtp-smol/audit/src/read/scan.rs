@@ -69,6 +69,25 @@ pub(crate) fn near(text: &[u8], what: u8) -> Option<usize> {
     rest.iter().position(|octet| *octet == what).map(|found| at + found)
 }
 
+/// Whether all are ASCII letters and digits, of a short text: eight at a time.
+#[inline]
+pub(crate) fn alphanumeric(text: &[u8]) -> bool {
+    let (eights, rest) = text.as_chunks();
+    // Where there are eight, what is left over is looked at with the octets before it.
+    let last = if rest.is_empty() { None } else { text.last_chunk() };
+    if last.is_none() && !rest.is_empty() {
+        return rest.iter().all(u8::is_ascii_alphanumeric);
+    }
+    eights.iter().chain(last).all(|eight| {
+        let octets = u64::from_le_bytes(*eight);
+        // Sums of octets that are ASCII do not go beyond these; others are none.
+        let (ascii, lower) = (octets & !HIGHEST, octets & !HIGHEST | (ONES << 5));
+        let digit = (ascii + ONES * (0x80 - u64::from(b'0'))) & !(ascii + ONES * (0x7f - u64::from(b'9')));
+        let letter = (lower + ONES * (0x80 - u64::from(b'a'))) & !(lower + ONES * (0x7f - u64::from(b'z')));
+        (digit | letter) & !octets & HIGHEST == HIGHEST
+    })
+}
+
 /// Where an octet last stands, of a short text: eight at a time.
 #[inline]
 pub(crate) fn near_end(text: &[u8], what: u8) -> Option<usize> {
@@ -296,7 +315,7 @@ pub(crate) fn rfc5322(text: &[u8]) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{eight, find, find_last, iso, near, near_end, rfc5322, text_ip, zone};
+    use super::{alphanumeric, eight, find, find_last, iso, near, near_end, rfc5322, text_ip, zone};
 
     #[test]
     fn what_is_found_is_what_a_plain_search_finds() {
@@ -330,6 +349,24 @@ mod tests {
     }
 
     #[test]
+    fn letters_and_digits_are_told_from_all_else() {
+        for length in 0..20 {
+            assert!(alphanumeric(&b"Az09aZ5mAz09aZ5mQqXx"[..length]));
+            for at in 0..length {
+                for octet in 0..=255_u8 {
+                    let mut text = *b"Az09aZ5mAz09aZ5mQqXx";
+                    text[at] = octet;
+                    assert_eq!(
+                        alphanumeric(&text[..length]),
+                        octet.is_ascii_alphanumeric(),
+                        "{octet} at {at} of {length}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
     fn times() {
         assert_eq!(iso(b"1970-01-01T00:00:00Z x"), Some((0, &b" x"[..])));
         assert_eq!(iso(b"2026-11-24T08:00:00.123456+01:00 mx"), Some((1_795_503_600, &b" mx"[..])));
@@ -351,7 +388,18 @@ mod tests {
         assert_eq!(text_ip(b"192.0.2.1"), Some([192, 0, 2, 1].into()));
         assert_eq!(text_ip(b"IPv6:2001:db8::1"), "2001:db8::1".parse().ok());
         assert_eq!(text_ip(b"::ffff:192.0.2.1"), Some([192, 0, 2, 1].into()));
-        for wrong in ["", "192.0.2", "192.0.2.256", "192.0.2.1.", "1.2.3.4.5", "unknown", "0192.0.2.1"] {
+        for wrong in [
+            "",
+            "192.0.2",
+            "192.0.2.256",
+            "192.0.2.1.",
+            "1.2.3.4.5",
+            "unknown",
+            "0192.0.2.1",
+            "192..2.1",
+            ".0.2.1",
+            "1.2.3.4294967297",
+        ] {
             assert_eq!(text_ip(wrong.as_bytes()), None, "{wrong}");
         }
     }

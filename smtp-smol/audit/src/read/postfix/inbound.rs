@@ -33,9 +33,9 @@ impl Postfix {
                 self.close(session, near(more, b' ').map(|at| &more[at..]), desk);
             }
         } else if let Some(tls) = established(text, b" TLS connection established from ") {
-            let hop = self.tells(line.host, &tls);
+            let (hop, group) = self.tells(line.host, &tls);
             let session = self.session(place, line);
-            (session.hop, session.group) = (Some(hop), tls.group);
+            (session.hop, session.group) = (Some(hop), group);
             // What came before it came in plaintext.
             let waiting = std::mem::take(&mut session.waiting);
             self.resolve(waiting, Hop::NotTried, Untold::None, desk);
@@ -106,11 +106,14 @@ impl Postfix {
             // `from=<a@b>, size=1, nrcpt=2 (queue active)`; each further try to deliver says it again.
             // The sender's name is its own choice, and may look like what comes behind it.
             let end = find_last(rest, b">, size=")?;
-            if self.mails.get_mut(queue).is_none() {
-                // From this machine itself, or from before this log began: its sender is needed when it goes out.
-                self.insert(queue, Mail::default(), desk);
-            }
-            let mail = self.mails.get_mut(queue)?;
+            let mail = match self.mails.get_mut(queue) {
+                Some(mail) => mail,
+                None => {
+                    // From this machine itself, or from before this log began: its sender is needed when it goes out.
+                    self.insert(queue, Mail::default(), desk);
+                    self.mails.get_mut(queue)?
+                }
+            };
             if mail.queued {
                 return Some(());
             }

@@ -11,6 +11,7 @@
 //! qmgr[2]:  4XYZ: removed
 //! ```
 
+mod ciphers;
 mod delivery;
 mod inbound;
 mod mail;

@@ -54,9 +54,9 @@ impl Postfix {
         } else if let Some(tls) = established(text, b" TLS connection established to ")
             .or_else(|| established(text, b" TLS connection reused to "))
         {
-            self.tells_tls_out.add(line.host);
+            self.tells_tls_out.add(hash(line.host));
             // A server always shows a certificate; what it is worth is not what is asked here.
-            let hop = Hop::Used { version: tls.version, certificate: ClientCertificate::Unknown };
+            let hop = Hop::Used { version: self.ciphers.find(tls.tls).0, certificate: ClientCertificate::Unknown };
             self.deliveries.entry(place).or_default().tls = Some((tls.whom.into(), hop));
         } else if let Some(whom) = text.strip_prefix(b"SSL_connect error to ") {
             let end = find(whom, b": ").unwrap_or(whom.len());

@@ -2,8 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::read::scan::{bracketed, find, find_last, near, text_ip};
-use crate::read::words::{group, version};
+use crate::read::scan::{alphanumeric, bracketed, find, find_last, near, text_ip};
 
 /// What a line says about a reject.
 pub(crate) struct Reject<'a> {
@@ -77,9 +76,8 @@ pub(crate) struct Established<'a> {
     pub(crate) trust: &'a [u8],
     /// `a[192.0.2.1]:25`
     pub(crate) whom: &'a [u8],
-    pub(crate) version: Option<smtp_proto::tls::TlsVersion>,
-    /// Of the key exchange, which Postfix says of TLS 1.3.
-    pub(crate) group: Option<&'static str>,
+    /// `TLSv1.3 with cipher …`, of which the [`Ciphers`](super::ciphers::Ciphers) know what it says.
+    pub(crate) tls: &'a [u8],
 }
 
 /// `Trusted TLS connection established to b[192.0.2.1]:25: TLSv1.3 with cipher …`
@@ -92,11 +90,9 @@ pub(crate) fn established<'a>(text: &'a [u8], middle: &[u8]) -> Option<Establish
     };
     let whom = text.get(length..)?.strip_prefix(middle)?;
     let at = find(whom, b": TLS").or_else(|| find(whom, b": SSL"))?;
-    let tls = &whom[at + 2..];
-    let (version, group) = (version(tls), find(tls, b"key-exchange ").map(|at| group(&tls[at + 13..])));
-    let whom = &whom[..at];
+    let (whom, tls) = (&whom[..at], &whom[at + 2..]);
     // A name asked for (SNI) may stand between: ` to name`.
-    Some(Established { trust: &text[..length], whom: &whom[..near(whom, b' ').unwrap_or(at)], version, group })
+    Some(Established { trust: &text[..length], whom: &whom[..near(whom, b' ').unwrap_or(at)], tls })
 }
 
 /// `a.example[192.0.2.1]:25, …`: the name, unless it is `unknown`, the address, and what comes after it.
@@ -112,7 +108,7 @@ pub(crate) fn client_name(text: &[u8]) -> (&[u8], Option<IpAddr>, &[u8]) {
 pub(crate) fn queue_name(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let colon = near(text.get(..24).unwrap_or(text), b':')?;
     let (name, rest) = text.split_at(colon);
-    let is_name = colon >= 5 && name.iter().all(u8::is_ascii_alphanumeric) && name != b"NOQUEUE" && name != b"warning";
+    let is_name = colon >= 5 && alphanumeric(name) && name != b"NOQUEUE" && name != b"warning";
     Some((name, rest.strip_prefix(b": ").filter(|_| is_name)?))
 }
 

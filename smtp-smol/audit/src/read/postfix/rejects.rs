@@ -100,7 +100,7 @@ impl Postfix {
     /// TLS in front of the server: `Anonymous TLS connection established from [192.0.2.1]:4711: TLSv1.3 …`.
     pub(crate) fn tlsproxy(&mut self, line: &Line<'_>, desk: &mut Desk) {
         if let Some(tls) = established(line.text, b" TLS connection established from ") {
-            let hop = self.tells(line.host, &tls);
+            let (hop, _) = self.tells(line.host, &tls);
             self.make_room(desk);
             let session = self.sessions.entry(key(line.host, screened(tls.whom))).or_default();
             (session.host, session.hop) = (hash(line.host), Some(hop));

@@ -80,5 +80,7 @@ impl Refused {
 
 /// By what `master.cf` calls these services (`syslog_name`); port 465 is `smtps` or `submissions`.
 pub(crate) fn is_submission(instance: &[u8]) -> bool {
-    matches!(instance.rsplit(|octet| *octet == b'/').next(), Some(b"submission" | b"submissions" | b"smtps"))
+    // Mostly it is `postfix`.
+    matches!(instance.last(), Some(b'n' | b's'))
+        && matches!(instance.rsplit(|octet| *octet == b'/').next(), Some(b"submission" | b"submissions" | b"smtps"))
 }

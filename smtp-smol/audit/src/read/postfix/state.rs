@@ -5,6 +5,7 @@ use std::hash::Hasher;
 use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 use smtp_proto::tls::{ClientCertificate, Direction, Disposition, Hop, Wanted};
 
+use super::ciphers::Ciphers;
 use super::delivery::Delivery;
 use super::mail::Mail;
 use super::phrases::Established;
@@ -30,6 +31,7 @@ pub(crate) struct Postfix {
     pub(crate) tells_tls_out: Hosts,
     /// Hosts of which a line named the group of a key exchange: OpenSSL there knows it.
     pub(crate) tells_groups: Hosts,
+    pub(crate) ciphers: Ciphers,
     /// A certificate of a client was seen: they are asked for one.
     pub(crate) asks: bool,
     /// A filter answers before the queue: what this machine sends to itself has come in before.
@@ -46,15 +48,18 @@ impl Postfix {
             tells_tls: Hosts::default(),
             tells_tls_out: Hosts::default(),
             tells_groups: Hosts::default(),
+            ciphers: Ciphers::default(),
             asks: false,
             filtered: false,
         }
     }
 
-    /// What a line about a client's TLS says.
-    pub(crate) fn tells(&mut self, host: &[u8], tls: &Established<'_>) -> Hop {
+    /// What a line about a client's TLS says, and the group of the key exchange.
+    pub(crate) fn tells(&mut self, host: &[u8], tls: &Established<'_>) -> (Hop, Option<&'static str>) {
+        let host = hash(host);
         self.tells_tls.add(host);
-        if tls.group.is_some() {
+        let (version, group) = self.ciphers.find(tls.tls);
+        if group.is_some() {
             self.tells_groups.add(host);
         }
         self.asks |= tls.trust != b"Anonymous";
@@ -64,7 +69,7 @@ impl Postfix {
             _ if self.asks => ClientCertificate::None,
             _ => ClientCertificate::Unknown,
         };
-        Hop::Used { version: tls.version, certificate }
+        (Hop::Used { version, certificate }, group)
     }
 
     /// The session that a line is of. Where it is not known yet, its beginning is not in the log.
@@ -173,19 +178,24 @@ pub(crate) fn hash(host: &[u8]) -> u64 {
 
 /// Hosts, by the hashes of their names.
 #[derive(Debug, Default)]
-pub(crate) struct Hosts(FxHashSet<u64>);
+pub(crate) struct Hosts {
+    hosts: FxHashSet<u64>,
+    /// The last that was added: mostly the next is the same.
+    last: Option<u64>,
+}
 
 impl Hosts {
     /// More hosts than this write no log together; those beyond it are as if they did not tell.
     const MOST: usize = 1 << 16;
 
-    pub(crate) fn add(&mut self, host: &[u8]) {
-        if self.0.len() < Self::MOST {
-            self.0.insert(hash(host));
+    pub(crate) fn add(&mut self, host: u64) {
+        if self.last != Some(host) && self.hosts.len() < Self::MOST {
+            self.hosts.insert(host);
+            self.last = Some(host);
         }
     }
 
     pub(crate) fn holds(&self, host: u64) -> bool {
-        self.0.contains(&host)
+        self.last == Some(host) || self.hosts.contains(&host)
     }
 }
