@@ -207,6 +207,21 @@ fn what_is_thrown_away_is_counted_to_the_octet() {
     assert!(talk.say("EHLO c.example\r\nBDAT 0\r\n").contains("\r\n503 "));
 }
 
+/// A flaw in a chunk is where it stands on the connection, whatever was read before of the chunk (RFC 3030 3, RFC 5321 2.3.8).
+#[test]
+fn a_flaw_in_a_chunk_is_where_it_stands() {
+    for cut in 0..7 {
+        let mut talk = Talk::new(config());
+        let before = format!("{ENVELOPE}BDAT 7 LAST\r\n");
+        talk.say(&before);
+        let chunk = b"ab\r\nc\nd";
+        talk.say(&chunk[..cut]);
+        talk.say(&chunk[cut..]);
+        let at = before.len() as u64 + 5;
+        assert_eq!(talk.faults, [(FaultKind::Text(TextFlaw::BareLf), at)], "{cut}");
+    }
+}
+
 /// A message that is as long as it may be is taken (RFC 1870 6), by DATA and by BDAT.
 #[test]
 fn a_message_as_long_as_it_may_be_is_taken() {

@@ -33,12 +33,28 @@ fn session(role: Role) -> Session {
     Session::new(config, Channel::Plain)
 }
 
+/// When sessions lend each other their memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lend {
+    Never,
+    /// When a turn begins and ends.
+    EachTurn,
+    /// At each event, too, before it is answered and while others wait to be told.
+    EachStep,
+}
+
 /// One octet more, or none at first: what was told, and written.
-fn turn(session: &mut Session, held: &mut Vec<u8>, said: &mut String) {
+fn turn(session: &mut Session, held: &mut Vec<u8>, said: &mut String, spare: Option<&mut Spare>) {
+    let mut none = Spare::default();
+    let (always, spare) = (spare.is_some(), spare.unwrap_or(&mut none));
     let mut input = &held[..];
     loop {
         match session.step(&mut input) {
             Step::Event(event) => {
+                if always {
+                    session.release_to(spare);
+                    session.lend(spare);
+                }
                 *said += &format!("{event:?}\n").replace(|char: char| char.is_ascii_digit(), "");
                 match event {
                     Event::Data(t) if session.hello() == Some("refused.example") => {
@@ -66,7 +82,7 @@ fn turn(session: &mut Session, held: &mut Vec<u8>, said: &mut String) {
     *held = input.to_vec();
 }
 
-fn run(lend: bool) -> Vec<String> {
+fn run(lend: Lend) -> Vec<String> {
     let mut spare = Spare::default();
     let mut all: Vec<_> =
         DIALOGUES.iter().map(|(role, octets)| (session(*role), octets.bytes(), Vec::new(), String::new())).collect();
@@ -74,11 +90,11 @@ fn run(lend: bool) -> Vec<String> {
     // They take turns by the octet.
     for _ in 0..=longest {
         for (session, octets, held, said) in &mut all {
-            if lend {
+            if lend != Lend::Never {
                 session.lend(&mut spare);
             }
-            turn(session, held, said);
-            if lend {
+            turn(session, held, said, (lend == Lend::EachStep).then_some(&mut spare));
+            if lend != Lend::Never {
                 session.release_to(&mut spare);
             }
             held.extend(octets.next());
@@ -89,9 +105,11 @@ fn run(lend: bool) -> Vec<String> {
 
 #[test]
 fn sessions_that_take_turns_keep_their_own() {
-    let (alone, lent) = (run(false), run(true));
-    for (alone, lent) in alone.iter().zip(&lent) {
-        assert_eq!(alone, lent);
+    let alone = run(Lend::Never);
+    for lend in [Lend::EachTurn, Lend::EachStep] {
+        for (alone, lent) in alone.iter().zip(run(lend)) {
+            assert_eq!(*alone, lent, "{lend:?}");
+        }
     }
     // Each dialogue did what it is there for.
     for (said, words) in

@@ -353,9 +353,22 @@ fn released_memory_is_given_back() {
     let Step::Event(Event::Connect(ticket)) = session.step(&mut &b""[..]) else { panic!("no pause") };
     session.answer(ticket, Verdict::Accept);
     session.sent(session.output().len());
-    let before = HELD.get();
     session.release();
-    assert!(HELD.get() < before);
+    let before = HELD.get();
+    let mut take = |mut input: &[u8]| {
+        assert!(session.take(&mut input) && input.is_empty());
+        session.sent(session.output().len());
+        let most = HELD.get();
+        session.release();
+        (most, HELD.get())
+    };
+    // What was let pass, and a fault: told, and forgotten, but for the client's name.
+    let (most, after) = take(b"EHLO client.example \r\nHELLO\r\n");
+    assert!(most > before && after <= before + "client.example".len(), "{before}, {most}, {after}");
+    // A text that has been taken.
+    let before = take(b"MAIL FROM:<>\r\nRCPT TO:<b@example.net>\r\n").1;
+    let (most, after) = take(b"DATA\r\n.\r\n");
+    assert!(most > before && after <= before, "{before}, {most}, {after}");
     let config = client::Config::new("client.example").expect("a name").shared();
     let mut session = client::Session::new(config, Channel::Plain);
     assert!(matches!(session.step(&mut &b"220 mx\r\n"[..]), Step::Event(_)));
