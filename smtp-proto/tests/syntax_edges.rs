@@ -147,6 +147,16 @@ fn a_fault_of_an_argument_stands_where_it_is() {
     let utf8 = Options::new().smtputf8(true);
     let error = Command::parse("MAIL FROM:<\u{fc}@b.example>".as_bytes(), &utf8).expect_err("not asked for");
     assert_eq!((error.kind(), error.offset()), (SyntaxErrorKind::Utf8WithoutSmtpUtf8, 11));
+    let error = Command::parse("VRFY \u{fc}".as_bytes(), &Options::new()).expect_err("no SMTPUTF8");
+    assert_eq!((error.kind(), error.offset()), (SyntaxErrorKind::EightBit, 5));
+    // What is let pass is told where it was, and nowhere else.
+    let lets_utf8 = Options::new().lenient(Leniencies::STRICT.with(Leniency::Utf8WithoutSmtpUtf8));
+    for (path, used) in [("a@b.example", false), ("\u{fc}@b.example", true)] {
+        for line in [format!("RCPT TO:<{path}>"), format!("MAIL FROM:<{path}>")] {
+            let parsed = Command::parse(line.as_bytes(), &lets_utf8).expect("let pass");
+            assert_eq!(parsed.used.contains(Leniency::Utf8WithoutSmtpUtf8), used, "{line}");
+        }
+    }
     for line in ["VRFY \u{fc}\u{7f} SMTPUTF8", "VRFY \u{fc}\u{85} SMTPUTF8"] {
         assert!(Command::parse(line.as_bytes(), &utf8).is_err(), "{line:?}");
     }

@@ -141,6 +141,15 @@ mod tests {
         offers
     }
 
+    /// RFC 4954 3: names with blanks between them; a parameter that is no `ehlo-param` (RFC 5321 4.1.1.1) spoils the line.
+    #[test]
+    fn mechanisms_are_told_apart_by_blanks() {
+        let offers = told(b"AUTH PLAIN  x-other LOGIN ");
+        assert_eq!(offers.mechanisms(), MechanismSet::EMPTY.with(Mechanism::Plain).with(Mechanism::Login));
+        let offers = told(b"AUTH PLAIN\x01 LOGIN");
+        assert_eq!((offers.mechanisms(), offers.has(Extension::Auth)), (MechanismSet::EMPTY, false));
+    }
+
     /// `AUTH=` of before RFC 2554 is taken for AUTH, its names told apart by any blanks; names that are not known do no harm, and
     /// what is no UTF-8 has no name.
     #[test]
