@@ -50,6 +50,23 @@ fn at_every_split(stream: &[u8]) -> Read {
     whole
 }
 
+/// RFC 5321 4.5.3.1.5: each line of a reply is within the limit, however narrow it is.
+#[test]
+fn lines_behind_the_first_have_the_same_limit() {
+    for (line, length) in (6..20).flat_map(|line| (0..16).map(move |length| (line, length))) {
+        let reply = format!("250-\r\n250-{}\r\n250 \r\n", "a".repeat(length));
+        let mut limits = ReplyLimits::default();
+        limits.line = line;
+        let told =
+            ReplyReader::new(limits).next(&mut reply.as_bytes()).map(|reply| reply.map(|reply| reply.lines().count()));
+        assert_eq!(
+            told,
+            if length + 6 <= line { Ok(Some(3)) } else { Err(ReplyFault::LineTooLong) },
+            "{line}, {length}"
+        );
+    }
+}
+
 /// RFC 5321 4.2, 4.2.1, 4.5.3.1.5; limits are 40 octets a line, 4 lines, 100 octets.
 #[test]
 fn what_is_no_reply_is_a_fault() {
@@ -90,6 +107,7 @@ fn what_is_no_reply_is_a_fault() {
         // The CR is the last octet that the limit allows: what follows does not matter.
         (b"250 aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\rb\r\n", F::LineTooLong),
         (b"250 aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\rb\r\n", F::BareCr),
+        (b"250-a\r\n250-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n250 b\r\n", F::LineTooLong), // 41 octets
         (b"250-1\r\n250-2\r\n250-3\r\n250-4\r\n", F::TooManyLines),
         (b"250-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n250-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n250 aaaaaaaaaaaaaaaaa\r\n", F::TooLong),
         (b"250-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n250-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n250-aaaaaaaaaaaaa\r\n25", F::TooLong),
