@@ -39,3 +39,29 @@ pub fn texts(octets: usize) -> Vec<(&'static str, Vec<u8>)> {
         ("a dot for each line", repeat(b"..\r\n")),
     ]
 }
+
+/// What a server announces, as Postfix and others say it.
+const ANNOUNCED: [&str; 13] = [
+    "mx.example.net Hello client.example [192.0.2.1]",
+    "PIPELINING",
+    "SIZE 52428800",
+    "VRFY",
+    "ETRN",
+    "STARTTLS",
+    "AUTH PLAIN LOGIN SCRAM-SHA-256",
+    "AUTH=PLAIN LOGIN",
+    "ENHANCEDSTATUSCODES",
+    "8BITMIME",
+    "DSN",
+    "SMTPUTF8",
+    "CHUNKING",
+];
+
+/// A reply to EHLO of so many of these lines; of none it is empty, and of more there is none.
+pub fn reply_to_ehlo(lines: usize) -> Option<String> {
+    let mut reply = String::new();
+    for (at, line) in ANNOUNCED.get(..lines)?.iter().enumerate() {
+        reply += &format!("250{}{line}\r\n", if at + 1 == lines { ' ' } else { '-' });
+    }
+    Some(reply)
+}

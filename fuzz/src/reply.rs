@@ -56,6 +56,11 @@ fn write_again(reply: &ReplyLines<'_>) {
         }
     }
     let mut capabilities = Vec::new();
+    let lines = reply.lines().skip(1);
+    assert!(
+        reply.capabilities().eq(lines.filter_map(|line| Capability::parse(line.text()))),
+        "line by line as all at once"
+    );
     for capability in reply.capabilities() {
         if writer.capability(&capability).is_ok() {
             capabilities.push(capability);

@@ -4,25 +4,9 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
+use smtp_benches::reply_to_ehlo;
 use smtp_proto::client::{Config, Event, Session, Tls};
 use smtp_proto::{Channel, Step, Want};
-
-/// As Postfix and others say it.
-const REPLY: [&str; 13] = [
-    "mx.example.net Hello client.example [192.0.2.1]",
-    "PIPELINING",
-    "SIZE 52428800",
-    "VRFY",
-    "ETRN",
-    "STARTTLS",
-    "AUTH PLAIN LOGIN SCRAM-SHA-256",
-    "AUTH=PLAIN LOGIN",
-    "ENHANCEDSTATUSCODES",
-    "8BITMIME",
-    "DSN",
-    "SMTPUTF8",
-    "CHUNKING",
-];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -30,11 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err("see the top of this file".into());
     };
     let (lines, rounds): (usize, usize) = (lines.parse()?, rounds.parse()?);
-    let said = REPLY.get(..lines).ok_or("so many lines there are not")?;
-    let mut reply = String::new();
-    for (at, line) in said.iter().enumerate() {
-        reply += &format!("250{}{line}\r\n", if at + 1 == lines { ' ' } else { '-' });
-    }
+    let reply = reply_to_ehlo(lines).ok_or("so many lines there are not")?;
     let config: Arc<Config> = Config::new("client.example")?.tls(Tls::Never).shared();
     for _ in 0..rounds {
         let mut session = Session::new(config.clone(), Channel::Plain);

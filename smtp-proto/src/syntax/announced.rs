@@ -4,6 +4,7 @@ use super::Extension;
 use super::capabilities::KEYWORDS;
 
 /// A line of the reply to EHLO, looked up.
+#[derive(Clone, Copy)]
 pub(crate) struct Announced<'a> {
     pub(crate) line: &'a [u8],
     /// If its first word is a keyword of the registry.
@@ -189,7 +190,9 @@ mod tests {
                     assert_eq!((text, extension), (&line[..], known.map(|(extension, _)| *extension)), "{shown}");
                     assert!(extension.is_none() || params == &line[word.len()..], "{shown}");
                 }
-                let parsed = Capability::parse(&line).and_then(|capability| capability.extension());
+                let parsed = Capability::parse(&line);
+                assert!(reply.capabilities().eq(parsed.into_iter().chain(parsed)), "{shown}");
+                let parsed = parsed.and_then(|capability| capability.extension());
                 assert!(parsed.is_none() || parsed == known.map(|(extension, _)| *extension), "{shown}");
             }
         }
@@ -205,6 +208,7 @@ mod tests {
             let lines: Vec<_> = reply.lines().skip(1).map(|line| line.text()).collect();
             assert_eq!(reply.announced().map(|line| line.line).collect::<Vec<_>>(), lines);
             assert_eq!(lines, [&line[..length], b"NOOP", &line[..length]]);
+            assert!(reply.capabilities().eq(lines.into_iter().filter_map(Capability::parse)));
         }
     }
 }

@@ -213,9 +213,20 @@ impl<'a> Capability<'a> {
     /// the end, and more than one between words, are let pass.
     #[must_use]
     pub fn parse(line: &'a [u8]) -> Option<Self> {
-        if let Some(known) = Self::known(line) {
-            return Some(known);
+        Self::of(Announced::new(line, FirstWord::of(line)))
+    }
+
+    /// What a line announces.
+    #[inline]
+    pub(super) fn of(line: Announced<'a>) -> Option<Self> {
+        match line.extension.and_then(|extension| Self::announced(extension, line.params)) {
+            Some(known) => Some(known),
+            None => Self::other(line.line),
         }
+    }
+
+    /// An unknown keyword, or a known one with parameters that it does not take.
+    fn other(line: &'a [u8]) -> Option<Self> {
         let (keyword, rest) = line.split_at_checked(FirstWord::of(line).len)?;
         if !matches!(rest, [] | [b' ', ..]) {
             return None;
@@ -226,12 +237,6 @@ impl<'a> Capability<'a> {
         let (first, more) = keyword.as_bytes().split_first()?;
         let fits = first.is_ascii_alphanumeric() && more.iter().all(u8::is_ascii_graphic);
         fits.then_some(Self::Other { keyword, params })
-    }
-
-    /// The same of a line that announces an extension of the registry, and well; `None` is any other line.
-    fn known(line: &'a [u8]) -> Option<Self> {
-        let line = Announced::new(line, FirstWord::of(line));
-        line.extension.and_then(|extension| Self::announced(extension, line.params))
     }
 
     /// What an extension of the registry announces by what stands behind its keyword.

@@ -327,7 +327,7 @@ impl<'i> ReplyLines<'i> {
 
     /// The extensions that this reply to EHLO announces; lines that announce nothing are left out.
     pub fn capabilities(&self) -> impl Iterator<Item = Capability<'i>> + use<'i> {
-        self.lines().skip(1).filter_map(|line| Capability::parse(line.text))
+        self.announced().filter_map(Capability::of)
     }
 
     /// Whether a line ends in LF without CR, which [`ReplyReader::bare_lf`] lets pass.
